@@ -1,0 +1,7 @@
+"""raymoe: which words and which image patches does a multimodal model use together?
+
+The folders are the stages, in the order of the data flow: ``data`` -> ``features`` -> ``models`` and
+``training`` -> ``attribution`` -> ``interactions`` and ``probe`` -> ``evaluation`` -> ``report``.
+"""
+
+__version__ = "0.1.0"

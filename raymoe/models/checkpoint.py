@@ -1,0 +1,135 @@
+"""A trained model on disk: ``model.safetensors`` and ``config.json`` beside it.
+
+The JSON says all that is needed to build the model again, what it was trained on, and the hash of the
+weights, so that a checkpoint of other features, or one that changed, is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import safetensors
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from raymoe.config import ModelConfig
+from raymoe.errors import ParentError
+from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.workspace import Workspace
+
+FORMAT = "fl-i2moe/1"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Name, width and longest sequence of a modality."""
+
+    name: str
+    width: int
+    max_length: int
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What ``config.json`` holds.
+
+    Attributes:
+        modalities: in the order of the joint sequence.
+        classes, task: what the logits mean.
+        model: the model's configuration.
+        features: fingerprint of the feature store it was trained on.
+        training: the training configuration.
+        epoch, validation: which epoch was kept, and its scores.
+        weights_sha256: hash of the weights file.
+    """
+
+    modalities: tuple[Shape, ...]
+    classes: tuple[str, ...]
+    task: str
+    model: dict[str, Any]
+    features: str
+    training: dict[str, Any]
+    epoch: int
+    validation: dict[str, float] = field(default_factory=dict)
+    weights_sha256: str = ""
+    format: str = FORMAT
+
+    @property
+    def fingerprint(self) -> str:
+        """What later stages name as their parent: the hash of the weights and of what they mean."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def build(self) -> FLI2MoE:
+        """The model, with random weights."""
+        return FLI2MoE(self.modalities, len(self.classes), ModelConfig.model_validate(self.model))
+
+
+def save_checkpoint(
+    workspace: Workspace, folder: str, model: FLI2MoE, info: CheckpointInfo
+) -> CheckpointInfo:
+    """Write the weights, then the JSON that makes them a checkpoint; returns it with the hash filled in."""
+    weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
+    values = {f: getattr(info, f) for f in CheckpointInfo.__dataclass_fields__}
+    info = CheckpointInfo(**values | {"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    workspace.write(f"{folder}/model.safetensors", weights)
+    workspace.write(f"{folder}/config.json", json.dumps(asdict(info), indent=1).encode())
+    return info
+
+
+def read_info(workspace: Workspace, folder: str, made_by: str) -> CheckpointInfo:
+    """The JSON alone.
+
+    Raises:
+        ParentError: missing, not JSON, or of another format.
+    """
+    name = f"{folder}/config.json"
+    path = workspace.path(name)
+    if not workspace.exists(name):
+        raise ParentError(f"{workspace.path(folder)}: no checkpoint there", f"Make it with: {made_by}")
+    try:
+        raw = json.loads(workspace.read(name))
+        if raw.get("format") != FORMAT:
+            raise ValueError(f"format {raw.get('format')!r}, expected {FORMAT!r}")
+        shapes = tuple(Shape(**m) for m in raw["modalities"])
+        return CheckpointInfo(**raw | {"modalities": shapes, "classes": tuple(raw["classes"])})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ParentError(
+            f"{path} is not a checkpoint of this version ({error})",
+            f"Delete it and make it again with: {made_by}",
+        ) from None
+
+
+def load_checkpoint(
+    workspace: Workspace, folder: str, made_by: str, *, features: str | None = None
+) -> tuple[FLI2MoE, CheckpointInfo]:
+    """The model in eval mode, on the CPU, and its info.
+
+    Args:
+        workspace, folder: where it is.
+        made_by: the command that makes it, for the error messages.
+        features: fingerprint of the feature store it is to be used with.
+
+    Raises:
+        ParentError: missing, damaged, changed since it was written, or trained on other features.
+    """
+    info = read_info(workspace, folder, made_by)
+    if features is not None and info.features != features:
+        raise ParentError(
+            f"{workspace.path(folder)} was trained on other features ({info.features}) than are there ({features})",
+            f"Train on these with: {made_by} --overwrite, or encode again with the encoders it was trained on.",
+        )
+    name = f"{folder}/model.safetensors"
+    weights = workspace.read(name) if workspace.exists(name) else b""
+    remedy = f"Delete {workspace.path(folder)} and make it again with: {made_by}"
+    if hashlib.sha256(weights).hexdigest() != info.weights_sha256:
+        problem = "does not hold the weights that config.json describes (cut short, or changed)"
+        raise ParentError(f"{workspace.path(name)} {problem}", remedy)
+    model = info.build()
+    try:
+        model.load_state_dict(load_tensors(weights))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ParentError(f"{workspace.path(name)} does not fit its config.json: {error}", remedy) from None
+    return model.eval(), info

@@ -1,0 +1,198 @@
+"""Interaction experts: E fusion Transformers of one shape, evaluated together.
+
+Knows nothing of modalities' features, of masks over coalitions, or of the gate. Every expert is a full copy
+of the fusion Transformer with its own head (I2MoE); their weights are stacked, so that one batched product
+does the work of E Python calls.
+
+Shapes: E experts, N sequences, T tokens, D hidden width, H heads, M modalities, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class FusionExperts(nn.Module):
+    """E pre-norm Transformers with mean pooling per modality and a linear head each.
+
+    A block is ``x + Wo attention(LN(x))`` and ``x + FFN(LN(x))`` with GELU, no query/key/value bias; dropout
+    on attention weights, on the output projection and in the FFN.
+
+    Args:
+        num_experts: E.
+        num_modalities: M; the head sees M pooled vectors side by side.
+        num_classes: C.
+        hidden_dim, num_layers, num_heads, ffn_ratio: the block's shape.
+        dropout, dropout_attention: of activations, and of attention weights (``None``: the same).
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        num_modalities: int,
+        num_classes: int,
+        *,
+        hidden_dim: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_ratio: int,
+        dropout: float,
+        dropout_attention: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_experts = num_experts
+        if dropout_attention is None:
+            dropout_attention = dropout
+        self.blocks = nn.ModuleList(
+            FusionBlock(num_experts, hidden_dim, num_heads, ffn_ratio, dropout, dropout_attention)
+            for _ in range(num_layers)
+        )
+        self.head = StackedLinear(num_experts, num_modalities * hidden_dim, num_classes)
+
+    def forward(
+        self, tokens: Tensor, key_bias_NT: Tensor, pool_NMT: Tensor, *, return_attention: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Logits of every expert.
+
+        Args:
+            tokens: [N, T, D], the same for all experts, or [E, N, T, D].
+            key_bias_NT: added to the attention logits of each key: 0 for a token, ``-inf`` for padding,
+                ``log Z`` for a token that stands for Z equal ones (design: zero-token collapse).
+            pool_NMT: weight of each token in the mean of each modality; rows sum to 1 (or 0: nothing there).
+            return_attention: also return each layer's attention weights, [E, N, H, T, T], computed explicitly
+                so that gradients with respect to them exist.
+
+        Returns:
+            Logits [E, N, C]; with ``return_attention`` also the list of attention weights.
+        """
+        x_ENTD = tokens.expand(self.num_experts, *tokens.shape) if tokens.dim() == 3 else tokens
+        attentions = []
+        for block in self.blocks:
+            x_ENTD, attention = block(x_ENTD, key_bias_NT, explicit=return_attention)
+            attentions.append(attention)
+        pooled_ENMD = torch.matmul(pool_NMT, x_ENTD)
+        logits_ENC = self.head(pooled_ENMD.flatten(2))
+        return (logits_ENC, attentions) if return_attention else logits_ENC
+
+    def select(self, index: int) -> FusionExperts:
+        """Expert ``index`` alone (E = 1), sharing its weights with this module."""
+        alone = object.__new__(FusionExperts)
+        nn.Module.__init__(alone)
+        alone.num_experts = 1
+        alone.blocks = nn.ModuleList(block.select(index) for block in self.blocks)
+        alone.head = self.head.select(index)
+        alone.train(self.training)
+        return alone
+
+
+class FusionBlock(nn.Module):
+    """One layer of E Transformers."""
+
+    def __init__(
+        self, num_experts: int, dim: int, heads: int, ffn_ratio: int, dropout: float, dropout_attention: float
+    ) -> None:
+        super().__init__()
+        self.heads, self.dropout, self.dropout_attention = heads, dropout, dropout_attention
+        self.norm1 = StackedLayerNorm(num_experts, dim)
+        self.qkv = StackedLinear(num_experts, dim, 3 * dim, bias=False)
+        self.out = StackedLinear(num_experts, dim, dim)
+        self.norm2 = StackedLayerNorm(num_experts, dim)
+        self.up = StackedLinear(num_experts, dim, ffn_ratio * dim)
+        self.down = StackedLinear(num_experts, ffn_ratio * dim, dim)
+
+    def forward(self, x_ENTD: Tensor, key_bias_NT: Tensor, *, explicit: bool) -> tuple[Tensor, Tensor | None]:
+        """The layer's output [E, N, T, D] and, when asked for, its attention weights [E, N, H, T, T]."""
+        E, N, T, D = x_ENTD.shape
+        q, k, v = (
+            self.qkv(self.norm1(x_ENTD)).view(E * N, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
+        )
+        bias = key_bias_NT[:, None, None, :].repeat(E, 1, 1, 1)
+        drop, drop_attention = (self.dropout, self.dropout_attention) if self.training else (0.0, 0.0)
+        weights = None
+        if explicit:
+            scores = q @ k.transpose(-1, -2) / math.sqrt(D // self.heads) + bias
+            weights = scores.softmax(-1).view(E, N, self.heads, T, T)
+            mixed = F.dropout(weights, drop_attention).view(E * N, self.heads, T, T) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop_attention)
+        mixed_ENTD = mixed.transpose(1, 2).reshape(E, N, T, D)
+        x_ENTD = x_ENTD + F.dropout(self.out(mixed_ENTD), drop)
+        hidden = F.dropout(F.gelu(self.up(self.norm2(x_ENTD))), drop)
+        return x_ENTD + F.dropout(self.down(hidden), drop), weights
+
+    def select(self, index: int) -> FusionBlock:
+        """The same layer of one expert."""
+        alone = object.__new__(FusionBlock)
+        nn.Module.__init__(alone)
+        alone.heads, alone.dropout, alone.dropout_attention = self.heads, self.dropout, self.dropout_attention
+        for name, part in self.named_children():
+            setattr(alone, name, part.select(index))
+        return alone
+
+
+class StackedLinear(nn.Module):
+    """E linear maps side by side: [E, ..., I] -> [E, ..., O]. Initialised like ``nn.Linear``."""
+
+    def __init__(self, num_experts: int, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight_EIO = nn.Parameter(torch.empty(num_experts, inputs, outputs).uniform_(-bound, bound))
+        self.bias_E1O = (
+            nn.Parameter(torch.empty(num_experts, 1, outputs).uniform_(-bound, bound)) if bias else None
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply expert e's map to ``x[e]``."""
+        flat_ENI = x.reshape(x.shape[0], -1, x.shape[-1])
+        if self.bias_E1O is None:
+            flat_ENO = torch.bmm(flat_ENI, self.weight_EIO)
+        else:
+            flat_ENO = torch.baddbmm(self.bias_E1O, flat_ENI, self.weight_EIO)
+        return flat_ENO.view(*x.shape[:-1], -1)
+
+    def select(self, index: int) -> StackedLinear:
+        """Expert ``index``'s map, sharing its weights."""
+        return _select(self, index)
+
+
+class StackedLayerNorm(nn.Module):
+    """E layer norms: one normalisation, E scales and shifts."""
+
+    def __init__(self, num_experts: int, dim: int) -> None:
+        super().__init__()
+        self.scale_ED = nn.Parameter(torch.ones(num_experts, dim))
+        self.shift_ED = nn.Parameter(torch.zeros(num_experts, dim))
+
+    def forward(self, x_ENTD: Tensor) -> Tensor:
+        """Normalise the last axis of [E, N, T, D]."""
+        normal = F.layer_norm(x_ENTD, x_ENTD.shape[-1:])
+        return torch.addcmul(self.shift_ED[:, None, None], normal, self.scale_ED[:, None, None])
+
+    def select(self, index: int) -> StackedLayerNorm:
+        """Expert ``index``'s norm, sharing its weights."""
+        return _select(self, index)
+
+
+def _select(module: nn.Module, index: int) -> nn.Module:
+    """A copy of a stacked module that holds views of one expert's parameters."""
+    alone = object.__new__(type(module))
+    nn.Module.__init__(alone)
+    for name in ("weight_EIO", "bias_E1O", "scale_ED", "shift_ED"):
+        if hasattr(module, name):
+            value = getattr(module, name)
+            setattr(alone, name, None if value is None else nn.Parameter(value[index : index + 1], False))
+    return alone
+
+
+def position_code(length: int, dim: int) -> Tensor:
+    """Sinusoidal position code [length, dim] (Vaswani et al., 2017); ``dim`` must be even."""
+    position_T1 = torch.arange(length, dtype=torch.float64)[:, None]
+    rate = torch.exp(torch.arange(0, dim, 2, dtype=torch.float64) * (-math.log(10000.0) / dim))
+    code = torch.empty(length, dim, dtype=torch.float64)
+    code[:, 0::2] = torch.sin(position_T1 * rate)
+    code[:, 1::2] = torch.cos(position_T1 * rate)
+    return code.float()

@@ -1,0 +1,78 @@
+"""A dataset in a workspace: its preset, and where each stage's output lies.
+
+    <workspace>/<dataset>/samples.parquet
+                          features/                 parts, and features.json when complete
+                          baselines.parquet         linear probes on pooled features
+                          runs/<model>-seed<n>/     checkpoint/, epochs, predictions, metrics,
+                                                    importance.arrow, units/, interactions.arrow
+                          report/                   page.html and figures
+
+Every stage is a function of a ``Project``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from raymoe.config import Preset
+from raymoe.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a stage needs to know: the settings and the place."""
+
+    preset: Preset
+    workspace: Workspace
+    dataset: str  # as the user typed it, for the commands that messages suggest
+
+    @property
+    def root(self) -> str:
+        """The dataset's folder in the workspace."""
+        return self.preset.name
+
+    @property
+    def samples(self) -> str:
+        """The samples table."""
+        return f"{self.root}/samples.parquet"
+
+    @property
+    def features(self) -> str:
+        """The feature store's folder."""
+        return f"{self.root}/features"
+
+    @property
+    def baselines(self) -> str:
+        """Metrics of the linear probes."""
+        return f"{self.root}/baselines.parquet"
+
+    @property
+    def run(self) -> str:
+        """The folder of one trained model and all that is derived from it."""
+        return f"{self.root}/runs/fl-i2moe-seed{self.preset.train.seed}"
+
+    @property
+    def report(self) -> str:
+        """The report's folder."""
+        return f"{self.root}/report"
+
+    def command(self, stage: str) -> str:
+        """How a user runs a stage of this project."""
+        return f"raymoe {stage} {self.dataset}"
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage did.
+
+    Attributes:
+        path: where its output is.
+        fingerprint: what later stages name as their parent.
+        ran: False when the output was already there for the same inputs.
+        skipped: samples left out, each ``{"sample_id", "row", "reason"}``.
+    """
+
+    path: str
+    fingerprint: str
+    ran: bool
+    skipped: tuple[dict, ...] = ()

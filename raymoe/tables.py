@@ -1,0 +1,312 @@
+"""The data contracts: the schema of every table, what made it, and how it is read and written.
+
+Each table names its contract (``raymoe.schema`` = ``samples/1``), what made it (``raymoe.made_by``, JSON of
+stage, configuration and parents) and the hash of that (``raymoe.fingerprint``). Readers refuse a table of
+another contract or one cut short, by name. Files ending in ``.parquet`` are Parquet, in ``.arrow`` Arrow IPC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymoe.errors import ParentError
+from raymoe.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Name, version and columns of a table. ``open`` tables may hold further columns."""
+
+    name: str
+    version: int
+    schema: pa.Schema
+    open: bool = False
+
+    @property
+    def tag(self) -> str:
+        """How the contract is written in a table's metadata."""
+        return f"{self.name}/{self.version}"
+
+
+# One row per sample. Further columns: one per modality, string for text, binary (encoded picture) for images.
+# Extra metadata: raymoe.classes, raymoe.task, raymoe.modalities {name: kind}, raymoe.skipped, raymoe.source.
+SAMPLES = Contract(
+    "samples",
+    1,
+    pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
+    open=True,
+)
+
+# One row per sample, in the order of the samples table; the store is a folder of parts (features/store.py).
+# Further columns, per modality m: m.features large_list<fixed_size_list<float16>[D]>, m.valid list<bool>,
+# m.special list<bool>, and for text m.tokens list<string>. Widths, lengths and grids are in the metadata
+# raymoe.modalities.
+FEATURES = Contract(
+    "features",
+    1,
+    pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
+    open=True,
+)
+
+# Mean loss and validation scores of each epoch.
+EPOCHS = Contract("epochs", 1, pa.schema({"epoch": pa.int32(), "train_loss": pa.float64()}), open=True)
+
+# One row per sample of the validation and test split: what the model says.
+PREDICTIONS = Contract(
+    "predictions",
+    1,
+    pa.schema(
+        {
+            "sample_id": pa.string(),
+            "split": pa.string(),
+            "labels": pa.list_(pa.int32()),
+            "logits": pa.list_(pa.float32()),  # [C]
+            "expert_weights": pa.list_(pa.float32()),  # [E], in the order of raymoe.experts
+            "expert_logits": pa.list_(pa.float32()),  # [E * C], expert by expert
+        }
+    ),
+)
+
+# One row per model, split and metric.
+METRICS = Contract(
+    "metrics",
+    1,
+    pa.schema({"model": pa.string(), "split": pa.string(), "metric": pa.string(), "value": pa.float64()}),
+)
+
+# scores: one per position of the modality's sequence; special and invalid ones are 0, the rest in 0..1.
+IMPORTANCE = Contract(
+    "importance",
+    1,
+    pa.schema(
+        {
+            "sample_id": pa.string(),
+            "expert": pa.string(),
+            "modality": pa.string(),
+            "method": pa.string(),
+            "target": pa.string(),
+            "scores": pa.list_(pa.float32()),
+        }
+    ),
+)
+
+# u and v are positions in their modalities' sequences. The sums are what the scores come from, so that tables
+# merge: over coalitions, and over contrasts between neighbouring strata (interactions/sums.py).
+SUMS = (
+    "sum_delta",
+    "sum_base",
+    "sum_span",
+    "sum_delta_sq",
+    "sum_base_sq",
+    "sum_span_sq",
+    "sum_base_span",
+    "contrast_delta_sq",
+    "contrast_base_sq",
+    "contrast_span_sq",
+    "contrast_base_span",
+)
+INTERACTIONS = Contract(
+    "interactions",
+    1,
+    pa.schema(
+        {
+            "sample_id": pa.string(),
+            "expert": pa.string(),
+            "target": pa.string(),
+            "bin": pa.int32(),
+            "u_modality": pa.string(),
+            "u": pa.int32(),
+            "v_modality": pa.string(),
+            "v": pa.int32(),
+            "n_coalitions": pa.int64(),
+            "sii": pa.float64(),
+            "sii_stderr": pa.float64(),
+            "base_mean": pa.float64(),
+            "span_mean": pa.float64(),
+            "redundancy_gap": pa.float64(),
+            "redundancy_gap_stderr": pa.float64(),
+            "n_contrasts": pa.int64(),
+            **{name: pa.float64() for name in SUMS},
+        }
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a table: two tables with the same fingerprint hold the same thing.
+
+    Attributes:
+        stage: the command that makes it.
+        contract: the table's contract.
+        config: every setting that the content depends on.
+        parents: fingerprints of what it was made from, by name.
+    """
+
+    stage: str
+    contract: str
+    config: dict[str, Any]
+    parents: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all of it, 16 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no white space."""
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))
+
+    def differences(self, other: Provenance) -> str:
+        """What differs between two, in words, for error messages."""
+        lines = [
+            f"{name}: {_short(a)} there, {_short(b)} now"
+            for name, a, b in _compare({**self.config, **_parents(self)}, {**other.config, **_parents(other)})
+        ]
+        return "; ".join(lines) or "made by another version of raymoe"
+
+    def metadata(self) -> dict[str, str]:
+        """The table metadata that says all this."""
+        return {
+            "raymoe.schema": self.contract,
+            "raymoe.made_by": self.to_json(),
+            "raymoe.fingerprint": self.fingerprint,
+        }
+
+
+def _parents(provenance: Provenance) -> dict[str, str]:
+    return {f"the {name} it was made from": value for name, value in provenance.parents.items()}
+
+
+def _compare(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = []
+        for key in sorted(a.keys() | b.keys()):
+            found += _compare(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
+        return found
+    return [] if a == b else [(prefix, a, b)]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_table(
+    workspace: Workspace,
+    name: str,
+    table: pa.Table,
+    contract: Contract,
+    provenance: Provenance,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write a table under its contract; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
+    conform(table.schema, contract, name)
+    metadata = provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
+    table = table.replace_schema_metadata(metadata)
+
+    def write(sink: pa.NativeFile) -> None:
+        if name.endswith(".parquet"):
+            pq.write_table(table, sink, compression="zstd")
+        else:
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+
+    workspace.write_with(name, write)
+
+
+def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Table:
+    """Read a table; Arrow files are memory-mapped.
+
+    Args:
+        workspace: where it is.
+        name: its name there.
+        contract: what it must be.
+        made_by: the command that makes it, for the error messages.
+
+    Raises:
+        ParentError: it is missing, cut short, or holds something else.
+    """
+    path = workspace.path(name)
+    if not workspace.exists(name):
+        raise ParentError(f"{path} is missing", f"Make it with: {made_by}")
+    try:
+        local = workspace.local(name)
+        if name.endswith(".parquet"):
+            table = pq.ParquetFile(local).read()
+        else:
+            with pa.memory_map(local) as source:
+                table = pa.ipc.open_file(source).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise ParentError(
+            f"{path} is not a whole {'Parquet' if name.endswith('.parquet') else 'Arrow'} file ({error})",
+            f"It was cut short or damaged: delete it and make it again with: {made_by}",
+        ) from None
+    tag = metadata_of(table.schema).get("schema")
+    if tag != contract.tag:
+        raise ParentError(
+            f"{path} holds {tag or 'no raymoe table'}, expected {contract.tag}",
+            f"Delete it and make it again with: {made_by}",
+        )
+    conform(table.schema, contract, path)
+    return table
+
+
+def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
+    """Raise unless the schema has the contract's columns, with their types."""
+    problems = []
+    for wanted in contract.schema:
+        found = schema.field(wanted.name).type if wanted.name in schema.names else "missing"
+        if found != wanted.type:
+            problems.append(f"column {wanted.name} is {found}, not {wanted.type}")
+    if not contract.open:
+        problems += [f"unknown column {n}" for n in schema.names if n not in contract.schema.names]
+    if problems:
+        raise ParentError(f"{name} does not fit {contract.tag}: {'; '.join(problems)}", "Make it again.")
+
+
+def metadata_of(schema: pa.Schema) -> dict[str, Any]:
+    """A table's own metadata without the prefix, JSON values decoded."""
+    found: dict[str, Any] = {}
+    for key, value in (schema.metadata or {}).items():
+        if key.startswith(b"raymoe."):
+            name, text = key[7:].decode(), value.decode()
+            found[name] = text if name in ("schema", "fingerprint", "made_by") else json.loads(text)
+    return found
+
+
+def is_complete(
+    workspace: Workspace, name: str, contract: Contract, provenance: Provenance, *, overwrite: bool = False
+) -> bool:
+    """Whether the output is already there, made from the same inputs.
+
+    Raises:
+        ParentError: it is there but damaged, or was made from other inputs (named), and ``overwrite`` is off.
+    """
+    if overwrite or not workspace.exists(name):
+        return False
+    made_by = f"raymoe {provenance.stage} ... --overwrite"
+    table = read_table(workspace, name, contract, made_by)
+    refuse_other_inputs(workspace.path(name), metadata_of(table.schema), provenance)
+    return True
+
+
+def refuse_other_inputs(path: str, metadata: dict[str, Any], provenance: Provenance) -> None:
+    """Raise if what is there was made from other inputs than those asked for, saying which."""
+    if metadata["fingerprint"] != provenance.fingerprint:
+        differences = Provenance.from_json(metadata["made_by"]).differences(provenance)
+        raise ParentError(
+            f"{path} was made from other inputs ({differences})",
+            f"Replace it with: raymoe {provenance.stage} ... --overwrite, or use another --workspace.",
+        )
