@@ -118,7 +118,7 @@ def load_checkpoint(
     info = read_info(workspace, folder, made_by)
     if features is not None and info.features != features:
         raise ParentError(
-            f"{workspace.path(folder)} was trained on features {info.features}, but those there are {features}",
+            f"{workspace.path(folder)} was trained on features {info.features}, those there are {features}",
             f"Train on these with: {made_by} --overwrite, or encode with the encoders it was trained on.",
         )
     name = f"{folder}/model.safetensors"
