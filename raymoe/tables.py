@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,8 +214,7 @@ def write_table(
 ) -> None:
     """Write a table under its contract; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
     conform(table.schema, contract, name)
-    metadata = provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
-    table = table.replace_schema_metadata(metadata)
+    table = table.replace_schema_metadata(_metadata(provenance, extra))
 
     def write(sink: pa.NativeFile) -> None:
         if name.endswith(".parquet"):
@@ -224,6 +224,29 @@ def write_table(
                 writer.write_table(table)
 
     workspace.write_with(name, write)
+
+
+def write_batches(
+    workspace: Workspace,
+    name: str,
+    batches: Iterable[pa.RecordBatch],
+    contract: Contract,
+    provenance: Provenance,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write an Arrow file batch by batch, as they come, so that the table is never held in memory."""
+    schema = contract.schema.with_metadata(_metadata(provenance, extra))
+
+    def write(sink: pa.NativeFile) -> None:
+        with pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+
+    workspace.write_with(name, write)
+
+
+def _metadata(provenance: Provenance, extra: dict[str, Any] | None) -> dict[str, str]:
+    return provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
 
 
 def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Table:

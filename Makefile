@@ -1,0 +1,47 @@
+# make demo: the main job on the embedded data; make test: the whole suite. Both set themselves up.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch goes first and alone: this version is a CPU build where pip is pointed at one and the CUDA build elsewhere.
+TORCH := torch==2.13.0
+TORCH_OPTIONS ?=
+
+.PHONY: demo test lint setup figures clean
+
+demo: $(VENV)/.demo
+	$(BIN)/raymoe demo
+
+test: $(VENV)/.test browser
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+figures: $(VENV)/.demo
+	$(BIN)/python benchmarks/demo.py
+
+setup: $(VENV)/.test
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "raymoe needs Python 3.11 or newer; say which: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q $(TORCH_OPTIONS) -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[demo]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[demo,test]'
+	touch $@
+
+# The page is tested in a real Chromium. Debian's is installed where we may; else those tests say why they skip.
+.PHONY: browser
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "no Chromium found: install it (apt install chromium) to test the page in a browser"; fi; }
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

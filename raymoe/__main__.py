@@ -1,0 +1,5 @@
+"""``python -m raymoe``."""
+
+from raymoe.cli import main
+
+main()

@@ -1,0 +1,279 @@
+"""The commands. Each parses, runs its stage with whatever the stage needs, and turns errors into messages.
+
+Exit codes: 0 done; 1 an error the user can mend; 2 wrong usage; 3 done, but samples or units were left out
+(``--allow-skipped`` makes that 0); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from raymoe.errors import RaymoeError
+from raymoe.progress import console
+
+app = typer.Typer(
+    name="raymoe",
+    help="Which words and which image patches does a multimodal model use together?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    epilog="Settings of any stage: --set section.field=value, for instance --set probe.coalitions=64.",
+)
+
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATASET", help="A preset (demo) or a .toml file of your own.", show_default=False
+    ),
+]
+WorkspaceOption = Annotated[
+    str,
+    typer.Option(
+        "--workspace", envvar="RAYMOE_WORKSPACE", help="Where everything is written: folder or URI."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Change a setting; repeatable."),
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Which training seed's run (train.seed).")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Make it again although it is there.")]
+AllowOption = Annotated[
+    bool, typer.Option("--allow-skipped", help="Exit with 0 although samples were left out.")
+]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="cpu|cuda", help="Default: cuda where there is a GPU.")
+]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", help="Ray cluster; default RAY_ADDRESS, else this machine.")
+]
+ActorsOption = Annotated[
+    int | None, typer.Option("--actors", min=1, help="At most so many; default one per GPU, else per core.")
+]
+
+
+@app.command()
+def prepare(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Raw data -> samples table. Every row is checked; bad ones are left out, counted and listed."""
+    _run("prepare", dataset, workspace, overwrite=overwrite, allow_skipped=allow_skipped)
+
+
+@app.command()
+def encode(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Samples -> feature store: token and patch sequences of frozen encoders, computed once."""
+    _run("encode", dataset, workspace, device=device, overwrite=overwrite, allow_skipped=allow_skipped)
+
+
+@app.command()
+def baselines(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Linear probes on the pooled features: what FL-I2MoE is compared with."""
+    _run("baselines", dataset, workspace, settings, overwrite=overwrite, allow_skipped=allow_skipped)
+
+
+@app.command()
+def train(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Features -> checkpoint of FL-I2MoE, one seed; the best epoch by validation is kept."""
+    _run(
+        "train", dataset, workspace, settings, seed, device, overwrite=overwrite, allow_skipped=allow_skipped
+    )
+
+
+@app.command()
+def attribute(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Checkpoint -> importance of every token and patch for every expert (Grad x AttnRoll)."""
+    _run(
+        "attribute",
+        dataset,
+        workspace,
+        settings,
+        seed,
+        device,
+        overwrite=overwrite,
+        allow_skipped=allow_skipped,
+    )
+
+
+@app.command()
+def probe(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes."""
+    _run(
+        "probe",
+        dataset,
+        workspace,
+        settings,
+        seed,
+        device,
+        address,
+        actors,
+        overwrite=overwrite,
+        allow_skipped=allow_skipped,
+    )
+
+
+@app.command()
+def report(
+    dataset: Dataset,
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    overwrite: OverwriteOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Everything -> one HTML page that works offline, and the figures as files."""
+    _run("report", dataset, workspace, settings, seed, overwrite=overwrite, allow_skipped=allow_skipped)
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = "runs",
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """All of it on the embedded drawings, on this machine: a few minutes, ends with the page to open."""
+    from raymoe.demo import summary
+
+    project, done = _run(
+        "report",
+        "demo",
+        workspace,
+        settings,
+        seed,
+        device,
+        address,
+        actors,
+        overwrite=overwrite,
+        all_again=True,
+    )
+    summary(project, done)
+
+
+@app.command()
+def doctor(workspace: WorkspaceOption = "runs") -> None:
+    """What this machine has, what is missing, and what to do about it."""
+    from raymoe.doctor import examine
+
+    if not examine(workspace):
+        raise typer.Exit(1)
+
+
+def _run(
+    stage: str,
+    dataset: str,
+    workspace: str,
+    settings: list[str] | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    address: str | None = None,
+    actors: int | None = None,
+    *,
+    overwrite: bool = False,
+    allow_skipped: bool = False,
+    all_again: bool = False,
+):
+    from raymoe.config import load_preset
+    from raymoe.pipeline import Options, run
+    from raymoe.project import Project
+    from raymoe.workspace import Workspace
+
+    if device not in (None, "cpu", "cuda"):
+        raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
+    settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
+    project = Project(load_preset(dataset, settings), Workspace(workspace), dataset)
+    again = ("all" if all_again else "last") if overwrite else "none"
+    try:
+        done = run(project, stage, options=Options(device, address, actors), overwrite=again)
+    except KeyboardInterrupt:
+        console.print(
+            f"\ninterrupted. Finished work is kept in {project.workspace.path(project.root)}; "
+            "run the same command to go on.",
+            markup=False,
+        )
+        raise typer.Exit(130) from None
+    if done.newly_skipped and not allow_skipped:
+        console.print(
+            f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"
+        )
+        raise typer.Exit(3)
+    return project, done
+
+
+def main() -> None:
+    """Entry point of the console script: errors as two lines on stderr, exit code 1."""
+    try:
+        app()
+    except RaymoeError as error:
+        print(f"raymoe: {error.message}", file=sys.stderr)
+        if error.remedy:
+            print(f"        {error.remedy}", file=sys.stderr)
+        sys.exit(1)
+
+
+def run_job(command: str) -> None:
+    """Entry point of ``jobs/*.py``: the same command, on the cluster that the job was started on.
+
+    Without a dataset on the command line the environment's RAYMOE_DATASET is taken.
+    """
+    os.environ.setdefault("RAY_ADDRESS", "auto")
+    arguments = sys.argv[1:]
+    if os.environ.get("RAYMOE_DATASET") and (not arguments or arguments[0].startswith("-")):
+        arguments = [os.environ["RAYMOE_DATASET"], *arguments]
+    sys.argv = [f"raymoe {command}", command, *arguments]
+    main()
+
+
+if __name__ == "__main__":
+    main()

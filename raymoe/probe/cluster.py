@@ -1,0 +1,89 @@
+"""Joining a Ray cluster or starting one on this machine, and how many actors it takes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from raymoe.errors import RaymoeError
+
+LOCAL_STORE = (
+    256 << 20
+)  # bytes: answers are small and features are mapped, so no large object store is needed
+
+
+@dataclass(frozen=True)
+class ActorShape:
+    """How many actors, and what each holds."""
+
+    count: int
+    num_cpus: float
+    num_gpus: float
+
+    @property
+    def device(self) -> str:
+        """The device of each actor."""
+        return "cuda" if self.num_gpus else "cpu"
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[Any]:
+    """Ray, connected for as long as the block runs.
+
+    An open connection is used as it is. Else ``address`` or the environment's RAY_ADDRESS names a cluster;
+    without either a local one is started and stopped again.
+
+    Raises:
+        RaymoeError: the cluster can't be reached.
+    """
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # silences a warning about its own default
+    import ray
+
+    if ray.is_initialized():
+        yield ray
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == "local":
+        options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE}
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise RaymoeError(
+            f"can't reach the Ray cluster at {address!r}: {error}",
+            "Start one with `ray start --head`, or leave out --address and RAY_ADDRESS to run right here.",
+        ) from None
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def actor_shape(
+    resources: dict[str, float], asked: int | None = None, device: str | None = None
+) -> ActorShape:
+    """One actor per GPU where there are any, else one per CPU core.
+
+    Args:
+        resources: what the cluster has, as Ray counts.
+        asked: so many actors at most.
+        device: ``cpu`` or ``cuda`` to insist on one.
+
+    Raises:
+        RaymoeError: GPUs were asked for and there are none.
+    """
+    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    if device == "cuda" and not gpus:
+        raise RaymoeError(
+            f"--device cuda, but the cluster has no GPU ({cpus} CPUs)",
+            "Leave --device out, or add a GPU node.",
+        )
+    use_gpus = gpus > 0 and device != "cpu"
+    most = gpus if use_gpus else max(cpus, 1)
+    return ActorShape(min(asked or most, most), 1, 1 if use_gpus else 0)
