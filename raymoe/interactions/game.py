@@ -87,6 +87,8 @@ class ExpertGame:
         special: dict[str, Tensor],
         players: list[tuple[str, int]],
         target_C: Tensor,
+        *,
+        valid: dict[str, Tensor] | None = None,
         **options,
     ) -> ExpertGame:
         """The game of one expert of a model on one sample.
@@ -94,24 +96,32 @@ class ExpertGame:
         Args:
             model: in eval mode.
             expert: its index.
-            features, special: the sample's own sequences without padding, per modality [T_m, D_m] and [T_m].
+            features, special: the sample's sequences, per modality [T_m, D_m] and [T_m].
             players: (modality, position) of each feature of the universe.
             target_C: weights of the classes' logits.
+            valid: per modality [T_m], False at padding; by default there is none.
             options: ``collapse``, ``tokens_per_batch``.
         """
         device = model.position_TD.device
         batch = {n: features[n].to(device)[None].float() for n in model.names}
-        valid = {n: torch.ones(batch[n].shape[:2], dtype=torch.bool, device=device) for n in model.names}
-        with torch.no_grad():
-            inputs = model.fusion_input(model.project(batch, valid), valid)
         sizes = [batch[n].shape[1] for n in model.names]
+        whole = valid or {
+            n: torch.ones(size, dtype=torch.bool) for n, size in zip(model.names, sizes, strict=True)
+        }
+        masks = {n: whole[n].to(device)[None].bool() for n in model.names}
+        with torch.no_grad():
+            inputs = model.fusion_input(model.project(batch, masks), masks)
+        kept_T = inputs.valid_BT[0].cpu().numpy()
         start = dict(zip(model.names, np.cumsum([0, *sizes[:-1]]), strict=True))
+        positions = np.array([start[name] + position for name, position in players], dtype=np.int64)
+        if not kept_T[positions].all():
+            raise ValueError("players must be valid positions, not padding")
         return cls(
             model.experts.select(expert),
-            inputs.tokens_BTD[0],
-            np.repeat(np.arange(len(sizes)), sizes),
-            torch.cat([special[n].bool() for n in model.names]).cpu().numpy(),
-            np.array([start[name] + position for name, position in players], dtype=np.int64),
+            inputs.tokens_BTD[0][inputs.valid_BT[0]],
+            np.repeat(np.arange(len(sizes)), sizes)[kept_T],
+            torch.cat([special[n].bool() for n in model.names]).cpu().numpy()[kept_T],
+            (np.cumsum(kept_T) - 1)[positions],
             target_C,
             **options,
         )

@@ -43,7 +43,7 @@ class Outcome:
 def run_units(
     units: Iterator[HasKey], actors: list[Any], on_done: Callable[[HasKey, bytes], None]
 ) -> Outcome:
-    """Hand units to actors until none is left.
+    """Hand units to actors until none is left, then end the actors.
 
     Args:
         units: consumed as actors become free; never held as a whole.
@@ -55,8 +55,12 @@ def run_units(
     Raises:
         RaymoeError: the actors can't start, or none of them comes back after dying.
     """
-    wait_until_ready(actors)
-    return _Pool(units, actors, on_done).run()
+    try:
+        wait_until_ready(actors)
+        return _Pool(units, actors, on_done).run()
+    finally:
+        for actor in actors:  # give their cores or GPUs back now, not when Python gets round to it
+            ray.kill(actor)
 
 
 def wait_until_ready(actors: list[Any]) -> list[str]:
@@ -87,9 +91,6 @@ def own_error(error: BaseException) -> BaseException:
             return RaymoeError(cause.message, cause.remedy)
         cause = getattr(cause, "cause", None)
     lines = [line for line in str(error).splitlines() if line.strip()]
-    for line in reversed(lines):
-        if "RaymoeError: " in line or "ParentError: " in line:
-            return RaymoeError(line.split("Error: ", 1)[1])
     return RaymoeError(f"an actor failed: {lines[-1].strip() if lines else type(error).__name__}")
 
 

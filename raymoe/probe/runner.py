@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.errors import RaymoeError
+from raymoe.errors import ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.estimators import block_sums
 from raymoe.interactions.game import ExpertGame
@@ -17,35 +17,40 @@ from raymoe.workspace import Workspace
 
 
 class UnitRunner:
-    """Holds what all units share.
+    """Holds what all units share. Nothing is opened before ``ready``, so that what is wrong is that call's error.
 
     Args:
         workspace: where checkpoint and features lie.
         checkpoint, features: their folders.
         expected: fingerprints of the checkpoint and the features that the plan was made from.
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
-
-    Raises:
-        ParentError: they are not what the plan was made from.
     """
 
     def __init__(
         self, workspace: Workspace, checkpoint: str, features: str, expected: dict[str, str], device: str
     ) -> None:
-        torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
-        if device == "cpu":
-            torch.set_num_threads(1)
-        made_by = "raymoe train"
-        self.store = FeatureStore.open(workspace, features, made_by="raymoe encode")
-        model, info = load_checkpoint(workspace, checkpoint, made_by, features=expected["features"])
-        if info.fingerprint != expected["checkpoint"]:
-            raise RaymoeError(
-                f"{workspace.path(checkpoint)} changed since the probe was planned", "Run the probe again."
-            )
-        self.model, self.info, self.device = model.to(device), info, device
+        self.workspace, self.checkpoint, self.features = workspace, checkpoint, features
+        self.expected, self.device = expected, device
 
     def ready(self) -> str:
-        """Answers once the runner can work: the name of its device."""
+        """Open everything; answers with the name of the device.
+
+        Raises:
+            ParentError: checkpoint or features are missing, or not what the plan was made from.
+        """
+        torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
+        if self.device == "cpu":
+            torch.set_num_threads(1)
+        self.store = FeatureStore.open(self.workspace, self.features, made_by="raymoe encode")
+        model, self.info = load_checkpoint(
+            self.workspace, self.checkpoint, "raymoe train", features=self.expected["features"]
+        )
+        if self.info.fingerprint != self.expected["checkpoint"]:
+            raise ParentError(
+                f"{self.workspace.path(self.checkpoint)} changed since the probe was planned",
+                "Run the probe again.",
+            )
+        self.model = model.to(self.device)
         return torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
 
     def run(self, unit: Unit) -> bytes:
@@ -56,13 +61,16 @@ class UnitRunner:
         """
         job = unit.job
         index = self.store.index_of(job.sample_id)
-        features, special = {}, {}
-        for modality in self.store.modalities:
-            x_TD, _, special_T = self.store.sequence(index, modality.name)
-            features[modality.name] = torch.from_numpy(np.array(x_TD))
-            special[modality.name] = torch.from_numpy(np.array(special_T))
+        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
+        features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
         game = ExpertGame.of_sample(
-            self.model, job.expert_index, features, special, job.candidates.players, self._target(job, index)
+            self.model,
+            job.expert_index,
+            features,
+            special,
+            job.candidates.players,
+            self._target(job, index),
+            valid=valid,
         )
         pairs = job.candidates.pairs[unit.pairs]
         try:

@@ -107,6 +107,23 @@ def test_batch_size_and_order_do_not_matter():
             np.testing.assert_allclose(game(coalitions[order]), values[order], atol=1e-5)
 
 
+def test_padding_stays_out():
+    """A sequence padded to any length is the same game."""
+    widths, lengths = (6, 4), (4, 5)
+    model = make_model(widths)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", 2), ("m1", 1), ("m1", 4)]
+    coalitions = np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], dtype=bool)
+    expected = ExpertGame.of_sample(model, 3, features, special, players, torch.eye(5)[0])(coalitions)
+    padded = {n: torch.cat([x, torch.full((3, x.shape[1]), 7.0)]) for n, x in features.items()}
+    marks = {n: torch.cat([x, torch.zeros(3, dtype=torch.bool)]) for n, x in special.items()}
+    valid = {n: torch.arange(len(x)) < len(x) - 3 for n, x in padded.items()}
+    game = ExpertGame.of_sample(model, 3, padded, marks, players, torch.eye(5)[0], valid=valid)
+    np.testing.assert_allclose(game(coalitions), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="not padding"):
+        ExpertGame.of_sample(model, 3, padded, marks, [("m0", 5), ("m1", 1)], torch.eye(5)[0], valid=valid)
+
+
 def test_bad_input_is_refused():
     widths = (6, 4)
     model, (features, special) = make_model(widths), make_sample(widths, (4, 4), [(0,), ()])

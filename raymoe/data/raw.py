@@ -1,0 +1,134 @@
+"""Reading a raw table, Parquet, CSV or JSON Lines, as columns; knows nothing of what the values should be."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from raymoe.errors import InputError
+
+# What a raw Parquet file may say about itself that is worth carrying on.
+PROVENANCE_KEYS = ("licence", "license", "provenance", "citation", "homepage", "source")
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """A raw table as it was found.
+
+    Attributes:
+        name: its path or its ``embedded:`` name, for messages.
+        folder: what relative picture paths start from.
+        columns: those asked for; lists of Python values, or Arrow arrays so that pictures aren't copied.
+        sha256: of the file's content.
+        provenance: what the file says about where it comes from.
+    """
+
+    name: str
+    folder: Path
+    columns: dict[str, list[Any] | pa.ChunkedArray]
+    sha256: str
+    provenance: dict[str, str]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def values(self, name: str, start: int = 0, stop: int | None = None) -> list[Any]:
+        """A column's values as Python objects, of some rows or of all."""
+        found = self.columns[name][start:stop]
+        return found if isinstance(found, list) else found.to_pylist()
+
+
+def read_raw(source: str, columns: list[str]) -> RawTable:
+    """Read the named columns of a raw table.
+
+    Args:
+        source: path ending in .parquet, .csv or .jsonl, or ``embedded:NAME`` for a file of this package.
+        columns: names of the columns needed.
+
+    Raises:
+        InputError: the file is missing, can't be parsed, or lacks a column.
+    """
+    path = _locate(source)
+    if not path.is_file():
+        raise InputError(f"no such file: {source}", "Correct data.source: a .parquet, .csv or .jsonl file.")
+    readers = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}
+    if path.suffix not in readers:
+        raise InputError(
+            f"{source} is of no known format", f"data.source must end in {', '.join(sorted(readers))}."
+        )
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        found, names, metadata = readers[path.suffix](path, columns)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{source} can't be read as {path.suffix[1:]}: {error}",
+            "It is damaged, cut short or of another format: get it again or correct it.",
+        ) from None
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise InputError(
+            f"{source} has no column {', '.join(missing)}",
+            f"Its columns are {', '.join(names)}; name the right ones in the preset's data section.",
+        )
+    provenance = {
+        k: metadata[k.encode()].decode(errors="replace") for k in PROVENANCE_KEYS if k.encode() in metadata
+    }
+    return RawTable(source, path.parent, found, sha256, provenance)
+
+
+def _locate(source: str) -> Path:
+    if source.startswith("embedded:"):
+        return Path(str(importlib.resources.files("raymoe.data") / "embedded" / source[len("embedded:") :]))
+    return Path(source).expanduser()
+
+
+# What a reader returns: those columns that are there, the names of all, and the file's metadata.
+_Found = tuple[dict[str, list[Any] | pa.ChunkedArray], list[str], dict[bytes, bytes]]
+
+
+def _read_parquet(path: Path, columns: list[str]) -> _Found:
+    file = pq.ParquetFile(path, memory_map=True)
+    names = file.schema_arrow.names
+    table = file.read(columns=[name for name in columns if name in names])
+    found = {name: table[name] for name in table.column_names}
+    return found, names, file.schema_arrow.metadata or {}
+
+
+def _read_csv(path: Path, columns: list[str]) -> _Found:
+    table = pa.csv.read_csv(
+        path,
+        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+        # Ids such as 007 and labels such as 1|3 must stay what they are, so nothing is guessed.
+        convert_options=pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+        ),
+    )
+    return {n: table[n].to_pylist() for n in columns if n in table.column_names}, table.column_names, {}
+
+
+def _read_jsonl(path: Path, columns: list[str]) -> _Found:
+    """Line by line, as a value's type may differ between rows (one label, a list of labels)."""
+    rows: list[dict[str, Any]] = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise InputError(f"{path}, line {number}: {error}", "Correct that line.") from None
+            if not isinstance(row, dict):
+                raise InputError(f"{path}, line {number}: not an object", "Write one object a line.")
+            rows.append(row)
+    # A field that no row has is a missing column; one that only some rows lack is null there.
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {n: [row.get(n) for row in rows] for n in columns if n in names}, names, {}

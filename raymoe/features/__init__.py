@@ -1,0 +1,1 @@
+"""Frozen encoders, and the store of what they say."""

@@ -1,0 +1,230 @@
+"""Encoders from Hugging Face model folders: one modality's tower, its hidden states, its special positions.
+
+Shape suffixes: B items, T positions, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from tokenizers import decoders
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    CLIPTextModel,
+    CLIPVisionModel,
+)
+from transformers.utils import logging
+
+from raymoe.config import EncoderConfig
+from raymoe.errors import InputError
+from raymoe.features.encoder import EncodedBatch, Encoder, encoder_identity
+from raymoe.features.files import locate
+from raymoe.features.frozen import Frozen
+
+
+def load(kind: str, config: EncoderConfig) -> Encoder:
+    """The text or vision encoder of a model folder or hub model, on the CPU.
+
+    Raises:
+        InputError: the files are missing, damaged, of another kind, or the layer doesn't exist.
+    """
+    return TextEncoder(config) if kind == "text" else ImageEncoder(config)
+
+
+class TextEncoder:
+    """A text model with its tokenizer; special positions are those that the tokenizer adds.
+
+    Args:
+        config: ``max_length`` is cut to what the model has positions for.
+    """
+
+    kind, grid = "text", None
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.config = config
+        folder = locate(config.source).folder
+        model = _load_model(folder, CLIPTextModel)
+        self._tokenizer = _from_folder(AutoTokenizer, folder)
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token  # any id will do: padding is masked
+        self._model = Frozen(model)
+        self._positions = min(config.max_length, self._tokenizer.model_max_length, _positions(model))
+        self._byte_level = "ByteLevel" in _stages(self._tokenizer)
+        self.max_length = self._positions - int(config.drop_cls)
+        self.width = self.encode(["a"]).features_BTD.shape[2]
+
+    def identity(self) -> dict[str, Any]:
+        """All that its features depend on."""
+        return encoder_identity(self.kind, self.config)
+
+    def to(self, device: str | torch.device) -> TextEncoder:
+        """Move it to a device, in place."""
+        self._model.to(device)
+        return self
+
+    def encode(self, items: Sequence[str]) -> EncodedBatch:
+        """Encode texts; what is longer than the limit is cut."""
+        inputs = self._tokenizer(
+            list(items),
+            padding=True,
+            padding_side="right",
+            truncation=True,
+            max_length=self._positions,
+            return_special_tokens_mask=True,
+            return_tensors="pt",
+        )
+        valid_BT = inputs["attention_mask"].bool()
+        special_BT = inputs.pop("special_tokens_mask").bool() & valid_BT  # padding counts as special there
+        ids_BT = inputs["input_ids"]
+        output = self._model(
+            **inputs.to(self._model.device), output_hidden_states=self.config.layer != -1, return_dict=True
+        )
+        features_BTD = _layer(output, self.config).float().cpu()
+        # CLS is dropped only where the tokenizer puts one: the first position of every item.
+        start = int(self.config.drop_cls and bool(special_BT[:, 0].all()))
+        tokens = [
+            [self._display(t) for t in self._tokenizer.convert_ids_to_tokens(ids[valid][start:].tolist())]
+            for ids, valid in zip(ids_BT, valid_BT, strict=True)
+        ]
+        return EncodedBatch(features_BTD[:, start:], valid_BT[:, start:], special_BT[:, start:], tokens, None)
+
+    def _display(self, token: str) -> str:
+        """A piece as a reader knows it: a word's start is marked by a space, or its rest by ##."""
+        if token in self._tokenizer.all_special_tokens:
+            return token
+        if self._byte_level:
+            return decoders.ByteLevel().decode([token.removesuffix("</w>")])
+        return token.replace("▁", " ")
+
+
+class ImageEncoder:
+    """A vision model with its image processor; what comes before the patches (CLS, registers) is special."""
+
+    kind = "image"
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.config = config
+        folder = locate(config.source).folder
+        model = _load_model(folder, CLIPVisionModel)
+        # Always Pillow's resizing: torchvision's differs, and features must not depend on what is installed.
+        self._processor = _from_folder(AutoImageProcessor, folder, backend="pil")
+        self._model = Frozen(model)
+        self._patch = getattr(model.config, "patch_size", None)
+        blank = self.encode([Image.new("RGB", (64, 64))])
+        self.grid = blank.grid
+        self.max_length, self.width = blank.features_BTD.shape[1:]
+
+    def identity(self) -> dict[str, Any]:
+        """All that its features depend on."""
+        return encoder_identity(self.kind, self.config)
+
+    def to(self, device: str | torch.device) -> ImageEncoder:
+        """Move it to a device, in place."""
+        self._model.to(device)
+        return self
+
+    def encode(self, items: Sequence[Image.Image]) -> EncodedBatch:
+        """Encode RGB pictures."""
+        pixels = self._processor(images=list(items), return_tensors="pt")["pixel_values"]
+        output = self._model(
+            pixel_values=pixels.to(self._model.device), output_hidden_states=self.config.layer != -1
+        )
+        features = _layer(output, self.config).float().cpu()
+        if features.ndim == 4:  # a convolutional network: [B, D, rows, columns]
+            grid, features_BTD = tuple(features.shape[2:]), features.flatten(2).transpose(1, 2)
+        else:
+            grid, features_BTD = self._grid(pixels.shape[2:], features.shape[1]), features
+        before = features_BTD.shape[1] - math.prod(grid)
+        if self.config.drop_cls:
+            features_BTD, before = features_BTD[:, before:], 0
+        valid_BT = torch.ones(features_BTD.shape[:2], dtype=torch.bool)
+        special_BT = (torch.arange(features_BTD.shape[1]) < before).expand_as(valid_BT)
+        return EncodedBatch(features_BTD.contiguous(), valid_BT, special_BT, None, grid)
+
+    def _grid(self, pixels: torch.Size, length: int) -> tuple[int, int]:
+        """Rows and columns of patches in a sequence of that length."""
+        if isinstance(self._patch, int):
+            rows, columns = (side // self._patch for side in pixels)
+            if rows * columns <= length:
+                return rows, columns
+        side = math.isqrt(length)  # a hierarchical model has merged its patches
+        if side * side != length:
+            raise InputError(
+                f"{self.config.source}: {length} positions are no grid of patches", "Take another encoder."
+            )
+        return side, side
+
+
+def _load_model(folder: Path, clip_tower: type) -> nn.Module:
+    is_clip = _from_folder(AutoConfig, folder).model_type == "clip"
+    loader = clip_tower if is_clip else AutoModel
+    with _quiet():  # its report of weights that aren't used; what is missing is checked below
+        model, report = _from_folder(loader, folder, output_loading_info=True)
+    missing = sorted(k for k in report["missing_keys"] if "pooler" not in k)  # a pooler is not used
+    if missing or report["mismatched_keys"]:
+        raise InputError(
+            f"the weights in {folder} don't fit config.json: {', '.join(missing[:3]) or 'shapes differ'}",
+            "Take the folder of one model as it was saved.",
+        )
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _from_folder(loader: Any, folder: Path, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(folder, local_files_only=True, **options)
+    except Exception as error:  # OSError, ValueError, SafetensorError, KeyError: it depends on the file
+        raise InputError(
+            f"{loader.__name__} can't be loaded from {folder}: {error}",
+            "Give a folder that holds the model with its tokenizer or image processor, as save_pretrained "
+            "writes them.",
+        ) from None
+
+
+def _positions(model: nn.Module) -> int:
+    """How many positions a text model has codes for."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Embedding) and "position" in name.rpartition(".")[2]:
+            # RoBERTa counts from after the padding index.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
+
+
+def _stages(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return f"{getattr(backend, 'pre_tokenizer', '')!r} {getattr(backend, 'decoder', '')!r}"
+
+
+def _layer(output: Any, config: EncoderConfig) -> torch.Tensor:
+    """The last hidden state as the model returns it, or the hidden state of a layer (0 is the embedding)."""
+    if config.layer == -1:
+        return output.last_hidden_state
+    states = output.hidden_states
+    if not -len(states) <= config.layer < len(states):
+        raise InputError(
+            f"{config.source} has no layer {config.layer}",
+            f"Valid: {-len(states)}..{len(states) - 1}; 0 is the embedding, -1 the last.",
+        )
+    return states[config.layer]

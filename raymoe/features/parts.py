@@ -1,0 +1,200 @@
+"""The feature store's files: parts of some hundred samples in Arrow, and a marker written when all are there.
+
+Shape suffixes: T positions, D width.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymoe.errors import ParentError
+from raymoe.tables import FEATURES, Provenance, conform, metadata_of
+from raymoe.workspace import Workspace
+
+MARKER = "features.json"
+ROWS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class ModalityInfo:
+    """A modality of the store.
+
+    Attributes:
+        name: its name.
+        kind: ``text`` or ``image``.
+        width: D.
+        max_length: the most positions a sample can have, special ones included.
+        grid: rows and columns of a picture's non-special positions; None for texts.
+    """
+
+    name: str
+    kind: str
+    width: int
+    max_length: int
+    grid: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class SequenceRow:
+    """One sample's features of one modality, without padding."""
+
+    features_TD: np.ndarray
+    valid_T: np.ndarray
+    special_T: np.ndarray
+    tokens: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample of a part."""
+
+    sample_id: str
+    split: str
+    labels: list[int]
+    sequences: dict[str, SequenceRow] = field(default_factory=dict)
+
+
+def part_name(folder: str, index: int) -> str:
+    """The name of a part in the workspace."""
+    return f"{folder}/part-{index:05d}.arrow"
+
+
+def write_part(
+    workspace: Workspace,
+    name: str,
+    rows: list[Row],
+    modalities: Sequence[ModalityInfo],
+    provenance: Provenance,
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
+    metadata = provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
+    metadata["raymoe.modalities"] = json.dumps([asdict(m) for m in modalities])
+    schema = _schema(modalities).with_metadata(metadata)
+
+    def write(sink: pa.NativeFile) -> None:
+        with pa.ipc.new_file(sink, schema) as writer:
+            for start in range(0, len(rows), ROWS_PER_BATCH):
+                writer.write_batch(_record_batch(rows[start : start + ROWS_PER_BATCH], modalities, schema))
+
+    workspace.write_with(name, write)
+
+
+def read_part(
+    workspace: Workspace, name: str, fingerprint: str
+) -> tuple[list[pa.RecordBatch], dict[str, Any]]:
+    """Map a part; its record batches are views of the file, and its metadata is decoded.
+
+    Raises:
+        ParentError: the part is missing, cut short, or was made from something else.
+    """
+    path = workspace.path(name)
+    if not workspace.exists(name):
+        raise ParentError(f"{path} is missing")
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(workspace.local(name)))
+        batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+        for batch in batches:
+            batch.validate()
+    except (pa.ArrowException, OSError) as error:
+        raise ParentError(f"{path} is not a whole Arrow file ({error})") from None
+    metadata = metadata_of(reader.schema)
+    if metadata.get("schema") != FEATURES.tag:
+        raise ParentError(
+            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {FEATURES.tag}"
+        )
+    if metadata["fingerprint"] != fingerprint:
+        raise ParentError(f"{path} was made from other inputs than the rest of the store")
+    conform(reader.schema, FEATURES, path)
+    return batches, metadata
+
+
+def write_marker(
+    workspace: Workspace,
+    folder: str,
+    provenance: Provenance,
+    modalities: Sequence[ModalityInfo],
+    part_rows: Sequence[int],
+    *,
+    classes: Sequence[str],
+    task: str,
+    skipped: Sequence[dict] = (),
+) -> None:
+    """Say that the store is complete: parts 0..n-1 with so many rows each."""
+    content = {
+        "schema": FEATURES.tag,
+        "fingerprint": provenance.fingerprint,
+        "made_by": provenance.to_json(),
+        "parts": [{"name": part_name("", i)[1:], "rows": rows} for i, rows in enumerate(part_rows)],
+        "modalities": [asdict(m) for m in modalities],
+        "classes": list(classes),
+        "task": task,
+        "skipped": list(skipped),
+    }
+    workspace.write(f"{folder}/{MARKER}", json.dumps(content, indent=1).encode())
+
+
+def read_marker(workspace: Workspace, folder: str) -> dict[str, Any] | None:
+    """The marker's content, modalities as objects; None where the store isn't complete.
+
+    Raises:
+        ParentError: the marker isn't one.
+    """
+    name = f"{folder}/{MARKER}"
+    if not workspace.exists(name):
+        return None
+    try:
+        content = json.loads(workspace.read(name))
+        if content["schema"] != FEATURES.tag:
+            raise ValueError(f"holds {content['schema']}, expected {FEATURES.tag}")
+        content["modalities"] = modality_infos(content["modalities"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ParentError(
+            f"{workspace.path(name)} can't be used: {error}",
+            "Delete it and encode again: whole parts are kept.",
+        ) from None
+    return content
+
+
+def modality_infos(raw: list[dict[str, Any]]) -> tuple[ModalityInfo, ...]:
+    """Modalities as they come out of JSON."""
+    return tuple(ModalityInfo(**{**m, "grid": m["grid"] and tuple(m["grid"])}) for m in raw)
+
+
+def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
+    fields = list(FEATURES.schema)
+    for m in modalities:
+        fields.append(pa.field(f"{m.name}.features", pa.large_list(pa.list_(pa.float16(), m.width))))
+        fields.append(pa.field(f"{m.name}.valid", pa.list_(pa.bool_())))
+        fields.append(pa.field(f"{m.name}.special", pa.list_(pa.bool_())))
+        if m.kind == "text":
+            fields.append(pa.field(f"{m.name}.tokens", pa.list_(pa.string())))
+    return pa.schema(fields)
+
+
+def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: pa.Schema) -> pa.RecordBatch:
+    columns: list[pa.Array] = [
+        pa.array([r.sample_id for r in rows], pa.string()),
+        pa.array([r.split for r in rows], pa.string()),
+        pa.array([r.labels for r in rows], pa.list_(pa.int32())),
+    ]
+    for m in modalities:
+        found = [r.sequences[m.name] for r in rows]
+        offsets = np.cumsum([0] + [len(s.features_TD) for s in found])
+        flat = np.concatenate([s.features_TD.reshape(-1, m.width) for s in found]).astype(np.float16)
+        positions = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), m.width)
+        columns.append(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), positions))
+        for masks in ([s.valid_T for s in found], [s.special_T for s in found]):
+            values = pa.array(np.concatenate(masks).astype(bool))
+            columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
+        if m.kind == "text":
+            columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
+    return pa.RecordBatch.from_arrays(
+        [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    )

@@ -1,0 +1,218 @@
+"""Reading the feature store: mapped, not loaded, so that many readers on a node share the pages.
+
+Shape suffixes: B samples of a batch, T positions, D width, N samples, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from raymoe.errors import InputError, ParentError
+from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
+from raymoe.workspace import Workspace
+
+__all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
+
+
+@dataclass
+class FeatureBatch:
+    """Some samples, padded per modality to the longest of them.
+
+    Attributes:
+        features: per modality ``[B, T, D]`` float32, zero at padding.
+        valid: per modality ``[B, T]`` bool, False at padding.
+        special: per modality ``[B, T]`` bool: always active, never a candidate.
+        labels: ``[B, C]`` float32 of zeros and ones for a multi-label task, else ``[B]`` int64.
+        sample_ids: B ids.
+    """
+
+    features: dict[str, torch.Tensor]
+    valid: dict[str, torch.Tensor]
+    special: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    sample_ids: list[str]
+
+    def to(self, device: str | torch.device) -> FeatureBatch:
+        """The batch on a device."""
+        parts = (
+            {name: t.to(device) for name, t in d.items()} for d in (self.features, self.valid, self.special)
+        )
+        return FeatureBatch(*parts, self.labels.to(device), self.sample_ids)
+
+
+class FeatureStore:
+    """A complete feature store, opened with ``FeatureStore.open``.
+
+    Attributes:
+        fingerprint: what later stages name as their parent.
+        modalities: in the order of the preset.
+        classes: class names.
+        task: ``multilabel``, ``multiclass`` or ``binary``.
+        sample_ids: of all samples, in the order of the samples table.
+        splits: of each sample.
+        labels: class indices of each sample.
+    """
+
+    @classmethod
+    def open(cls, workspace: Workspace, folder: str, made_by: str) -> FeatureStore:
+        """Map a store and check that every part is whole.
+
+        Args:
+            workspace: where it is.
+            folder: its folder there.
+            made_by: the command that makes it, for the error messages.
+
+        Raises:
+            ParentError: it is missing, incomplete or damaged; the part is named.
+        """
+        return cls(workspace, folder, made_by)
+
+    def __init__(self, workspace: Workspace, folder: str, made_by: str) -> None:
+        self._arguments = (workspace, folder, made_by)
+        marker = read_marker(workspace, folder)
+        if marker is None:
+            raise ParentError(
+                f"{workspace.path(folder)} holds no complete feature store ({MARKER} is missing)",
+                f"Make it, or go on with it, with: {made_by}",
+            )
+        self.fingerprint: str = marker["fingerprint"]
+        self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
+        self.classes: tuple[str, ...] = tuple(marker["classes"])
+        self.task: str = marker["task"]
+        self._batches: list[pa.RecordBatch] = []
+        for part in marker["parts"]:
+            name = f"{folder}/{part['name']}"
+            try:
+                batches, _ = read_part(workspace, name, self.fingerprint)
+                rows = sum(b.num_rows for b in batches)
+                if rows != part["rows"]:
+                    raise ParentError(f"{workspace.path(name)} has {rows} rows, expected {part['rows']}")
+            except ParentError as error:
+                raise ParentError(
+                    error.message, f"Make that part again with: {made_by} (whole parts are kept)"
+                ) from None
+            self._batches += batches
+        self._starts = np.cumsum([0] + [b.num_rows for b in self._batches])
+        self.sample_ids: list[str] = self._column("sample_id")
+        self.splits: list[str] = self._column("split")
+        self.labels: list[list[int]] = self._column("labels")
+        self._info = {m.name: m for m in self.modalities}
+        self._views: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+
+    def __reduce__(self):
+        return FeatureStore.open, self._arguments
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Rows of a split, ``[N]`` int64, in table order.
+
+        Raises:
+            InputError: there is no such split.
+        """
+        found = np.flatnonzero(np.asarray(self.splits) == split).astype(np.int64)
+        if not len(found):
+            raise InputError(
+                f"no split {split!r}", f"Splits of these data: {', '.join(sorted(set(self.splits)))}."
+            )
+        return found
+
+    def index_of(self, sample_id: str) -> int:
+        """The row of a sample.
+
+        Raises:
+            InputError: there is no such sample.
+        """
+        if sample_id not in self._rows:
+            raise InputError(
+                f"no sample {sample_id!r}", f"Ids look like {', '.join(map(repr, self.sample_ids[:3]))}."
+            )
+        return self._rows[sample_id]
+
+    def sequence(self, i: int, modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """One sample's features: ``[T, D]`` float16, a view of the file; valid ``[T]``; special ``[T]``."""
+        batch, row = self._locate(i)
+        values, offsets = self._view(batch, modality)
+        start, stop = offsets[row], offsets[row + 1]
+        masks = (
+            self._batches[batch][f"{modality}.{name}"].values[start:stop].to_numpy(zero_copy_only=False)
+            for name in ("valid", "special")
+        )
+        return values[start:stop], *masks
+
+    def tokens(self, i: int, modality: str) -> list[str] | None:
+        """Display strings of a text's positions; None for a picture."""
+        if self._info[modality].kind != "text":
+            return None
+        batch, row = self._locate(i)
+        return self._batches[batch][f"{modality}.tokens"][row].as_py()
+
+    def batch(self, indices: Sequence[int] | np.ndarray, device: str | torch.device = "cpu") -> FeatureBatch:
+        """Some samples, padded; the features travel to the device as float16 and become float32 there."""
+        features, valid, special = {}, {}, {}
+        for info in self.modalities:
+            found = [self.sequence(int(i), info.name) for i in indices]
+            # At least one position, so that a batch of empty sequences still has the shape of a batch.
+            shape = (len(found), max([1, *(len(f) for f, _, _ in found)]))
+            features_BTD = np.zeros((*shape, info.width), np.float16)
+            valid_BT, special_BT = np.zeros(shape, bool), np.zeros(shape, bool)
+            for b, (f, v, s) in enumerate(found):
+                features_BTD[b, : len(f)], valid_BT[b, : len(f)], special_BT[b, : len(f)] = f, v, s
+            features[info.name] = torch.from_numpy(features_BTD).to(device).float()
+            valid[info.name] = torch.from_numpy(valid_BT).to(device)
+            special[info.name] = torch.from_numpy(special_BT).to(device)
+        labels = label_tensor([self.labels[int(i)] for i in indices], self.task, len(self.classes))
+        ids = [self.sample_ids[int(i)] for i in indices]
+        return FeatureBatch(features, valid, special, labels.to(device), ids)
+
+    def pooled(self, indices: Sequence[int] | np.ndarray, modality: str) -> np.ndarray:
+        """Means over valid non-special positions, or all valid ones if none is left: ``[N, D]`` float32."""
+        means_ND = np.zeros((len(indices), self._info[modality].width), np.float32)
+        for n, i in enumerate(indices):
+            features_TD, valid_T, special_T = self.sequence(int(i), modality)
+            used_T = valid_T & ~special_T if (valid_T & ~special_T).any() else valid_T
+            if used_T.any():
+                means_ND[n] = features_TD[used_T].astype(np.float32).mean(0)
+        return means_ND
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {sample_id: i for i, sample_id in enumerate(self.sample_ids)}
+
+    def _column(self, name: str) -> list:
+        return [value for batch in self._batches for value in batch[name].to_pylist()]
+
+    def _locate(self, i: int) -> tuple[int, int]:
+        """A sample's record batch and its row there."""
+        if not 0 <= i < len(self):
+            raise IndexError(f"sample {i} of {len(self)}")
+        batch = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return batch, i - int(self._starts[batch])
+
+    def _view(self, batch: int, modality: str) -> tuple[np.ndarray, np.ndarray]:
+        """All positions of a record batch ``[sum of T, D]``, and where each sample's begin; no copies."""
+        if (batch, modality) not in self._views:
+            column = self._batches[batch][f"{modality}.features"]
+            values = column.values.values.to_numpy(zero_copy_only=True)
+            self._views[batch, modality] = (
+                values.reshape(-1, self._info[modality].width),
+                column.offsets.to_numpy(zero_copy_only=True),
+            )
+        return self._views[batch, modality]
+
+
+def label_tensor(labels: Sequence[Sequence[int]], task: str, num_classes: int) -> torch.Tensor:
+    """Labels as losses want them: ``[B, C]`` float32 for a multi-label task, else ``[B]`` int64."""
+    if task != "multilabel":
+        return torch.tensor([label for (label,) in labels], dtype=torch.int64)
+    labels_BC = torch.zeros(len(labels), num_classes)
+    for b, of_sample in enumerate(labels):
+        labels_BC[b, list(of_sample)] = 1.0
+    return labels_BC

