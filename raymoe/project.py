@@ -5,7 +5,7 @@
                           baselines.parquet         linear probes on pooled features
                           runs/<model>-seed<n>/     checkpoint/, epochs, predictions, metrics,
                                                     importance.arrow, units/, interactions.arrow
-                          report/                   page.html and figures
+                          report/                   index.html and figures
 
 Every stage is a function of a ``Project``.
 """

@@ -103,7 +103,7 @@ class ExpertGame:
             options: ``collapse``, ``tokens_per_batch``.
         """
         device = model.position_TD.device
-        batch = {n: features[n].to(device)[None].float() for n in model.names}
+        batch = {n: features[n].to(device, model.position_TD.dtype)[None] for n in model.names}
         sizes = [batch[n].shape[1] for n in model.names]
         whole = valid or {
             n: torch.ones(size, dtype=torch.bool) for n, size in zip(model.names, sizes, strict=True)

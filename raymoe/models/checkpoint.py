@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.models.fl_i2moe import FLI2MoE, expert_names
 from raymoe.workspace import Workspace
 
 FORMAT = "fl-i2moe/1"
@@ -61,6 +61,11 @@ class CheckpointInfo:
     def fingerprint(self) -> str:
         """What later stages name as their parent: the hash of the weights and of what they mean."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def experts(self) -> list[str]:
+        """The experts' names, in order."""
+        return expert_names([m.name for m in self.modalities])
 
     def build(self) -> FLI2MoE:
         """The model, with random weights."""

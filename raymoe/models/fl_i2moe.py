@@ -81,8 +81,8 @@ class FLI2MoE(nn.Module):
 
     @property
     def expert_names(self) -> list[str]:
-        """One unique expert per modality, then synergy and redundancy."""
-        return [*(f"unique:{name}" for name in self.names), "synergy", "redundancy"]
+        """In the order of the outputs' expert axis."""
+        return expert_names(self.names)
 
     def forward(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> Output:
         """Predict.
@@ -129,7 +129,7 @@ class FLI2MoE(nn.Module):
         for name, length in zip(self.names, self.lengths, strict=True):
             size = embeddings[name].shape[1]
             parts.append(embeddings[name] + self.position_TD[start : start + size])
-            mean = valid[name].float()
+            mean = valid[name].to(embeddings[name].dtype)
             pools.append(mean / mean.sum(1, keepdim=True).clamp(min=1))
             start += length
         valid_BT = torch.cat([valid[n] for n in self.names], 1)
@@ -142,7 +142,7 @@ class FLI2MoE(nn.Module):
             1,
         )
         key_bias_BT = torch.zeros_like(valid_BT, dtype=tokens_BTD.dtype).masked_fill(~valid_BT, -torch.inf)
-        return FusionInput(tokens_BTD, key_bias_BT, pool_BMT.to(tokens_BTD.dtype), valid_BT)
+        return FusionInput(tokens_BTD, key_bias_BT, pool_BMT, valid_BT)
 
     def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
         """Mixture weights [B, E] from the L2-normalised mean embedding of each modality."""
@@ -159,6 +159,11 @@ class FLI2MoE(nn.Module):
         return Output(
             torch.einsum("ebc,be->bc", expert_logits_EBC, weights_BE), expert_logits_EBC, weights_BE
         )
+
+
+def expert_names(modalities: list[str]) -> list[str]:
+    """One unique expert per modality, then synergy and redundancy."""
+    return [*(f"unique:{name}" for name in modalities), "synergy", "redundancy"]
 
 
 class Gate(nn.Module):

@@ -1,0 +1,311 @@
+"""The figures of the README, measured: time and memory of the demo, F1 over seeds, is the probe right.
+
+    python benchmarks/demo.py [--workspace DIR] [--only time,f1,exact,collapse,kill]
+
+Sections other than ``time`` reuse what is in the workspace. Everything runs as a user would run it: through
+the command line, or through the package's public functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from machine import machine_line
+
+from raymoe.config import load_preset
+from raymoe.features.store import FeatureStore
+from raymoe.interactions import ExpertGame, estimate, exact
+from raymoe.models.checkpoint import load_checkpoint
+from raymoe.models.target import target_weights
+from raymoe.pipeline import run
+from raymoe.project import Project
+from raymoe.tables import IMPORTANCE, INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
+from raymoe.workspace import Workspace
+
+SECTIONS = ("time", "f1", "exact", "collapse", "kill")
+
+
+def main() -> None:
+    """Print one block per section."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workspace", default=None, help="default: a new temporary folder")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="comma-separated sections")
+    arguments = parser.parse_args()
+    folder = arguments.workspace or tempfile.mkdtemp(prefix="raymoe-benchmark-")
+    chosen = arguments.only.split(",")
+    unknown = set(chosen) - set(SECTIONS)
+    if unknown:
+        parser.error(f"unknown section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    print(machine_line())
+    print(f"workspace {folder}")
+    for name in SECTIONS:
+        if name in chosen:
+            print(f"\n== {name}", flush=True)
+            globals()[f"measure_{name}"](folder)
+
+
+def project_at(folder: str, seed: int = 0) -> Project:
+    return Project(load_preset("demo", [f"train.seed={seed}"]), Workspace(folder), "demo")
+
+
+def measure_time(folder: str) -> None:
+    """``raymoe demo`` from nothing, then again with nothing changed."""
+    if Path(folder, "demo").exists():
+        shutil.rmtree(Path(folder, "demo"))
+    for name, limit in (("first run", 300), ("second run", 20)):
+        seconds, peak = timed([sys.executable, "-m", "raymoe", "demo", "--workspace", folder])
+        print(
+            f"{name}: {seconds:.0f} s (at most {limit}), peak memory {peak / (1 << 30):.1f} GiB (at most 6)"
+        )
+
+
+def timed(command: list[str]) -> tuple[float, int]:
+    """Wall seconds, and the peak memory of the command and all its children (proportional set size)."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    peak, stop = [0], threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            try:
+                tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+            except psutil.NoSuchProcess:
+                return
+            total = 0
+            for each in tree:
+                with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                    total += each.memory_full_info().pss
+            peak[0] = max(peak[0], total)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    code = process.wait()
+    seconds = time.monotonic() - start
+    stop.set()
+    watcher.join()
+    if code:
+        raise SystemExit(f"{' '.join(command)} ended with {code}")
+    return seconds, peak[0]
+
+
+def measure_f1(folder: str) -> None:
+    """FL-I2MoE over seeds 0, 1, 2 against linear probes on the same pooled features, test split."""
+    found: dict[str, dict[str, list[float]]] = {}
+    weights = []
+    for seed in (0, 1, 2):
+        project = project_at(folder, seed)
+        start = time.monotonic()
+        done = run(project, "train")
+        if done.results["train"].ran:
+            print(f"seed {seed}: trained in {time.monotonic() - start:.0f} s")
+        table = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, "raymoe train demo")
+        collect(table, found)
+        predictions = read_table(
+            project.workspace, f"{project.run}/predictions.parquet", PREDICTIONS, "raymoe train demo"
+        )
+        test = predictions.to_pandas().query("split == 'test'")
+        weights.append(np.stack(test["expert_weights"]).mean(0))
+        experts = metadata_of(predictions.schema)["experts"]
+    run(project_at(folder), "baselines")
+    collect(read_table(Workspace(folder), "demo/baselines.parquet", METRICS, "raymoe baselines demo"), found)
+    print(f"{'test split':28} {'micro-F1':>16} {'macro-F1':>16}")
+    for model, values in found.items():
+        cells = [spread(values[metric]) for metric in ("micro_f1", "macro_f1")]
+        print(f"{model:28} {cells[0]:>16} {cells[1]:>16}")
+    for i, expert in enumerate(experts):
+        print(f"mean weight of {expert:16} {spread([w[i] for w in weights])}")
+
+
+def collect(table, found: dict[str, dict[str, list[float]]]) -> None:
+    for row in table.to_pylist():
+        if row["split"] == "test":
+            found.setdefault(row["model"], {}).setdefault(row["metric"], []).append(row["value"])
+
+
+def spread(values: list[float]) -> str:
+    text = f"{np.mean(values):.3f}"
+    return f"{text} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else text
+
+
+class Samples:
+    """The trained checkpoint of seed 0, its features and its importance."""
+
+    def __init__(self, folder: str) -> None:
+        self.project = project_at(folder)
+        run(self.project, "attribute")
+        workspace = self.project.workspace
+        self.store = FeatureStore.open(workspace, self.project.features, "raymoe encode demo")
+        self.model, self.info = load_checkpoint(
+            workspace, f"{self.project.run}/checkpoint", "raymoe train demo"
+        )
+        table = read_table(
+            workspace, f"{self.project.run}/importance.arrow", IMPORTANCE, "raymoe attribute demo"
+        )
+        self.scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        for row in table.to_pylist():
+            key = row["sample_id"], row["expert"]
+            self.scores.setdefault(key, {})[row["modality"]] = np.array(row["scores"])
+        self.sample_ids = list(dict.fromkeys(sample for sample, _ in self.scores))
+        torch.set_num_threads(1)
+
+    def game(self, sample_id: str, expert: str, players: list[tuple[str, int]], **options) -> ExpertGame:
+        index = self.store.index_of(sample_id)
+        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
+        features, _, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
+        target = target_weights(self.store.labels[index], len(self.info.classes))
+        position = self.info.experts.index(expert)
+        return ExpertGame.of_sample(self.model, position, features, special, players, target, **options)
+
+    def ranked(self, sample_id: str, expert: str, modality: str) -> list[tuple[str, int]]:
+        """The modality's candidate features, most important first."""
+        _, valid, special = self.store.sequence(self.store.index_of(sample_id), modality)
+        allowed = np.flatnonzero(valid & ~special)
+        scores = self.scores[sample_id, expert][modality]
+        return [(modality, int(t)) for t in allowed[np.argsort(-scores[allowed], kind="stable")]]
+
+
+def measure_exact(
+    folder: str, samples: int = 24, players: int = 10, seeds: int = 64, coalitions: int = 32
+) -> None:
+    """The shared estimator's mean over 64 seeds against all 2^10 coalitions, on the trained checkpoint."""
+    data = Samples(folder)
+    shares: dict[str, list[np.ndarray]] = {"sii": [], "redundancy_gap": []}
+    covered: dict[str, list[np.ndarray]] = {"sii": [], "redundancy_gap": []}
+    errors, powers = {"shared": [], "paper": []}, []
+    for sample_id in data.sample_ids[:: max(1, len(data.sample_ids) // samples)][:samples]:
+        for expert in ("synergy", "redundancy"):
+            words, patches = (data.ranked(sample_id, expert, m) for m in ("text", "image"))
+            words = words[: players // 2 - 1]
+            universe = [*words, *patches[: players - len(words)]]
+            game = data.game(sample_id, expert, universe)
+            pairs = np.array([(u, v) for u in range(len(words)) for v in range(len(words), players)])
+            truth = exact(game, pairs)
+            cached = cache(game)
+            budget = coalitions * (1 + players + len(pairs))
+            runs = [estimate(cached, pairs, budget=budget, seed=s, num_players=players) for s in range(seeds)]
+            plain = estimate(cached, pairs, budget=budget, seed=0, num_players=players, method="paper")
+            for score, within in shares.items():
+                values = np.array([getattr(r, score) for r in runs])
+                stderr = np.array([getattr(r, f"{score}_stderr") for r in runs])
+                right = getattr(truth, score)
+                mean_error = np.abs(values.mean(0) - right)
+                within.append(mean_error <= 3 * values.std(0, ddof=1) / np.sqrt(seeds) + 1e-7)
+                covered[score].append(np.abs(values - right) <= 1.96 * stderr + 1e-7)
+            errors["shared"].append(((runs[0].sii - truth.sii) ** 2).sum())
+            errors["paper"].append(((plain.sii - truth.sii) ** 2).sum())
+            powers.append((truth.sii**2).sum())
+    for score, within in shares.items():
+        share = np.concatenate(within).mean()
+        interval = np.concatenate([c.ravel() for c in covered[score]]).mean()
+        print(
+            f"{score}: mean over {seeds} seeds within 3 standard errors for {share:.2%} of "
+            f"{sum(map(len, within))} pairs (at least 99 %); one run's 95 % intervals cover {interval:.1%}"
+        )
+    for method, found in errors.items():
+        print(
+            f"{method}: relative squared error of SII, {budget} evaluations: {sum(found) / sum(powers):.4f}"
+        )
+
+
+def cache(game):
+    """All values of a small game once, so that many estimates cost little."""
+    n = game.num_players
+    masks = (np.arange(1 << n)[:, None] >> np.arange(n) & 1).astype(bool)
+    values = game(masks)
+    return lambda coalitions: values[coalitions @ (1 << np.arange(n))]
+
+
+def measure_collapse(folder: str, masks: int = 16) -> None:
+    """Collapsed against dense: each sample of the test split, each expert, random masks of all features."""
+    data = Samples(folder)
+    worst, scale, count = 0.0, [], 0
+    rng = np.random.default_rng(0)
+    for sample_id in data.sample_ids:
+        universe = [f for m in ("text", "image") for f in data.ranked(sample_id, "synergy", m)]
+        coalitions = rng.random((masks, len(universe))) < rng.random((masks, 1))
+        for expert in data.info.experts:
+            collapsed = data.game(sample_id, expert, universe)(coalitions)
+            dense = data.game(sample_id, expert, universe, collapse=False)(coalitions)
+            worst = max(worst, float(np.abs(collapsed - dense).max()))
+            scale.append(dense.std())
+            count += masks
+    print(
+        f"largest difference {worst:.1e} (at most 1e-5) over {len(data.sample_ids)} samples, {count} masks; "
+        f"values have a spread of {np.mean(scale):.2f} within a sample"
+    )
+    sample_id = data.sample_ids[0]
+    universe = [data.ranked(sample_id, "synergy", m)[:k] for m, k in (("text", 4), ("image", 15))]
+    universe = universe[0] + universe[1]
+    coalitions = rng.random((4096, len(universe))) < rng.random((4096, 1))
+    rates = {}
+    for name, collapse in (("collapsed", True), ("dense", False)):
+        game = data.game(sample_id, "synergy", universe, collapse=collapse)
+        game(coalitions[:512])
+        start = time.perf_counter()
+        game(coalitions)
+        rates[name] = len(coalitions) / (time.perf_counter() - start)
+    print(
+        f"evaluations per second on one thread, {len(universe)} players: collapsed {rates['collapsed']:,.0f}"
+        f", dense {rates['dense']:,.0f}, ratio {rates['collapsed'] / rates['dense']:.1f}"
+    )
+
+
+def measure_kill(folder: str, rounds: int = 3) -> None:
+    """The table of an undisturbed probe against that of one whose actors and whole run were killed."""
+    project = project_at(folder)
+    output = f"{project.run}/interactions.arrow"
+    run(project, "probe")
+    clean = digest(project, output)
+    command = [sys.executable, "-m", "raymoe", "probe", "demo", "--workspace", folder]
+    units = Path(folder, project.run, "units")
+    for number in range(rounds):
+        project.workspace.remove(output)
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        actors = 0
+        while (
+            driver.poll() is None and (sum(1 for _ in units.rglob("*.arrow")) if units.exists() else 0) < 200
+        ):
+            time.sleep(0.5)
+            found = [
+                p
+                for p in psutil.process_iter(["cmdline"])
+                if "ray::UnitRunner.run" in " ".join(p.info["cmdline"] or [])
+            ]
+            if found and actors < 2:
+                found[0].kill()
+                actors += 1
+        running = driver.poll() is None
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        same = digest(project, output) == clean
+        print(
+            f"round {number + 1}: {actors} actors killed, run {'killed' if running else 'already over'}, "
+            f"run again: {'byte-identical' if same else 'DIFFERENT'} (SHA-256 {clean[:12]})"
+        )
+    rows = read_table(project.workspace, output, INTERACTIONS, "raymoe probe demo")
+    print(f"{rows.num_rows} rows")
+
+
+def digest(project: Project, name: str) -> str:
+    return hashlib.sha256(project.workspace.read(name)).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Everything that waits for a GPU, in one run: the probe's evaluator, a training step, the encoders.
+
+    python benchmarks/gpu.py [--device cuda] [--quick]
+
+Runs on a CPU too (to see that it works). Synthetic weights and inputs of the paper's sizes; no Ray, no data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from machine import machine_line
+
+from raymoe.config import ModelConfig
+from raymoe.interactions import ExpertGame, estimate
+from raymoe.models.checkpoint import Shape
+from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.models.losses import interaction_losses, task_loss
+
+TEXT, IMAGE, WIDTH, CLASSES = 128, 196, 768, 23
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
+    arguments = parser.parse_args()
+    torch.set_float32_matmul_precision("highest")
+    torch.manual_seed(0)
+    device = torch.device(arguments.device)
+    print(machine_line())
+    rows = [
+        *evaluator(device, arguments.quick),
+        *training_step(device, arguments.quick),
+        *encoders(device, arguments.quick),
+    ]
+    width = max(len(name) for name, _ in rows)
+    print()
+    for name, value in rows:
+        print(f"{name:{width}}  {value}")
+
+
+def seconds(work, device: torch.device, repeats: int = 3) -> float:
+    """Median seconds of a call, after one to warm up."""
+    work()
+    found = []
+    for _ in range(repeats):
+        _wait(device)
+        start = time.perf_counter()
+        work()
+        _wait(device)
+        found.append(time.perf_counter() - start)
+    return float(np.median(found))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def build(device: torch.device, dim: int = 256) -> FLI2MoE:
+    shapes = (Shape("text", WIDTH, TEXT), Shape("image", WIDTH, IMAGE))
+    return FLI2MoE(shapes, CLASSES, ModelConfig(hidden_dim=dim)).eval().to(device)
+
+
+def evaluator(device: torch.device, quick: bool):
+    """Evaluations per second, collapsed and dense, and how far they are from each other and from float64."""
+    model = build(device)
+    features = {"text": torch.randn(TEXT, WIDTH), "image": torch.randn(IMAGE, WIDTH)}
+    special = {n: torch.zeros(len(x), dtype=torch.bool) for n, x in features.items()}
+    special["text"][0] = True
+    players = [("text", 1 + 9 * i) for i in range(13)] + [("image", 9 * i) for i in range(20)]
+    target = torch.eye(CLASSES)[0].to(device)
+    many = 1 << (10 if quick else 15 if device.type == "cuda" else 12)
+    rng = np.random.default_rng(0)
+    coalitions = rng.random((many, len(players))) < rng.random((many, 1))
+    values, rates = {}, {}
+    for name, collapse in (("collapsed", True), ("dense", False)):
+        for tokens in (1 << 14, 1 << 17, 1 << 20) if device.type == "cuda" else (1 << 14,):
+            game = ExpertGame.of_sample(
+                model, 2, features, special, players, target, collapse=collapse, tokens_per_batch=tokens
+            )
+            rows = coalitions if collapse else coalitions[: max(64, many // 16)]
+            values[name] = game(rows)
+            rates[name, tokens] = len(rows) / seconds(lambda game=game, rows=rows: game(rows), device)
+            yield f"{name} evaluations/s, {tokens} tokens a batch", f"{rates[name, tokens]:,.0f}"
+    best = {n: max(r for (name, _), r in rates.items() if name == n) for n in ("collapsed", "dense")}
+    yield "collapsed against dense", f"{best['collapsed'] / best['dense']:.1f} times"
+    shared = len(values["dense"])
+    yield "largest difference", f"{np.abs(values['collapsed'][:shared] - values['dense']).max():.1e}"
+    double = ExpertGame.of_sample(
+        model.double(), 2, {n: x.double() for n, x in features.items()}, special, players, target.double()
+    )
+    reference = double(coalitions[:shared])
+    yield "float32 against float64", f"{np.abs(values['collapsed'][:shared] - reference).max():.1e}"
+    model.float()
+    pairs = np.array([(u, v) for u in range(13) for v in range(13, 33)])
+    game = ExpertGame.of_sample(model, 2, features, special, players, target, tokens_per_batch=1 << 17)
+    budget = 8 * (1 + 33 + 260)
+    took = seconds(lambda: estimate(game, pairs, budget=budget), device, 1 if quick else 3)
+    yield "second differences/s (shared, 13 x 20 pairs)", f"{8 * len(pairs) / took:,.0f}"
+    if device.type == "cuda":
+        yield "peak GPU memory", f"{torch.cuda.max_memory_allocated() / (1 << 30):.2f} GiB"
+
+
+def training_step(device: torch.device, quick: bool):
+    """Forward, losses and backward of one batch of 32."""
+    model = build(device).train()
+    size = 4 if quick else 32
+    features = {"text": torch.randn(size, TEXT, WIDTH), "image": torch.randn(size, IMAGE, WIDTH)}
+    features = {n: x.to(device) for n, x in features.items()}
+    valid = {n: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for n, x in features.items()}
+    labels = (torch.rand(size, CLASSES, device=device) < 0.1).float()
+
+    def step() -> None:
+        output, passes = model.forward_passes(features, valid)
+        loss = task_loss(output.logits_BC, labels, "multilabel") + 0.5 * interaction_losses(passes).mean()
+        loss.backward()
+
+    took = seconds(step, device, 1 if quick else 3)
+    yield f"training step, batch {size}, d = 256", f"{took * 1e3:.0f} ms, {size / took:.0f} samples/s"
+
+
+def encoders(device: torch.device, quick: bool):
+    """Items per second of the demo's encoders, where they are installed."""
+    from PIL import Image
+
+    from raymoe.config import EncoderConfig
+    from raymoe.errors import RaymoeError
+    from raymoe.features.encoder import load_encoder
+
+    pictures = [
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (224, 224, 3), np.uint8)) for i in range(64)
+    ]
+    texts = [f"a drawing of thing number {i} in many colours" for i in range(256)]
+    for kind, source, items in (
+        ("text", "package:all-MiniLM-L6-v2", texts),
+        ("image", "package:efficientnet-lite0", pictures),
+    ):
+        items = items[:8] if quick else items
+        try:
+            encoder = load_encoder(kind, EncoderConfig(source=source), device)
+        except RaymoeError as error:
+            yield f"encode {kind}", f"not measured: {error.message}"
+            continue
+        took = seconds(lambda encoder=encoder, items=items: encoder.encode(items), device, 1 if quick else 3)
+        yield f"encode {kind}", f"{len(items) / took:,.0f} items/s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,448 @@
+"use strict";
+// The sample explorer. All text comes from the data element and is set as text, never as markup.
+
+const data = JSON.parse(document.getElementById("explorer-data").textContent);
+const $ = (id) => document.getElementById(id);
+const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
+const CONTEXT = 3;
+const state = { sample: 0, expert: null, score: null, whole: false };
+const stage = $("stage");
+let spots = new Map(); // "modality/index" -> its element
+let wires = [];
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("--")) element.style.setProperty(name, value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== false && value !== null) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+function draw(tag, attributes, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const key = ([modality, index]) => `${modality}/${index}`;
+const expertOf = (name) => data.experts.find((e) => e.name === name);
+const sequenceOf = (sample, name) => sample.sequences.find((s) => s.name === name);
+const current = () => data.samples[state.sample];
+const pairsShown = () => current().pairs[state.expert]?.[state.score] ?? [];
+const isBetweenTextAndImage = (pair) =>
+  [pair.u, pair.v].map(([m]) => sequenceOf(current(), m).kind).sort().join() === "image,text";
+
+function textOf(sample) {
+  return sample.sequences
+    .filter((s) => s.kind === "text")
+    .map((s) => s.pieces.filter((p) => !p[2]).map(([text, joined], i) => (joined || !i ? "" : " ") + text).join(""))
+    .map((text) => text.replace(/ ([.,;:!?)\]]+)(?= |$)/g, "$1").replace(/([([]) /g, "$1"))
+    .join(" · ");
+}
+
+// ---- what can be chosen
+
+function buildChoices() {
+  for (const expert of data.experts) {
+    const input = make("input", { type: "radio", name: "expert", value: expert.name });
+    input.addEventListener("change", () => {
+      state.expert = expert.name;
+      state.score = expert.score;
+      show();
+    });
+    $("experts-choice").append(make("label", { "--c": expert.color }, input, expert.label));
+  }
+  for (const [name, label] of Object.entries(data.scores)) {
+    const input = make("input", { type: "radio", name: "score", value: name });
+    input.addEventListener("change", () => { state.score = name; show(); });
+    $("scores-choice").append(make("label", {}, input, label));
+  }
+  $("heat").addEventListener("change", (e) => stage.classList.toggle("no-heat", !e.target.checked));
+  $("links").addEventListener("change", (e) => { stage.classList.toggle("no-links", !e.target.checked); drawWires(); });
+}
+
+function buildList() {
+  data.samples.forEach((sample, i) => {
+    const picture = sample.sequences.find((s) => s.kind === "image")?.picture;
+    const thumb = picture ? make("img", { class: "thumb", src: picture, alt: "" }) : make("span", { class: "thumb" }, "?");
+    const labels = sample.labels.map((c) => data.classes[c]).join(", ");
+    const item = make(
+      "div",
+      { class: "item", role: "option", id: `sample-${i}`, tabindex: -1, title: sample.id },
+      thumb,
+      make("span", {}, make("b", { dir: "auto" }, textOf(sample) || sample.id), make("small", {}, labels)),
+    );
+    item.addEventListener("click", () => choose(i));
+    $("list").append(item);
+  });
+  $("list").addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    const edge = { Home: 0, End: -1 }[event.key];
+    if (step) go(step, true);
+    else if (edge !== undefined) choose(shownSamples().at(edge), true);
+    else return;
+    event.preventDefault();
+  });
+  $("previous").addEventListener("click", () => go(-1));
+  $("next").addEventListener("click", () => go(1));
+  $("filter").addEventListener("input", filterList);
+  document.addEventListener("keydown", (event) => {
+    if (event.target.matches("input[type=search]") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "," || event.key === ".") go(event.key === "," ? -1 : 1);
+  });
+}
+
+const shownSamples = () => data.samples.map((_, i) => i).filter((i) => !$(`sample-${i}`).hidden);
+
+function filterList() {
+  const wanted = $("filter").value.trim().toLowerCase();
+  data.samples.forEach((sample, i) => {
+    const text = [sample.id, textOf(sample), ...sample.labels.map((c) => data.classes[c])].join(" ").toLowerCase();
+    $(`sample-${i}`).hidden = !text.includes(wanted);
+  });
+  const shown = shownSamples();
+  if (shown.length && !shown.includes(state.sample)) choose(shown[0]);
+  else tellPlace();
+}
+
+function go(step, focus = false) {
+  const shown = shownSamples();
+  if (!shown.length) return;
+  const at = shown.indexOf(state.sample);
+  choose(shown[(at + step + shown.length) % shown.length], focus);
+}
+
+function choose(i, focus = false) {
+  if (i === undefined) return;
+  state.sample = i;
+  state.whole = false;
+  show();
+  const item = $(`sample-${i}`), list = $("list");
+  list.scrollTop += Math.min(0, item.offsetTop - list.offsetTop - list.scrollTop)
+    + Math.max(0, item.offsetTop - list.offsetTop + item.offsetHeight - list.scrollTop - list.clientHeight);
+  list.scrollLeft += Math.min(0, item.offsetLeft - list.offsetLeft - list.scrollLeft)
+    + Math.max(0, item.offsetLeft - list.offsetLeft + item.offsetWidth - list.scrollLeft - list.clientWidth);
+  if (focus) item.focus({ preventScroll: true });
+}
+
+function tellPlace() {
+  const shown = shownSamples();
+  const at = shown.indexOf(state.sample);
+  $("place").textContent = shown.length ? `${at + 1} of ${shown.length}` : "no match";
+}
+
+// ---- one sample
+
+function show() {
+  const expert = expertOf(state.expert);
+  document.querySelectorAll(".item").forEach((item, i) => {
+    item.setAttribute("aria-selected", i === state.sample);
+    item.tabIndex = i === state.sample ? 0 : -1;
+  });
+  document.querySelector(`input[name=expert][value="${CSS.escape(state.expert)}"]`).checked = true;
+  document.querySelector(`input[name=score][value="${state.score}"]`).checked = true;
+  $("scores-choice").disabled = !expert.probed;
+  $("app").style.setProperty("--c", expert.color);
+  tellPlace();
+  showSequences();
+  showPairs();
+  showBars();
+  drawWires();
+  tellStatus();
+}
+
+function showSequences() {
+  const sample = current();
+  const heat = sample.importance[state.expert] ?? {};
+  const linked = new Set(pairsShown().flatMap((p) => [key(p.u), key(p.v)]));
+  spots = new Map();
+  stage.classList.remove("dimmed");
+  const blocks = { text: [], image: [] };
+  for (const sequence of sample.sequences) {
+    const scores = heat[sequence.name] ?? [];
+    const block = sequence.kind === "text" ? chips(sequence, scores, linked) : patches(sequence, scores);
+    const name = make("p", { class: "block-name" }, scores.length ? sequence.name : `${sequence.name}: this expert has no heat map`);
+    blocks[sequence.kind].push(make("div", {}, name, block));
+  }
+  $("texts").replaceChildren(...blocks.text);
+  $("images").replaceChildren(...blocks.image);
+}
+
+function chips(sequence, scores, linked) {
+  const row = make("div", { class: "chips", dir: sequence.rtl ? "rtl" : "ltr", role: "group", "aria-label": `Words of ${sequence.name}` });
+  const visible = visiblePieces(sequence, scores, linked);
+  let previous = -1;
+  for (const i of visible) {
+    const [text, joined, special] = sequence.pieces[i];
+    if (i !== previous + 1) row.append(make("span", { class: "gap" }, "…"));
+    const opens = sequence.pieces[i + 1]?.[1] && visible.includes(i + 1);
+    const name = [sequence.name, i];
+    const chip = make("span", {
+      class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", linked.has(key(name)) && "linked"]
+        .filter(Boolean).join(" "),
+      role: "button", tabindex: -1, dir: "auto", "--heat": special ? 0 : (scores[i] ?? 0),
+      title: special ? "special token" : `importance ${(scores[i] ?? 0).toFixed(2)}`,
+    }, text);
+    register(chip, name);
+    row.append(chip);
+    previous = i;
+  }
+  if (sequence.pieces.length > LONG_TEXT) {
+    const more = make("button", { type: "button", class: "more" }, state.whole ? "Show less" : `Show all ${sequence.pieces.length}`);
+    more.addEventListener("click", () => { state.whole = !state.whole; show(); });
+    row.append(more);
+  }
+  rove(row, ".chip", 1);
+  return row;
+}
+
+function visiblePieces(sequence, scores, linked) {
+  const all = sequence.pieces.map((_, i) => i);
+  if (state.whole || all.length <= LONG_TEXT) return all;
+  const important = new Set([...all].sort((a, b) => (scores[b] ?? 0) - (scores[a] ?? 0)).slice(0, 16));
+  const matters = all.filter((i) => linked.has(key([sequence.name, i])) || important.has(i));
+  return all.filter((i) => matters.some((j) => Math.abs(i - j) <= CONTEXT));
+}
+
+function patches(sequence, scores) {
+  const frame = make("div", { class: sequence.picture ? "frame" : "frame missing" });
+  if (sequence.picture) {
+    const image = make("img", { src: sequence.picture, alt: `${sequence.name} of this sample` });
+    image.addEventListener("load", drawWires);
+    frame.append(image);
+  }
+  const grid = make("div", { class: "grid", role: "group", "aria-label": `Patches of ${sequence.name}` });
+  grid.style.gridTemplate = `repeat(${sequence.rows}, 1fr) / repeat(${sequence.cols}, 1fr)`;
+  for (let i = 0; i < sequence.rows * sequence.cols; i++) {
+    const cell = make("div", {
+      class: "cell", role: "button", tabindex: -1, "--heat": scores[i] ?? 0,
+      title: `row ${Math.floor(i / sequence.cols) + 1}, column ${(i % sequence.cols) + 1}, importance ${(scores[i] ?? 0).toFixed(2)}`,
+    });
+    cell.setAttribute("aria-label", cell.title);
+    register(cell, [sequence.name, i]);
+    grid.append(cell);
+  }
+  rove(grid, ".cell", sequence.cols);
+  frame.append(grid);
+  return frame;
+}
+
+function register(element, name) {
+  spots.set(key(name), element);
+  element.dataset.spot = key(name);
+  const light = () => highlight((pair) => key(pair.u) === key(name) || key(pair.v) === key(name), element);
+  element.addEventListener("mouseenter", light);
+  element.addEventListener("focus", light);
+  element.addEventListener("mouseleave", () => highlight(null));
+  element.addEventListener("blur", () => highlight(null));
+}
+
+// One tab stop for a whole group; arrows move inside it.
+function rove(group, selector, cols) {
+  const members = [...group.querySelectorAll(selector)];
+  if (!members.length) return;
+  members[0].tabIndex = 0;
+  group.addEventListener("keydown", (event) => {
+    const at = members.indexOf(event.target);
+    const forward = getComputedStyle(group).direction === "rtl" ? -1 : 1;
+    const step = { ArrowRight: forward, ArrowLeft: -forward, ArrowDown: cols, ArrowUp: -cols }[event.key];
+    if (at < 0 || !step) return;
+    event.preventDefault();
+    const next = members[at + step];
+    if (!next) return;
+    members[at].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  });
+}
+
+// ---- pairs
+
+function written([modality, index]) {
+  const sequence = sequenceOf(current(), modality);
+  const alike = current().sequences.filter((s) => s.kind === sequence.kind).length > 1;
+  const prefix = alike ? `${modality}: ` : "";
+  if (sequence.kind === "image") return `${prefix}row\u00a0${Math.floor(index / sequence.cols) + 1},\u00a0col\u00a0${(index % sequence.cols) + 1}`;
+  const [text, joined] = sequence.pieces[index] ?? ["?", false];
+  return prefix + (joined ? "…" : "") + text;
+}
+
+// A piece of a word inside its word.
+function emphasised(end) {
+  const { pieces } = sequenceOf(current(), end[0]);
+  if (!pieces?.[end[1]]) return [written(end)];
+  let [from, to] = [end[1], end[1] + 1];
+  while (pieces[from][1]) from--;
+  while (pieces[to]?.[1]) to++;
+  if (to - from === 1) return [written(end)];
+  return pieces.slice(from, to).map(([text], i) => make(from + i === end[1] ? "b" : "i", {}, text));
+}
+
+// As many decimals as give the smallest standard error shown two digits.
+function decimalsFor(pairs) {
+  const sizes = pairs.map((p) => p.stderr || Math.abs(p.value)).filter((x) => x > 0);
+  if (!sizes.length) return 3;
+  return Math.min(8, Math.max(2, 1 - Math.floor(Math.log10(Math.min(...sizes)))));
+}
+
+function numberText(value, decimals, signed) {
+  const sign = value < 0 ? "−" : signed ? "+" : "";
+  return sign + Math.abs(value).toFixed(decimals);
+}
+
+const tone = (pair) => (state.score === "sii" ? (pair.value < 0 ? "negative" : "positive") : "plain");
+
+function wireColor(pair) {
+  if (pair.value < 0) return data.negative;
+  return expertOf(state.expert).color;
+}
+
+function showPairs() {
+  const pairs = pairsShown(), decimals = decimalsFor(pairs), gap = state.score === "gap";
+  const table = $("pairs");
+  const expert = expertOf(state.expert);
+  $("pairs-title").textContent = pairs.length
+    ? `Strongest pairs of the ${expert.label} expert, by ${data.scores[state.score]}`
+    : "Strongest pairs";
+  if (!pairs.length) {
+    const reason = expert.probed ? "No pair of this sample was measured." : `The ${expert.label} expert was not probed: it has a heat map only.`;
+    table.replaceChildren(make("tbody", {}, make("tr", {}, make("td", { class: "empty" }, reason))));
+    $("pairs-note").textContent = "";
+    return;
+  }
+  const side = (end) => {
+    const kinds = new Set(pairs.map((p) => sequenceOf(current(), p[end][0]).kind));
+    return kinds.size > 1 ? { u: "first", v: "second" }[end] : kinds.has("text") ? "word" : "patch";
+  };
+  const heads = ["", side("u"), side("v"), "value ± s.e.", ...(gap ? ["base", "span"] : []), "coalitions"];
+  const head = make("tr", {}, ...heads.map((h, i) =>
+    make("th", { scope: "col", class: [i >= 3 && "number", i >= 4 && "extra"].filter(Boolean).join(" ") }, h)));
+  const rows = pairs.map((pair, i) => {
+    const error = make("small", {}, pair.stderr === null ? " ± –" : ` ± ${pair.stderr.toFixed(decimals)}`);
+    const value = make("td", { class: `number value ${tone(pair)}` }, numberText(pair.value, decimals, !gap), error);
+    const weak = pair.stderr !== null && Math.abs(pair.value) <= 2 * pair.stderr;
+    const row = make("tr",
+      { tabindex: 0, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "" },
+      make("td", {}, make("span", { class: "rank" }, String(i + 1))),
+      make("td", { class: "word", dir: "auto" }, ...emphasised(pair.u)),
+      make("td", { class: "word", dir: "auto" }, ...emphasised(pair.v)),
+      value,
+      ...(gap ? [pair.base, pair.span].map((x) => make("td", { class: "number extra muted" }, x === null ? "–" : x.toFixed(decimals))) : []),
+      make("td", { class: "number extra muted" }, String(pair.n)),
+    );
+    const light = () => highlight((p) => p === pair, null);
+    row.addEventListener("mouseenter", light);
+    row.addEventListener("focus", light);
+    row.addEventListener("mouseleave", () => highlight(null));
+    row.addEventListener("blur", () => highlight(null));
+    return row;
+  });
+  table.replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+  const others = pairs.filter((p) => !isBetweenTextAndImage(p)).length;
+  $("pairs-note").textContent = [
+    `Target: ${current().targets[state.expert]}.`,
+    "Pale: within two standard errors of zero.",
+    others ? `${others} of them are not between a word and a patch and have no line.` : "",
+  ].join(" ");
+}
+
+function highlight(chosen, origin) {
+  const on = chosen ? pairsShown().filter(chosen) : [];
+  stage.classList.toggle("dimmed", on.length > 0);
+  spots.forEach((element) => element.classList.remove("partner", "origin"));
+  for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
+  if (origin && on.length) { origin.classList.remove("partner"); origin.classList.add("origin"); }
+  wires.forEach(({ pair, element }) => element.classList.toggle("on", on.includes(pair)));
+  document.querySelectorAll("#pairs tbody tr[data-value]").forEach((row, i) => row.classList.toggle("on", on.includes(pairsShown()[i])));
+  if (on.length) {
+    const decimals = decimalsFor(pairsShown());
+    $("status").textContent = on.slice(0, 4).map((p) =>
+      `${written(p.u)} – ${written(p.v)}: ${numberText(p.value, decimals, state.score === "sii")}`).join("   ·   ") + (on.length > 4 ? "   …" : "");
+  } else if (chosen) $("status").textContent = "Not in any of the strongest pairs.";
+  else tellStatus();
+}
+
+function tellStatus() {
+  const sample = current();
+  const why = sample.chosen === "strong" ? "chosen for its strong pairs" : "drawn at random";
+  $("status").textContent = `Sample ${sample.id}, ${why}.`;
+}
+
+function drawWires() {
+  const svg = $("wires"), origin = stage.getBoundingClientRect();
+  const pairs = pairsShown();
+  const largest = Math.max(...pairs.map((p) => Math.abs(p.value)), 1e-12);
+  const perCell = new Map(), perChip = new Map();
+  const count = (map, name) => { map.set(name, (map.get(name) ?? -1) + 1); return map.get(name); };
+  wires = [];
+  pairs.forEach((pair, rank) => {
+    if (!isBetweenTextAndImage(pair)) return;
+    const [word, patch] = sequenceOf(current(), pair.u[0]).kind === "text" ? [pair.u, pair.v] : [pair.v, pair.u];
+    const chip = spots.get(key(word))?.getBoundingClientRect(), cell = spots.get(key(patch))?.getBoundingClientRect();
+    if (!chip || !cell) return;
+    const roomy = Math.min(cell.width, cell.height) > 20;
+    const nth = count(perCell, key(patch));
+    const spread = nth ? Math.max(Math.min(cell.width, cell.height) * 0.28, roomy ? 17 : 10) : 0;
+    const x = cell.x - origin.x + cell.width / 2 + spread * Math.cos(nth * 2.4);
+    const y = cell.y - origin.y + cell.height / 2 + spread * Math.sin(nth * 2.4);
+    const beside = cell.x > chip.right; // picture to the right of the words, or below them
+    const fan = (count(perChip, key(word)) - 0.5) * 3;
+    const up = beside && y < chip.y - origin.y;
+    const from = [chip.x - origin.x + chip.width / 2 + fan, (up ? chip.top + 1 : chip.bottom - 1) - origin.y];
+    const bend = Math.max(30, (beside ? x - from[0] : y - from[1]) * 0.45);
+    const curve = beside
+      ? `M${from} C${[from[0] + 6, from[1] + (up ? -1 : 1) * Math.min(46, bend)]} ${[x - bend, y]} ${[x, y]}`
+      : `M${from} C${[from[0], from[1] + bend]} ${[x, y - bend]} ${[x, y]}`;
+    const strength = Math.abs(pair.value) / largest;
+    const element = draw("g", { class: `wire ${pair.value < 0 ? "negative" : ""}`, style: `--tone: ${wireColor(pair)}; opacity: ${0.6 + 0.4 * strength}` },
+      draw("path", { d: curve, "stroke-width": 1.5 + 2.7 * strength }),
+      draw("circle", { cx: x, cy: y, r: roomy ? 8.5 : 5.5 }),
+      ...(roomy ? [draw("text", { x, y }, String(rank + 1))] : []));
+    wires.push({ pair, element });
+  });
+  svg.replaceChildren(...wires.map((w) => w.element).reverse()); // the strongest on top
+}
+
+// ---- bars
+
+function bar(label, share, classes, color) {
+  const element = make("div", { class: `bar ${classes}`, "--share": share }, make("span", { title: label }, label), make("i"),
+    make("span", { class: "number" }, share >= 0.9995 || share < 0.0005 ? share.toFixed(0) : share.toFixed(2)));
+  if (color) element.style.setProperty("--fill", color);
+  return element;
+}
+
+function showBars() {
+  const sample = current();
+  const ranked = sample.probabilities.map((p, c) => c).sort((a, b) => sample.probabilities[b] - sample.probabilities[a]);
+  const shown = ranked.filter((c, i) => i < 5 || sample.labels.includes(c) || sample.predicted.includes(c));
+  if (!ranked.length) {
+    const names = sample.labels.map((c) => data.classes[c]).join(", ") || "none";
+    $("labels").replaceChildren(make("p", { class: "note" }, `True: ${names}. The model's predictions for this split are not stored.`));
+    $("weights").replaceChildren(make("p", { class: "note" }, "Not stored."));
+    return;
+  }
+  $("labels").replaceChildren(...shown.map((c) => {
+    const marks = [sample.labels.includes(c) && "true", sample.predicted.includes(c) && "predicted"].filter(Boolean);
+    const element = bar(data.classes[c], sample.probabilities[c], marks.join(" "));
+    element.title = marks.length ? marks.join(" and ") : "neither true nor predicted";
+    return element;
+  }), make("p", { class: "note" }, "✓ true label; blue: predicted."));
+  $("weights").replaceChildren(...data.experts.map((e, i) => bar(e.label, sample.weights[i], "", e.color)));
+}
+
+if (data.samples.length) {
+  const first = data.experts.find((e) => e.name === "synergy" && e.probed) ?? data.experts.find((e) => e.probed) ?? data.experts[0];
+  state.expert = first.name;
+  state.score = first.score;
+  buildChoices();
+  buildList();
+  $("app").hidden = false;
+  show();
+  new ResizeObserver(drawWires).observe(stage);
+}

@@ -1,0 +1,233 @@
+"""The page: the template filled with text, charts and the explorer's data; it loads nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from raymoe.project import Project
+from raymoe.report.explorer import COLUMNS, End, Pair, Sample, Sequence
+from raymoe.report.figures import METRIC_LABELS
+from raymoe.report.inputs import Inputs, matrix
+from raymoe.report.palette import INK_VARIABLES, NEGATIVE, SCORES, default_score, expert_colors, expert_label
+from raymoe.report.pictures import data_uri
+from raymoe.report.words import is_right_to_left
+from raymoe.tables import Provenance, metadata_of
+
+TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
+
+
+def render(
+    project: Project,
+    inputs: Inputs,
+    samples: list[Sample],
+    drawings: dict[str, bytes],
+    provenance: Provenance,
+) -> str:
+    """The whole page as HTML."""
+    environment = Environment(
+        loader=PackageLoader("raymoe.report", "."),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    files = resources.files("raymoe.report")
+    return environment.get_template("template.html.j2").render(
+        css=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
+        js=Markup(files.joinpath("page.js").read_text(encoding="utf-8")),
+        data=Markup(embedded_json(_explorer(inputs, samples))),
+        charts={name: Markup(inline_svg(drawing)) for name, drawing in drawings.items()},
+        dataset=project.preset.name,
+        seed=project.preset.train.seed,
+        modalities=inputs.modalities,
+        task=inputs.task,
+        classes=inputs.classes,
+        counts=_counts(inputs),
+        metrics=_metrics(inputs),
+        metric_labels=METRIC_LABELS,
+        experts=_experts(inputs),
+        skipped=_skipped(inputs),
+        provenance=_provenance(inputs, provenance),
+        probe=json.loads(inputs.metadata("interactions")["made_by"])["config"],
+    )
+
+
+def embedded_json(value: Any) -> str:
+    """JSON that can stand inside a script element: no text in it can end the element or open another."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def inline_svg(drawing: bytes) -> str:
+    """A drawing to stand in the page: no XML prologue, ink and lines in the page's own colours."""
+    text = drawing.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
+    for color, variable in INK_VARIABLES.items():
+        text = text.replace(color, variable)
+    return text
+
+
+def _explorer(inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
+    colors = expert_colors(inputs.experts)
+    probed = {expert for sample in samples for expert in sample.pairs}
+    return {
+        "classes": inputs.classes,
+        "experts": [
+            {
+                "name": name,
+                "label": expert_label(name),
+                "color": colors[name],
+                "score": default_score(name),
+                "probed": name in probed,
+            }
+            for name in inputs.experts
+        ],
+        "scores": SCORES,
+        "negative": NEGATIVE,
+        "samples": [_sample(sample) for sample in samples],
+    }
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.sample_id,
+        "chosen": sample.chosen,
+        "sequences": [{"name": name, **_sequence(sequence)} for name, sequence in sample.sequences.items()],
+        "importance": sample.importance,
+        "pairs": {
+            expert: {score: [_pair(p) for p in pairs] for score, pairs in scores.items()}
+            for expert, scores in sample.pairs.items()
+        },
+        "targets": {expert: TARGETS.get(target, target) for expert, target in sample.targets.items()},
+        "labels": sample.labels,
+        "predicted": sample.predicted,
+        "probabilities": [round(p, 5) for p in sample.probabilities],
+        "weights": [round(w, 5) for w in sample.weights],
+    }
+
+
+def _sequence(sequence: Sequence) -> dict[str, Any]:
+    if sequence.kind == "text":
+        shown = [[p.text, p.joined, p.special] for p in sequence.pieces]
+        return {"kind": "text", "pieces": shown, "rtl": is_right_to_left(sequence.pieces)}
+    picture = data_uri(sequence.picture) if sequence.picture else None
+    return {"kind": "image", "rows": sequence.rows, "cols": sequence.cols, "picture": picture}
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    def end(e: End) -> list[Any]:
+        return [e.modality, e.index]
+
+    return {
+        "u": end(pair.u),
+        "v": end(pair.v),
+        "value": _short(pair.value),
+        "stderr": _short(pair.stderr),
+        "n": pair.coalitions,
+        "base": _short(pair.base),
+        "span": _short(pair.span),
+    }
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(f"{value:.6g}")
+
+
+def _counts(inputs: Inputs) -> dict[str, int]:
+    splits = inputs.samples["split"].value_counts().to_pylist()
+    coalitions = inputs.interactions["n_coalitions"]
+    return {
+        **{split: 0 for split in ("train", "val", "test")},
+        **{row["values"]: row["counts"] for row in splits},
+        "probed": len(inputs.interactions["sample_id"].unique()),
+        "pairs": len(inputs.interactions),
+        "coalitions": round(pc.mean(coalitions).as_py() or 0),
+    }
+
+
+def _metrics(inputs: Inputs) -> dict[str, Any]:
+    """The test scores as a table: the model, the linear probes, then the single experts."""
+    rows = [
+        row
+        for table in (inputs.metrics, inputs.baselines)
+        for row in table.to_pylist()
+        if row["split"] == "test" and np.isfinite(row["value"])
+    ]
+    names = list(dict.fromkeys(row["metric"] for row in rows))
+    names.sort(key=lambda n: (list(METRIC_LABELS).index(n) if n in METRIC_LABELS else 99, n))
+    models: dict[str, dict[str, float]] = {}
+    for row in rows:
+        models.setdefault(row["model"], {})[row["metric"]] = row["value"]
+    whole = {m: v for m, v in models.items() if not m.startswith("expert:")}
+    best = {n: max((v[n] for v in whole.values() if n in v), default=None) for n in names}
+    return {
+        "names": names,
+        "best": best,
+        "models": [
+            {"label": "FL-I2MoE" if m == "fl-i2moe" else m, "ours": m == "fl-i2moe", "values": v}
+            for m, v in whole.items()
+        ],
+        "experts": [
+            {"label": expert_label(m.removeprefix("expert:")), "values": v}
+            for m, v in models.items()
+            if m.startswith("expert:")
+        ],
+    }
+
+
+def _experts(inputs: Inputs) -> list[dict[str, Any]]:
+    """Per expert its mean weight on the test split, and how much of its own score is signal."""
+    test = inputs.predictions.filter(pc.equal(inputs.predictions["split"], "test"))
+    means = matrix(test["expert_weights"]).mean(axis=0)
+    colors = expert_colors(inputs.experts)
+    found = []
+    for name, weight in zip(inputs.experts, means, strict=True):
+        rows = inputs.interactions.filter(pc.equal(inputs.interactions["expert"], name))
+        signal = None
+        if len(rows):
+            value, stderr = (rows[column].to_numpy() for column in COLUMNS[default_score(name)])
+            signal = float(np.mean(np.abs(value) > 2 * stderr))
+        found.append(
+            {
+                "label": expert_label(name),
+                "color": colors[name],
+                "weight": float(weight),
+                "pairs": len(rows),
+                "score": SCORES[default_score(name)],
+                "signal": signal,
+            }
+        )
+    return found
+
+
+def _skipped(inputs: Inputs) -> list[dict[str, str]]:
+    found = []
+    for name, stage in (("samples", "prepare"), ("interactions", "probe")):
+        metadata = inputs.metadata(name)
+        failed = metadata.get("failed", {})  # by work unit
+        units = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in failed.items()]
+        for entry in [*metadata.get("skipped", []), *units]:
+            where = f"row {entry['row']}" if entry.get("row") is not None else ""
+            sample_id = entry.get("sample_id") or where or "?"
+            found.append({"stage": stage, "sample_id": sample_id, "reason": entry.get("reason", "")})
+    return found
+
+
+def _provenance(inputs: Inputs, provenance: Provenance) -> list[dict[str, str]]:
+    made = {name: metadata_of(table.schema) for name, table in inputs.tables().items()}
+    entries = [(n, m["fingerprint"], m["made_by"]) for n, m in made.items()]
+    entries.append(("this page", provenance.fingerprint, provenance.to_json()))
+    return [
+        {"name": name, "fingerprint": fingerprint, "made_by": json.dumps(json.loads(text), indent=2)}
+        for name, fingerprint, text in entries
+    ]

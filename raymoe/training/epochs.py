@@ -1,0 +1,151 @@
+"""The optimisation loop, one epoch at a time, so that it can stop after any epoch and go on exactly.
+
+Knows nothing of files. Everything random in an epoch (order, dropout, noise) is drawn from generators seeded
+by (seed, epoch): a state saved after an epoch is all that the next one depends on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raymoe.config import TrainConfig
+from raymoe.errors import RaymoeError
+from raymoe.features.store import FeatureStore
+from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.training.metrics import scores
+from raymoe.training.objective import objective
+from raymoe.training.predict import predict
+
+EVAL_BATCH = 64  # without gradients a larger batch fits
+
+
+class Diverged(RaymoeError):
+    """The loss is not a number any more."""
+
+
+@dataclass
+class State:
+    """Training after some epochs: plain values and tensors, so that ``torch.save`` takes it.
+
+    Attributes:
+        rows: one per finished epoch, the columns of the epochs table.
+        model, optimizer: their state.
+        best: the model's state after the best epoch.
+        best_epoch: which that was, counted from 1; 0 before the first.
+    """
+
+    rows: list[dict[str, float]] = field(default_factory=list)
+    model: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    @property
+    def best_scores(self) -> dict[str, float]:
+        """Validation scores of the best epoch."""
+        row = self.rows[self.best_epoch - 1]
+        return {name.removeprefix("val_"): value for name, value in row.items() if name.startswith("val_")}
+
+    def is_finished(self, config: TrainConfig) -> bool:
+        """Whether all epochs are done, or the last ``patience`` brought nothing better."""
+        done = len(self.rows)
+        waited = config.patience is not None and done - self.best_epoch >= config.patience
+        return done >= config.epochs or (done > 0 and waited)
+
+
+def run_epochs(
+    model: FLI2MoE,
+    store: FeatureStore,
+    config: TrainConfig,
+    state: State,
+    *,
+    device: torch.device | str,
+    on_step: Callable[[str], None] = lambda note: None,
+) -> Iterator[State]:
+    """Train from ``state`` on, yielding it, updated, after every epoch.
+
+    Args:
+        model: on ``device``; loaded from ``state`` unless that is a fresh one.
+        store: has a ``train`` and a ``val`` split.
+        config: how to train.
+        state: where to begin.
+        device: where to compute.
+        on_step: told the running loss after every step.
+
+    Raises:
+        Diverged: a loss is NaN or infinite; ``state`` is left as it was after the last whole epoch.
+    """
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    if state.rows:
+        model.load_state_dict(state.model)
+        optimizer.load_state_dict(state.optimizer)
+    train, val = store.indices("train"), store.indices("val")
+    val_labels = [store.labels[i] for i in val]
+    while not state.is_finished(config):
+        epoch = len(state.rows) + 1
+        losses = _train_epoch(model, optimizer, store, train, config, epoch, device, on_step)
+        answers = predict(model, store, val, batch_size=EVAL_BATCH, device=device)
+        row: dict[str, float] = {"epoch": epoch, **losses}
+        found = scores(answers.logits, val_labels, store.task)
+        row |= {f"val_{name}": value for name, value in found.items()}
+        for name, weight in zip(model.expert_names, answers.expert_weights.mean(0), strict=True):
+            row[f"weight_{name}"] = float(weight)
+        state.rows.append(row)
+        state.model, state.optimizer = model.state_dict(), optimizer.state_dict()
+        if state.best_epoch == 0 or found[config.selection] > state.best_scores[config.selection]:
+            state.best_epoch = epoch
+            state.best = {name: value.detach().clone() for name, value in state.model.items()}
+        yield state
+
+
+def _train_epoch(
+    model: FLI2MoE,
+    optimizer: torch.optim.Optimizer,
+    store: FeatureStore,
+    indices: np.ndarray,
+    config: TrainConfig,
+    epoch: int,
+    device: torch.device | str,
+    on_step: Callable[[str], None],
+) -> dict[str, float]:
+    """One pass over the training split; returns the mean losses over its samples."""
+    sequence = np.random.SeedSequence([config.seed, epoch])
+    order = np.random.default_rng(sequence).permutation(indices)
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
+    model.train()
+    totals: dict[str, float] = {}
+    for step, start in enumerate(range(0, len(order), config.batch_size), 1):
+        chosen = order[start : start + config.batch_size]
+        batch = store.batch(chosen, device)
+        output, logits_EPBC = model.forward_passes(batch.features, batch.valid)
+        loss, parts = objective(output, logits_EPBC, batch.labels, store.task, config)
+        values = _columns(loss, parts, model.expert_names)
+        if not math.isfinite(values["train_loss"]):
+            raise Diverged(
+                f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
+                f"Lower the learning rate, e.g. --set train.lr={config.lr / 10:g}.",
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        for name, value in values.items():
+            totals[name] = totals.get(name, 0.0) + value * len(chosen)
+        on_step(f"loss {totals['train_loss'] / (start + len(chosen)):.4f}")
+    return {name: total / len(order) for name, total in totals.items()}
+
+
+def _columns(loss: Tensor, parts: dict[str, Tensor], experts: list[str]) -> dict[str, float]:
+    """The losses by column name; one transfer from the device for all of them."""
+    names = ["train_loss", "loss_task", *(f"loss_{name}" for name in experts)]
+    tensors = [loss[None], parts["task"][None], parts["interaction"]]
+    if "expert_task" in parts:
+        names.append("loss_expert_task")
+        tensors.append(parts["expert_task"][None])
+    return dict(zip(names, torch.cat(tensors).detach().tolist(), strict=True))

@@ -1,0 +1,43 @@
+"""A model's answers on part of a feature store, in batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from raymoe.features.store import FeatureStore
+from raymoe.models.fl_i2moe import FLI2MoE
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers on N samples, as float32 arrays."""
+
+    logits: np.ndarray  # [N, C]
+    expert_weights: np.ndarray  # [N, E]
+    expert_logits: np.ndarray  # [N, E, C]
+
+
+@torch.no_grad()
+def predict(
+    model: FLI2MoE, store: FeatureStore, indices: np.ndarray, *, batch_size: int, device: torch.device | str
+) -> Predictions:
+    """Predict samples of a store, leaving the model in eval mode.
+
+    Args:
+        model: on ``device``.
+        store: where the features are.
+        indices: [N], which samples, in the order of the answer.
+        batch_size: samples at a time; it does not change the answer.
+        device: where to compute.
+    """
+    model.eval()
+    parts: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, len(indices), batch_size):
+        batch = store.batch(indices[start : start + batch_size], device)
+        output = model(batch.features, batch.valid)
+        tensors = output.logits_BC, output.expert_weights_BE, output.expert_logits_EBC.transpose(0, 1)
+        parts.append(tuple(t.float().cpu().numpy() for t in tensors))
+    return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

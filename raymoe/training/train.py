@@ -1,0 +1,222 @@
+"""The stage that trains FL-I2MoE on a feature store and says how good it is."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from dataclasses import replace
+
+import pyarrow as pa
+import torch
+
+from raymoe.errors import InputError, ParentError
+from raymoe.features.store import FeatureStore
+from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
+from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.progress import console, track
+from raymoe.project import Project, StageResult
+from raymoe.tables import (
+    EPOCHS,
+    METRICS,
+    PREDICTIONS,
+    Contract,
+    Provenance,
+    is_complete,
+    metadata_of,
+    read_table,
+    write_table,
+)
+from raymoe.training.epochs import EVAL_BATCH, Diverged, State, run_epochs
+from raymoe.training.metrics import scores
+from raymoe.training.predict import Predictions, predict
+
+MODEL = "fl-i2moe"
+EVALUATED = ("val", "test")
+
+
+def train(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Train one model with one seed and keep its best epoch by the validation score of the preset.
+
+    Writes, in the run's folder, ``checkpoint/``, ``epochs.parquet``, ``metrics.parquet`` and, last,
+    ``predictions.parquet``. A training that was interrupted goes on after its last whole epoch and ends with
+    the same weights, bit for bit, as one that was not (on the same device, with as many threads).
+
+    Args:
+        project: what to train on, and where.
+        device: as torch names it; by default a GPU where there is one.
+        overwrite: train again even if the run is there; also forgets an interrupted training.
+
+    Raises:
+        ParentError: no features, or a run made from other inputs and ``overwrite`` is off.
+        InputError: a split has no samples.
+        RaymoeError: the loss became NaN; the best epoch until then stays as the checkpoint.
+    """
+    workspace, config = project.workspace, project.preset.train
+    folder, last = f"{project.run}/checkpoint", f"{project.run}/predictions.parquet"
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    settings = {"model": project.preset.model.model_dump(), "train": config.model_dump()}
+    parents = {"features": store.fingerprint}
+    if is_complete(
+        workspace, last, PREDICTIONS, _provenance(PREDICTIONS, settings, parents), overwrite=overwrite
+    ):
+        return StageResult(workspace.path(folder), _finished(project, folder, last), ran=False)
+
+    for split in ("train", *EVALUATED):
+        if split not in store.splits:
+            raise InputError(
+                f"{workspace.path(project.features)} has no sample in the split {split!r}",
+                "Training learns on train, selects the epoch on val and reports test: "
+                f"give {project.preset.data.source} samples of each, then: {project.command('prepare')} --overwrite",
+            )
+    workspace.check_writable()
+    workspace.remove(last)  # it marks the run as finished
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    info = CheckpointInfo(
+        modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
+        classes=tuple(store.classes),
+        task=store.task,
+        model=settings["model"],
+        features=store.fingerprint,
+        training=settings["train"],
+        epoch=0,
+    )
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(config.seed)
+        model = info.build().to(device)
+        state = _train(project, model, store, info, device, overwrite)
+        info = _save_best(project, folder, model, state, info)
+
+    predictions = {
+        split: predict(model, store, store.indices(split), batch_size=EVAL_BATCH, device=device)
+        for split in EVALUATED
+    }
+    outputs = {
+        "epochs": (EPOCHS, _epochs_table(state)),
+        "metrics": (METRICS, _metrics_table(predictions, store, model.expert_names)),
+        "predictions": (PREDICTIONS, _predictions_table(predictions, store)),
+    }
+    extra = {
+        "experts": model.expert_names,
+        "classes": list(store.classes),
+        "task": store.task,
+        "checkpoint": info.fingerprint,
+        "best_epoch": state.best_epoch,
+    }
+    for name, (contract, table) in outputs.items():
+        made = _provenance(contract, settings, parents)
+        write_table(workspace, f"{project.run}/{name}.parquet", table, contract, made, extra)
+    workspace.remove(_resume_file(project))
+    return StageResult(workspace.path(folder), info.fingerprint, ran=True)
+
+
+def _provenance(contract: Contract, settings: dict, parents: dict[str, str]) -> Provenance:
+    return Provenance("train", contract.tag, settings, parents)
+
+
+def _finished(project: Project, folder: str, last: str) -> str:
+    """Fingerprint of the checkpoint of a finished run."""
+    again = f"{project.command('train')} --overwrite"
+    info = read_info(project.workspace, folder, again)
+    table = read_table(project.workspace, last, PREDICTIONS, again)
+    if metadata_of(table.schema)["checkpoint"] != info.fingerprint:
+        raise ParentError(
+            f"{project.workspace.path(folder)} is not the model that made the predictions beside it",
+            f"Train again with: {again}",
+        )
+    return info.fingerprint
+
+
+def _train(
+    project: Project, model: FLI2MoE, store: FeatureStore, info: CheckpointInfo, device: str, overwrite: bool
+) -> State:
+    """All epochs, from where an interrupted training of the same inputs stopped."""
+    config, workspace = project.preset.train, project.workspace
+    resume, tag = _resume_file(project), info.fingerprint
+    if overwrite:
+        workspace.remove(resume)
+    state = _resume(project, tag, device)
+    if state.rows:
+        console.print(f"  going on after epoch {len(state.rows)} of {config.epochs}")
+    steps = -(-len(store.indices("train")) // config.batch_size)
+    with track(f"train, seed {config.seed}", config.epochs * steps) as progress:
+        progress.advance(len(state.rows) * steps)
+        note = ""
+
+        def on_step(loss: str) -> None:
+            progress.advance(1, f"{loss}{note}")
+
+        try:
+            for state in run_epochs(model, store, config, state, device=device, on_step=on_step):
+                best = state.best_scores[config.selection]
+                note = f", best val {config.selection} {best:.3f} (epoch {state.best_epoch})"
+                buffer = io.BytesIO()
+                torch.save({"tag": tag, **vars(state)}, buffer)
+                workspace.write(resume, buffer.getvalue())
+        except Diverged as error:
+            if state.best_epoch:
+                _save_best(project, f"{project.run}/checkpoint", model, state, info)
+                error.remedy += f" The best epoch until then, {state.best_epoch}, is kept as the checkpoint."
+            raise
+    return state
+
+
+def _resume_file(project: Project) -> str:
+    return f"{project.run}/resume.pt"
+
+
+def _resume(project: Project, tag: str, device: str) -> State:
+    """Where an interrupted training of the same inputs stopped, or a fresh state."""
+    name = _resume_file(project)
+    if not project.workspace.exists(name):
+        return State()
+    try:
+        saved = torch.load(io.BytesIO(project.workspace.read(name)), map_location=device, weights_only=True)
+        # Under another tag it was left by other settings or features: nothing to go on with.
+        return State(**saved) if saved.pop("tag") == tag else State()
+    except (RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError):
+        console.print(f"  {project.workspace.path(name)} is damaged; training begins again")
+        return State()
+
+
+def _save_best(
+    project: Project, folder: str, model: FLI2MoE, state: State, info: CheckpointInfo
+) -> CheckpointInfo:
+    """Put the best epoch's weights into the model and write the checkpoint."""
+    model.load_state_dict(state.best)
+    info = replace(info, epoch=state.best_epoch, validation=state.best_scores)
+    return save_checkpoint(project.workspace, folder, model, info)
+
+
+def _epochs_table(state: State) -> pa.Table:
+    columns = {name: [row[name] for row in state.rows] for name in state.rows[0]}
+    table = pa.table(columns)
+    return table.set_column(0, "epoch", table["epoch"].cast(pa.int32()))
+
+
+def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, experts: list[str]) -> pa.Table:
+    """The mixture, then each expert on its own: a row per split and metric."""
+    rows = []
+    for model in (None, *range(len(experts))):
+        name = MODEL if model is None else f"expert:{experts[model]}"
+        for split, answers in predictions.items():
+            logits = answers.logits if model is None else answers.expert_logits[:, model]
+            labels = [store.labels[i] for i in store.indices(split)]
+            for metric, value in scores(logits, labels, store.task).items():
+                rows.append({"model": name, "split": split, "metric": metric, "value": value})
+    return pa.Table.from_pylist(rows, METRICS.schema)
+
+
+def _predictions_table(predictions: dict[str, Predictions], store: FeatureStore) -> pa.Table:
+    parts = []
+    for split, answers in predictions.items():
+        indices = store.indices(split)
+        columns = {
+            "sample_id": [store.sample_ids[i] for i in indices],
+            "split": [split] * len(indices),
+            "labels": [list(store.labels[i]) for i in indices],
+            "logits": list(answers.logits),
+            "expert_weights": list(answers.expert_weights),
+            "expert_logits": list(answers.expert_logits.reshape(len(indices), -1)),
+        }
+        parts.append(pa.table(columns, PREDICTIONS.schema))
+    return pa.concat_tables(parts)

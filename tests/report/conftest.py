@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import workspace_fixture
+
+from raymoe.project import Project
+from raymoe.report import report
+from raymoe.report.explorer import Sample, explore
+from raymoe.report.inputs import Inputs, read_inputs
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A report, what it was made from, and what its explorer shows."""
+
+    project: Project
+    inputs: Inputs
+    samples: list[Sample]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    workspace_fixture.use_fake_store(monkeypatch)
+    return workspace_fixture.build(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project with its report, for tests that only look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        workspace_fixture.use_fake_store(patch)
+        project = workspace_fixture.build(tmp_path_factory.mktemp("finished"))
+        inputs = read_inputs(project)
+        report(project)
+    return Finished(project, inputs, explore(inputs, project.preset.report))
