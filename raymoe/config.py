@@ -106,6 +106,7 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.0, ge=0)
     interaction_loss_weight: float = Field(0.5, ge=0)
     expert_task_weight: float = Field(0.0, ge=0)  # >0: every expert also learns the task, so none dies
+    positive_weight: float = Field(1.0, gt=0)  # multi-label: weight of a class that is there in the task loss
     selection: Metric = "macro_f1"
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better validation score
 

@@ -83,9 +83,9 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
                         columns["scores"].append(found.scores[modality][e, n, : lengths[modality][n]])
             progress.advance(len(chosen))
     rows = len(columns["sample_id"])
-    table = pa.table(
-        {**columns, "method": [config.method] * rows, "target": [config.target] * rows}
-    ).select(IMPORTANCE.schema.names)
+    table = pa.table({**columns, "method": [config.method] * rows, "target": [config.target] * rows}).select(
+        IMPORTANCE.schema.names
+    )
     extra = {"skipped": skipped, "split": config.split}
     write_table(workspace, name, table.cast(IMPORTANCE.schema), IMPORTANCE, provenance, extra)
     return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))

@@ -114,7 +114,7 @@ def _one_vs_rest(
             return [np.full(len(inputs[s]), constant) for s in ("val", "test")], True
         # The dual is the faster form with more features than samples; liblinear penalises the intercept.
         probe = LogisticRegression(
-            C=c, solver="liblinear", dual=True, tol=1e-2, max_iter=ITERATIONS, random_state=0
+            C=c, solver="liblinear", dual=True, tol=0.1, max_iter=ITERATIONS, random_state=0
         ).fit(inputs["train"], truth_N)
         decisions = [probe.decision_function(inputs[s]) for s in ("val", "test")]
         return decisions, bool(probe.n_iter_.max() < ITERATIONS)

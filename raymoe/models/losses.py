@@ -33,14 +33,17 @@ def interaction_losses(logits_EPBC: Tensor) -> Tensor:
     return torch.stack([*losses, similarity_EP[0], 1 - similarity_EP[1]])
 
 
-def task_loss(logits_BC: Tensor, labels: Tensor, task: str) -> Tensor:
+def task_loss(logits_BC: Tensor, labels: Tensor, task: str, positive_weight: float = 1.0) -> Tensor:
     """Binary cross-entropy per class for multi-label data, cross-entropy otherwise.
 
     Args:
         logits_BC: the mixture's or one expert's.
         labels: multi-hot [B, C] for ``multilabel``, else class indices [B].
         task: ``multilabel``, ``multiclass`` or ``binary``.
+        positive_weight: multi-label only: how much more a class that is there counts than one that is not.
+            Above 1, rare classes are predicted more readily. 1 is the paper's loss.
     """
     if task == "multilabel":
-        return F.binary_cross_entropy_with_logits(logits_BC, labels)
+        weight_C = logits_BC.new_full((logits_BC.shape[-1],), positive_weight)
+        return F.binary_cross_entropy_with_logits(logits_BC, labels, pos_weight=weight_C)
     return F.cross_entropy(logits_BC, labels)

@@ -26,7 +26,7 @@ from raymoe.training.predict import predict
 EVAL_BATCH = 64  # without gradients a larger batch fits
 
 
-class Diverged(RaymoeError):
+class DivergedError(RaymoeError):
     """The loss is not a number any more."""
 
 
@@ -36,7 +36,7 @@ class State:
 
     Attributes:
         rows: one per finished epoch, the columns of the epochs table.
-        model, optimizer: their state.
+        model, optimizer: their state; between epochs, since it shares their memory.
         best: the model's state after the best epoch.
         best_epoch: which that was, counted from 1; 0 before the first.
     """
@@ -68,19 +68,19 @@ def run_epochs(
     *,
     device: torch.device | str,
     on_step: Callable[[str], None] = lambda note: None,
-) -> Iterator[State]:
-    """Train from ``state`` on, yielding it, updated, after every epoch.
+) -> Iterator[int]:
+    """Train on, updating ``state`` and yielding the epoch's number after every epoch.
 
     Args:
         model: on ``device``; loaded from ``state`` unless that is a fresh one.
         store: has a ``train`` and a ``val`` split.
         config: how to train.
-        state: where to begin.
+        state: where to begin; changed in place.
         device: where to compute.
         on_step: told the running loss after every step.
 
     Raises:
-        Diverged: a loss is NaN or infinite; ``state`` is left as it was after the last whole epoch.
+        DivergedError: a loss is NaN or infinite; the best epoch until then stays in ``state``.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     if state.rows:
@@ -102,7 +102,7 @@ def run_epochs(
         if state.best_epoch == 0 or found[config.selection] > state.best_scores[config.selection]:
             state.best_epoch = epoch
             state.best = {name: value.detach().clone() for name, value in state.model.items()}
-        yield state
+        yield epoch
 
 
 def _train_epoch(
@@ -128,7 +128,7 @@ def _train_epoch(
         loss, parts = objective(output, logits_EPBC, batch.labels, store.task, config)
         values = _columns(loss, parts, model.expert_names)
         if not math.isfinite(values["train_loss"]):
-            raise Diverged(
+            raise DivergedError(
                 f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
                 f"Lower the learning rate, e.g. --set train.lr={config.lr / 10:g}.",
             )

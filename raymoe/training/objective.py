@@ -28,12 +28,16 @@ def objective(
     Returns:
         The loss, and ``task``, ``interaction`` ([E]) and, where it is used, ``expert_task``.
     """
-    parts = {"task": task_loss(output.logits_BC, labels, task), "interaction": interaction_losses(logits_EPBC)}
+    weight = config.positive_weight
+    parts = {
+        "task": task_loss(output.logits_BC, labels, task, weight),
+        "interaction": interaction_losses(logits_EPBC),
+    }
     loss = parts["task"] + config.interaction_loss_weight * parts["interaction"].mean()
     if config.expert_task_weight:
         # Experts have equally many logits, so the loss over all of them at once is the mean of their losses.
         E = logits_EPBC.shape[0]
         own = logits_EPBC[:, 0].flatten(0, 1)
-        parts["expert_task"] = task_loss(own, labels.repeat(E, *[1] * (labels.dim() - 1)), task)
+        parts["expert_task"] = task_loss(own, labels.repeat(E, *[1] * (labels.dim() - 1)), task, weight)
         loss = loss + config.expert_task_weight * parts["expert_task"]
     return loss, parts

@@ -26,7 +26,7 @@ from raymoe.tables import (
     read_table,
     write_table,
 )
-from raymoe.training.epochs import EVAL_BATCH, Diverged, State, run_epochs
+from raymoe.training.epochs import EVAL_BATCH, DivergedError, State, run_epochs
 from raymoe.training.metrics import scores
 from raymoe.training.predict import Predictions, predict
 
@@ -65,8 +65,8 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
         if split not in store.splits:
             raise InputError(
                 f"{workspace.path(project.features)} has no sample in the split {split!r}",
-                "Training learns on train, selects the epoch on val and reports test: "
-                f"give {project.preset.data.source} samples of each, then: {project.command('prepare')} --overwrite",
+                "Training learns on train, selects the epoch on val and reports val and test. "
+                f"Give samples of each, then: {project.command('prepare')} --overwrite",
             )
     workspace.check_writable()
     workspace.remove(last)  # it marks the run as finished
@@ -146,13 +146,13 @@ def _train(
             progress.advance(1, f"{loss}{note}")
 
         try:
-            for state in run_epochs(model, store, config, state, device=device, on_step=on_step):
+            for _ in run_epochs(model, store, config, state, device=device, on_step=on_step):
                 best = state.best_scores[config.selection]
                 note = f", best val {config.selection} {best:.3f} (epoch {state.best_epoch})"
                 buffer = io.BytesIO()
                 torch.save({"tag": tag, **vars(state)}, buffer)
                 workspace.write(resume, buffer.getvalue())
-        except Diverged as error:
+        except DivergedError as error:
             if state.best_epoch:
                 _save_best(project, f"{project.run}/checkpoint", model, state, info)
                 error.remedy += f" The best epoch until then, {state.best_epoch}, is kept as the checkpoint."

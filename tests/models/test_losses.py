@@ -1,0 +1,90 @@
+"""The losses by their formulas, one sample and one number at a time."""
+
+import math
+
+import pytest
+import torch
+
+from raymoe.config import TrainConfig
+from raymoe.models.fl_i2moe import Output
+from raymoe.models.losses import interaction_losses, task_loss
+from raymoe.training.objective import objective
+
+
+def distance(a, b):
+    return math.sqrt(sum((x - y + 1e-7) ** 2 for x, y in zip(a, b, strict=True)))
+
+
+def cosine(a, b):
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+@pytest.mark.parametrize("modalities", [2, 3])
+def test_interaction_losses_follow_their_formulas(modalities):
+    logits = torch.randn(modalities + 2, modalities + 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    rows = logits.tolist()
+    expected = []
+    for m in range(modalities):
+        terms = []
+        for other in set(range(modalities)) - {m}:
+            for b in range(4):
+                anchor, negative, positive = rows[m][0][b], rows[m][1 + m][b], rows[m][1 + other][b]
+                terms.append(max(0.0, distance(anchor, positive) - distance(anchor, negative) + 1))
+        expected.append(sum(terms) / len(terms))
+    for expert in (modalities, modalities + 1):
+        similar = [cosine(rows[expert][0][b], rows[expert][1 + p][b]) for p in range(modalities) for b in range(4)]
+        mean = sum(similar) / len(similar)
+        expected.append(mean if expert == modalities else 1 - mean)
+    torch.testing.assert_close(interaction_losses(logits), torch.tensor(expected), atol=1e-5, rtol=1e-5)
+
+
+def test_each_expert_has_the_loss_of_its_role():
+    """No interaction is needed where the role is already played to the full."""
+    full, far = torch.tensor([[1.0, 0.0]]), torch.tensor([[-9.0, 0.0]])
+    unique_first = torch.stack([full, far, full])  # only the first modality matters
+    synergy = torch.stack([full, -full, -full])  # either one missing turns the answer round
+    redundancy = torch.stack([full, full, full])  # either one missing changes nothing
+    unique_second = torch.stack([full, full, far])
+    losses = interaction_losses(torch.stack([unique_first, unique_second, synergy, redundancy]))
+    torch.testing.assert_close(losses, torch.tensor([0.0, 0.0, -1.0, 0.0]), atol=1e-6, rtol=0)
+
+
+def test_interaction_losses_refuse_a_wrong_number_of_experts():
+    with pytest.raises(ValueError, match="expected 4"):
+        interaction_losses(torch.zeros(3, 3, 2, 5))
+
+
+def test_task_losses():
+    logits = torch.tensor([[0.5, -1.0, 2.0]])
+    present = torch.tensor([[1.0, 0.0, 1.0]])
+    p = [1 / (1 + math.exp(-x)) for x in (0.5, -1.0, 2.0)]
+    terms = [-math.log(p[0]), -math.log(1 - p[1]), -math.log(p[2])]
+    assert task_loss(logits, present, "multilabel").item() == pytest.approx(sum(terms) / 3, rel=1e-5)
+    weighted = (3 * terms[0] + terms[1] + 3 * terms[2]) / 3
+    assert task_loss(logits, present, "multilabel", 3.0).item() == pytest.approx(weighted, rel=1e-5)
+    softmax = math.exp(2) / (math.exp(0.5) + math.exp(-1) + math.exp(2))
+    for task in ("multiclass", "binary"):
+        assert task_loss(logits, torch.tensor([2]), task).item() == pytest.approx(-math.log(softmax), rel=1e-5)
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_objective_is_the_weighted_sum_of_its_parts(task):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4, 3, 5, 6, generator=generator)
+    weights = torch.randn(5, 4, generator=generator).softmax(-1)
+    mixture = torch.einsum("ebc,be->bc", logits[:, 0], weights)
+    labels = torch.randint(0, 2, (5, 6)).float() if task == "multilabel" else torch.tensor([0, 5, 2, 2, 1])
+    output = Output(mixture, logits[:, 0], weights)
+    plain = TrainConfig(interaction_loss_weight=0.3)
+    loss, parts = objective(output, logits, labels, task, plain)
+    expected = task_loss(mixture, labels, task) + 0.3 * interaction_losses(logits).mean()
+    torch.testing.assert_close(loss, expected)
+    assert set(parts) == {"task", "interaction"}
+
+    own = sum(task_loss(logits[e, 0], labels, task) for e in range(4)) / 4
+    loss, parts = objective(
+        output, logits, labels, task, plain.model_copy(update={"expert_task_weight": 0.7})
+    )
+    torch.testing.assert_close(loss, expected + 0.7 * own)
+    torch.testing.assert_close(parts["expert_task"], own)

@@ -1,0 +1,235 @@
+"""The commands as a user types them: exit codes, messages, and the whole path on data of one's own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from raymoe.doctor import findings_of
+from raymoe.pipeline import STAGES, needed
+
+PRESET = """
+name = "own"
+[data]
+source = "table.parquet"
+task = "multilabel"
+classes = {classes}
+[[data.modalities]]
+name = "text"
+kind = "text"
+columns = ["title", "description"]
+encoder = {{source = "package:all-MiniLM-L6-v2", max_length = 32}}
+[[data.modalities]]
+name = "image"
+kind = "image"
+columns = ["image"]
+encoder = {{source = "package:efficientnet-lite0", batch_size = 8}}
+[model]
+hidden_dim = 16
+num_heads = 2
+hidden_dim_rw = 8
+[train]
+epochs = 2
+lr = 0.003
+[probe]
+coalitions = 8
+min_features = 2
+[report]
+samples = 3
+"""
+
+
+def raymoe(*arguments, cwd=None):
+    """Run a command; returns exit code and everything it said."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAYMOE_", "RAY_ADDRESS"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "raymoe", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment | {"PYTHONPATH": str(Path(__file__).parents[1]), "COLUMNS": "200"},
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def rows():
+    """A few drawings of each split, from the embedded data."""
+    table = pq.read_table(str(files("raymoe.data") / "embedded" / "openclipart.parquet"))
+    chosen = []
+    for split, count in (("train", 24), ("val", 8), ("test", 8)):
+        part = table.filter(pa.compute.equal(table["split"], split))
+        chosen += part.take(list(range(0, part.num_rows, part.num_rows // count)))[:count].to_pylist()
+    classes = table.schema.metadata[b"classes"].decode().split(",")
+    return chosen, classes
+
+
+def write_own(folder, rows, classes):
+    """The user's files: a raw table and a preset beside it."""
+    schema = pa.schema(
+        {k: pa.string() for k in ("sample_id", "split", "title", "description")}
+        | {"labels": pa.list_(pa.int32()), "image": pa.binary()}
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "table.parquet")
+    (folder / "own.toml").write_text(PRESET.format(classes=json.dumps(classes)))
+    return folder / "own.toml"
+
+
+@pytest.mark.slow
+def test_own_data_from_raw_table_to_page(tmp_path, rows):
+    """`raymoe report own.toml` makes everything it needs; a second run does nothing; one bad row is left out."""
+    raw, classes = [dict(row) for row in rows[0]], rows[1]
+    raw[3]["image"] = raw[3]["image"][:200]
+    preset = write_own(tmp_path, raw, classes)
+    code, said = raymoe("report", preset, "--workspace", tmp_path / "ws")
+    assert code == 3, said  # done, but a sample was left out
+    assert raw[3]["sample_id"] in said
+    assert "left out: 1" in said
+    page = tmp_path / "ws" / "own" / "report" / "index.html"
+    assert str(page.parent) in said
+    assert page.stat().st_size > 50_000
+    run = tmp_path / "ws" / "own" / "runs" / "fl-i2moe-seed0"
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+    assert not (run / "units").exists() or not list((run / "units").rglob("*.arrow"))
+
+    code, said = raymoe("report", preset, "--workspace", tmp_path / "ws")
+    assert code == 0, said  # nothing was left out now: nothing ran
+    assert said.count("already there") == len(STAGES)
+    assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+
+    # a truncated feature part is named, and made again by encode alone
+    part = next((tmp_path / "ws" / "own" / "features").glob("part-*.arrow"))
+    whole = part.read_bytes()
+    part.write_bytes(whole[: len(whole) // 2])
+    code, said = raymoe("encode", preset, "--workspace", tmp_path / "ws")
+    assert code in (0, 3), said
+    assert part.read_bytes() == whole
+
+    # other settings than those the results were made with are refused by name, and nothing is lost
+    code, said = raymoe("probe", preset, "--workspace", tmp_path / "ws", "--set", "train.lr=0.001")
+    assert code == 1
+    assert "train.lr: 0.003 there, 0.001 now" in said
+    assert "--overwrite" in said
+
+    # features of other encoders
+    other = tmp_path / "other.toml"
+    other.write_text(preset.read_text().replace("max_length = 32", "max_length = 16"))
+    code, said = raymoe("train", other, "--workspace", tmp_path / "ws")
+    assert code == 1
+    assert "max_length" in said
+    assert before.items() <= {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}.items()
+
+
+def break_label(raw):
+    raw[5]["labels"] = [99]
+    return raw[5]["sample_id"], "99"
+
+
+def break_split(raw):
+    raw[2]["split"] = "holdout"
+    return "holdout", "split"
+
+
+def break_id(raw):
+    raw[2]["sample_id"] = raw[1]["sample_id"]
+    return raw[1]["sample_id"], "sample_id"
+
+
+@pytest.mark.parametrize("damage", [break_label, break_split, break_id])
+def test_raw_data_that_cannot_be_used_stops_before_anything_is_written(tmp_path, rows, damage):
+    raw = [dict(row) for row in rows[0]]
+    expected = damage(raw)
+    preset = write_own(tmp_path, raw, rows[1])
+    code, said = raymoe("prepare", preset, "--workspace", tmp_path / "ws")
+    assert code == 1, said
+    assert "table.parquet" in said
+    for word in expected:
+        assert word in said
+    assert not (tmp_path / "ws" / "own").exists()
+
+
+def test_rows_that_can_be_left_out_are_counted_and_listed(tmp_path, rows):
+    raw = [dict(row) for row in rows[0]]
+    raw[1]["title"] = "  "
+    raw[4]["image"] = None
+    raw[7]["image"] = b"<html>not found</html>"
+    preset = write_own(tmp_path, raw, rows[1])
+    code, said = raymoe("prepare", preset, "--workspace", tmp_path / "ws")
+    assert code == 3
+    assert "left out: 3" in said
+    for i in (1, 4, 7):
+        assert raw[i]["sample_id"] in said
+    table = pq.read_table(tmp_path / "ws" / "own" / "samples.parquet")
+    assert len(table) == len(raw) - 3
+    listed = json.loads(table.schema.metadata[b"raymoe.skipped"])
+    assert [entry["sample_id"] for entry in listed] == [raw[i]["sample_id"] for i in (1, 4, 7)]
+    shutil.rmtree(tmp_path / "ws")
+    assert raymoe("prepare", preset, "--workspace", tmp_path / "ws", "--allow-skipped")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["train", "imdb"], 1, ["unknown dataset 'imdb'", "Presets: demo"]),
+        (["train", "demo", "--set", "train.lr=fast"], 1, ["train.lr", "valid number"]),
+        (["train", "demo", "--device", "tpu"], 1, ["--device tpu", "cpu or cuda"]),
+        (["train", "demo", "--workspace", "ftp5://x"], 1, ["--workspace ftp5://x"]),
+        (["train", "demo", "--workspace", "/proc/none"], 1, ["/proc/none", "--workspace"]),
+        (["train"], 2, ["Missing argument 'DATASET'"]),
+        (["trian", "demo"], 2, ["No such command 'trian'"]),
+        (["probe", "demo", "--actors", "0"], 2, ["--actors"]),
+    ],
+)
+def test_wrong_usage_is_explained(tmp_path, arguments, code, words):
+    found, said = raymoe(*arguments, cwd=tmp_path)
+    assert found == code, said
+    for word in words:
+        assert word in said
+    assert "Traceback" not in said
+
+
+def test_help_names_every_stage():
+    code, said = raymoe("--help")
+    assert code == 0
+    for command in [*STAGES, "demo", "doctor"]:
+        assert command in said
+
+
+def test_a_stage_needs_its_ancestors_in_order():
+    assert needed("prepare") == ["prepare"]
+    assert needed("probe") == ["prepare", "encode", "train", "attribute", "probe"]
+    assert needed("report") == list(STAGES)
+
+
+def test_doctor_looks_at_everything(tmp_path):
+    found = {f.what: f for f in findings_of(str(tmp_path))}
+    assert found["Python"].state == "ok"
+    assert found["torch"].state == "ok"
+    assert "memory" in found
+    assert found["workspace"].state in ("ok", "note")
+    broken = {f.what: f for f in findings_of("magic://x")}["workspace"]
+    assert broken.state == "missing"
+    assert broken.remedy
+
+
+@pytest.mark.parametrize("job", sorted(p.name for p in (Path(__file__).parents[1] / "jobs").glob("*.py")))
+def test_jobs_are_the_same_commands(tmp_path, job):
+    """A job parses with the command of its name; RAYMOE_DATASET stands in for a missing dataset."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).parents[1] / "jobs" / job)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "RAYMOE_DATASET": "nothing"},
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "unknown dataset 'nothing'" in done.stderr
