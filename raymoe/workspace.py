@@ -137,11 +137,10 @@ class Workspace:
     def _explained(self, name: str, doing: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise WorkspaceError(
-                f"{self.path(name)}: no such file", "Run the stage that makes it."
-            ) from error
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and doing == "read":
+                missing = f"{self.path(name)}: no such file"
+                raise WorkspaceError(missing, "Run the stage that makes it.") from error
             raise WorkspaceError(*_explain(error, self.path(name), self.root, doing)) from error
 
 

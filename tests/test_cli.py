@@ -85,7 +85,7 @@ def write_own(folder, rows, classes):
 
 @pytest.mark.slow
 def test_own_data_from_raw_table_to_page(tmp_path, rows):
-    """`raymoe report own.toml` makes everything it needs; a second run does nothing; one bad row is left out."""
+    """`raymoe report own.toml` makes all it needs; a second run does nothing; one bad row is left out."""
     raw, classes = [dict(row) for row in rows[0]], rows[1]
     raw[3]["image"] = raw[3]["image"][:200]
     preset = write_own(tmp_path, raw, classes)
@@ -130,7 +130,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows):
 
 def break_label(raw):
     raw[5]["labels"] = [99]
-    return raw[5]["sample_id"], "99"
+    return "row 6", "99"
 
 
 def break_split(raw):

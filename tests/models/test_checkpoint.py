@@ -57,9 +57,9 @@ def test_no_checkpoint_names_the_command(saved):
 
 
 def test_other_features_are_refused(saved):
-    with pytest.raises(ParentError, match="other features") as caught:
+    with pytest.raises(ParentError, match="was trained on") as caught:
         load_checkpoint(saved[0], "run/checkpoint", MADE_BY, features="0" * 16)
-    assert f"{MADE_BY} --overwrite" in caught.value.remedy
+    assert MADE_BY in caught.value.remedy
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "removed"])

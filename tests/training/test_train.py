@@ -1,0 +1,238 @@
+"""Training learns, is deterministic, goes on exactly after an interruption, and refuses what it can't use."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import CLASSES, tiny_preset, write_tiny_features
+
+from raymoe.errors import InputError, ParentError, RaymoeError
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.store import FeatureStore
+from raymoe.models.checkpoint import load_checkpoint, read_info
+from raymoe.project import Project
+from raymoe.tables import EPOCHS, FEATURES, METRICS, PREDICTIONS, Provenance, metadata_of, read_table
+from raymoe.training import epochs as epochs_module
+from raymoe.training import train
+from raymoe.workspace import Workspace
+
+EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
+SETTINGS = {"epochs": 4, "lr": 3e-3, "batch_size": 16, "selection": "micro_f1"}
+
+
+def make_project(folder, task: str = "multilabel", split_of=None, **settings) -> Project:
+    """A project whose labels can be read off the features: a class shows in a text token or a patch."""
+    preset = tiny_preset(train={**SETTINGS, **settings}, data={"task": task})
+    project = Project(preset, Workspace(folder), "tiny")
+    split_of = split_of or (lambda i: "train" if i % 2 else ("val" if i % 4 else "test"))
+    rng = np.random.default_rng(0)
+    infos = [ModalityInfo("text", "text", 6, 8, None), ModalityInfo("image", "image", 5, 4, (2, 2))]
+    rows = []
+    for i in range(128):
+        label = int(rng.integers(3))
+        text = rng.normal(size=(int(rng.integers(2, 9)), 6))
+        image = rng.normal(size=(4, 5))
+        text[rng.integers(1, len(text)), label] += 4
+        image[rng.integers(4), label] += 4
+        special = np.arange(len(text)) == 0
+        sequences = {
+            "text": SequenceRow(text.astype(np.float16), np.ones(len(text), bool), special, ["x"] * len(text)),
+            "image": SequenceRow(image.astype(np.float16), np.ones(4, bool), np.zeros(4, bool)),
+        }
+        rows.append(Row(f"s{i}", split_of(i), [label], sequences))
+    made = Provenance("encode", FEATURES.tag, {"task": task})
+    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, len(rows)]})
+    write_marker(project.workspace, project.features, made, infos, [len(rows)], classes=CLASSES, task=task)
+    return project
+
+
+def weights_of(project: Project) -> dict[str, torch.Tensor]:
+    return load_checkpoint(project.workspace, f"{project.run}/checkpoint", "raymoe train")[0].state_dict()
+
+
+def tables_of(project: Project) -> dict:
+    contracts = {"epochs": EPOCHS, "metrics": METRICS, "predictions": PREDICTIONS}
+    return {n: read_table(project.workspace, f"{project.run}/{n}.parquet", c, "") for n, c in contracts.items()}
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_it_learns_and_writes_every_table(tmp_path, task):
+    project = make_project(tmp_path, task, epochs=12, expert_task_weight=0.5)
+    result = train(project, device="cpu")
+    info = read_info(project.workspace, f"{project.run}/checkpoint", "")
+    assert result.ran
+    assert result.fingerprint == info.fingerprint
+    found = tables_of(project)
+
+    epochs = found["epochs"].to_pydict()
+    assert epochs["epoch"] == list(range(1, 13))
+    assert epochs["train_loss"][-1] < epochs["train_loss"][0] / 2
+    losses = [f"loss_{name}" for name in ("task", *EXPERTS, "expert_task")]
+    validation = ["val_micro_f1", "val_macro_f1", "val_accuracy"]
+    assert list(epochs) == ["epoch", "train_loss", *losses, *validation, *(f"weight_{e}" for e in EXPERTS)]
+    assert sum(epochs[f"weight_{e}"][-1] for e in EXPERTS) == pytest.approx(1, abs=1e-5)
+    interaction = sum(epochs[f"loss_{e}"][0] for e in EXPERTS) / 4
+    total = epochs["loss_task"][0] + 0.5 * interaction + 0.5 * epochs["loss_expert_task"][0]
+    assert epochs["train_loss"][0] == pytest.approx(total, rel=1e-5)
+    assert info.epoch == int(np.argmax(epochs["val_micro_f1"])) + 1
+    assert info.validation["micro_f1"] == max(epochs["val_micro_f1"])
+
+    rows = found["metrics"].to_pylist()
+    assert {(r["model"], r["split"]) for r in rows} == {
+        (m, s) for m in ("fl-i2moe", *(f"expert:{e}" for e in EXPERTS)) for s in ("val", "test")
+    }
+    of = {(r["model"], r["split"], r["metric"]): r["value"] for r in rows}
+    assert of["fl-i2moe", "val", "micro_f1"] == pytest.approx(info.validation["micro_f1"])
+    assert of["fl-i2moe", "test", "micro_f1"] > 0.8
+
+    predictions = found["predictions"]
+    store = FeatureStore.open(project.workspace, project.features, "")
+    assert predictions.num_rows == len(store.indices("val")) + len(store.indices("test"))
+    assert metadata_of(predictions.schema)["experts"] == EXPERTS
+    first = predictions.slice(0, 1).to_pylist()[0]
+    mixed = np.array(first["expert_weights"]) @ np.array(first["expert_logits"]).reshape(4, 3)
+    np.testing.assert_allclose(mixed, first["logits"], atol=1e-5)
+    assert first["labels"] == store.labels[store.index_of(first["sample_id"])]
+    assert not project.workspace.exists(f"{project.run}/resume.pt")
+
+
+def test_same_seed_same_bits_and_another_seed_other_ones(tmp_path):
+    projects = [make_project(tmp_path / name) for name in "ab"]
+    results = [train(p, device="cpu") for p in projects]
+    assert results[0].fingerprint == results[1].fingerprint
+    a, b = (tables_of(p) for p in projects)
+    assert all(a[name].equals(b[name]) for name in a)
+    other = make_project(tmp_path / "c", seed=1)
+    assert train(other, device="cpu").fingerprint != results[0].fingerprint
+
+
+@pytest.mark.parametrize("stop_at", [3, 11, 16])
+def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch, stop_at):
+    """Killed at a step in the first, in a later and in the last epoch (of four steps each)."""
+    whole = make_project(tmp_path / "whole")
+    train(whole, device="cpu")
+
+    project, steps = make_project(tmp_path / "cut"), 0
+
+    def interrupted(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == stop_at:
+            raise KeyboardInterrupt
+        return objective(*arguments)
+
+    objective = epochs_module.objective
+    monkeypatch.setattr(epochs_module, "objective", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(project, device="cpu")
+    assert not project.workspace.exists(f"{project.run}/predictions.parquet")
+    steps = 100
+    torch.manual_seed(12345)  # whatever the process did in between has no say
+    assert train(project, device="cpu").fingerprint == read_info(
+        whole.workspace, f"{whole.run}/checkpoint", ""
+    ).fingerprint
+    assert steps - 100 == 16 - (stop_at - 1) // 4 * 4, "finished epochs are not trained again"
+    for name, value in weights_of(whole).items():
+        assert torch.equal(value, weights_of(project)[name]), name
+    a, b = tables_of(whole), tables_of(project)
+    assert all(a[name].equals(b[name]) for name in a)
+
+
+@pytest.mark.parametrize("change", ["other settings", "damaged"])
+def test_what_an_interrupted_training_left_is_used_only_if_it_fits(tmp_path, change, monkeypatch):
+    project = make_project(tmp_path / "a")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raymoe.training.train._save_best", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(project, device="cpu")
+    resume = f"{project.run}/resume.pt"
+    assert project.workspace.exists(resume)
+    lr = SETTINGS["lr"]
+    if change == "damaged":
+        project.workspace.write(resume, project.workspace.read(resume)[:200])
+    else:
+        lr = 1e-3
+    changed = make_project(tmp_path / "a", lr=lr)
+    fresh = make_project(tmp_path / "b", lr=lr)
+    assert train(changed, device="cpu").fingerprint == train(fresh, device="cpu").fingerprint
+
+
+def test_a_complete_run_is_not_trained_again(tmp_path, monkeypatch):
+    project = make_project(tmp_path)
+    first = train(project, device="cpu")
+    monkeypatch.setattr(FeatureStore, "batch", lambda *_: pytest.fail("features were read"))
+    again = train(project, device="cpu")
+    assert (again.ran, again.fingerprint, again.path) == (False, first.fingerprint, first.path)
+
+
+def test_a_run_of_other_settings_or_features_is_named_and_can_be_replaced(tmp_path):
+    train(make_project(tmp_path, epochs=2), device="cpu")
+    other = make_project(tmp_path, epochs=1)
+    with pytest.raises(ParentError, match=r"train\.epochs: 2 there, 1 now"):
+        train(other, device="cpu")
+    assert train(other, device="cpu", overwrite=True).ran
+    write_tiny_features(other)
+    with pytest.raises(ParentError, match="the features it was made from"):
+        train(other, device="cpu")
+
+
+def test_a_checkpoint_that_was_exchanged_is_noticed(tmp_path):
+    project = make_project(tmp_path, epochs=1)
+    train(project, device="cpu")
+    other = make_project(tmp_path / "other", epochs=1, lr=1e-4)
+    train(other, device="cpu")
+    for name in ("model.safetensors", "config.json"):
+        data = other.workspace.read(f"{other.run}/checkpoint/{name}")
+        project.workspace.write(f"{project.run}/checkpoint/{name}", data)
+    with pytest.raises(ParentError, match="not the model that made the predictions"):
+        train(project, device="cpu")
+
+
+def test_divergence_names_the_step_and_keeps_the_best_epoch(tmp_path, monkeypatch):
+    project, steps = make_project(tmp_path), 0
+
+    def diverges(*arguments):
+        nonlocal steps
+        steps += 1
+        loss, parts = objective(*arguments)
+        return loss * (float("nan") if steps == 10 else 1), parts
+
+    objective = epochs_module.objective
+    monkeypatch.setattr(epochs_module, "objective", diverges)
+    with pytest.raises(RaymoeError, match="the loss became nan in epoch 3, step 2") as caught:
+        train(project, device="cpu")
+    assert "train.lr=0.0003" in caught.value.remedy
+    assert load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")[1].epoch in (1, 2)
+    assert not project.workspace.exists(f"{project.run}/predictions.parquet")
+
+
+@pytest.mark.parametrize("missing", ["train", "val", "test"])
+def test_a_split_without_samples_is_an_input_error(tmp_path, missing):
+    names = [s for s in ("train", "val", "test") if s != missing]
+    project = make_project(tmp_path, split_of=lambda i: names[i % 2])
+    with pytest.raises(InputError, match=f"no sample in the split '{missing}'"):
+        train(project, device="cpu")
+
+
+def test_no_features_names_the_command(tmp_path):
+    project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
+    with pytest.raises(ParentError) as caught:
+        train(project, device="cpu")
+    assert "raymoe encode tiny" in caught.value.remedy
+
+
+def test_patience_stops_early(tmp_path):
+    project = make_project(tmp_path, epochs=40, lr=1e-12, patience=2)
+    train(project, device="cpu")
+    assert tables_of(project)["epochs"].num_rows == 3  # the first is the best, then two that are no better
+
+
+def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(make_project(tmp_path, epochs=1), device="cpu")
+    assert torch.equal(torch.rand(3), expected)
