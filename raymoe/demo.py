@@ -11,6 +11,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.pipeline import Run
 from raymoe.progress import console
 from raymoe.project import Project
+from raymoe.report.words import Piece, pieces
 from raymoe.tables import INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
 
 SCORES = {"synergy": ("sii", "SII"), "redundancy": ("redundancy_gap", "redundancy gap")}
@@ -79,20 +80,31 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, most: int =
         pair = " + ".join(
             _feature(store, row["sample_id"], row[f"{side}_modality"], row[side]) for side in "uv"
         )
-        table.add_row(row["sample_id"], pair, f"{row[score]:+.3f} ± {row[f'{score}_stderr']:.3f}")
+        table.add_row(row["sample_id"], pair, f"{row[score]:.3f} ± {row[f'{score}_stderr']:.3f}")
         if len(seen) == most:
             break
     return table
 
 
+def _word(found: list[Piece], position: int) -> str:
+    """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
+    first, last = position, position + 1
+    while found[first].joined:
+        first -= 1
+    while last < len(found) and found[last].joined:
+        last += 1
+    parts = [f"|{p.text}|" if first + i == position else p.text for i, p in enumerate(found[first:last])]
+    return f"'{''.join(parts) if last - first > 1 else found[position].text}'"
+
+
 def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) -> str:
     """A token as text, a patch as its row and column."""
     info = next(m for m in store.modalities if m.name == modality)
-    tokens = store.tokens(store.index_of(sample_id), modality)
+    index = store.index_of(sample_id)
+    tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
     if tokens is not None:
-        return f"'{tokens[position]}'"
+        return _word(pieces(tokens, special.tolist()), position)
     if info.grid:
-        _, _, special = store.sequence(store.index_of(sample_id), modality)
         place = position - int(special[:position].sum())
         return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"
     return f"{modality} {position}"

@@ -96,44 +96,44 @@ class Stage:
 
 
 def _prepare(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.data import prepare
+    from raymoe.data.prepare import prepare
 
     return prepare(project, overwrite=overwrite)
 
 
 def _encode(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.features import encode
+    from raymoe.features.encode import encode
 
     return encode(project, device=options.device, overwrite=overwrite)
 
 
 def _baselines(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.evaluation import linear_probes
+    from raymoe.evaluation.linear_probes import linear_probes
 
     return linear_probes(project, overwrite=overwrite)
 
 
 def _train(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.training import train
+    from raymoe.training.train import train
 
     return train(project, device=options.device, overwrite=overwrite)
 
 
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.attribution import attribute
+    from raymoe.attribution.attribute import attribute
 
     return attribute(project, device=options.device, overwrite=overwrite)
 
 
 def _probe(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.probe import probe
+    from raymoe.probe.probe import probe
 
     how: dict[str, Any] = vars(options)
     return probe(project, **how, overwrite=overwrite)
 
 
 def _report(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.report import report
+    from raymoe.report.report import report
 
     return report(project, overwrite=overwrite)
 

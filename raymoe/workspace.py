@@ -157,4 +157,5 @@ def _explain(error: OSError, path: str, root: str, doing: str) -> tuple[str, str
             f"{path}: no permission to {doing}",
             f"Make {root} writable, or give another --workspace. {kept}",
         )
-    return f"{path}: can't {doing}: {text}", f"Check the disk or the connection of {root}. {kept}"
+    remedy = f"Check the disk or the connection of {root}, or give another --workspace. {kept}"
+    return f"{path}: can't {doing}: {text}", remedy

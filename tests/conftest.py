@@ -1,6 +1,7 @@
 """A small trained-looking project that needs no encoders, and one Ray for the whole session."""
 
-import json
+import os
+import subprocess
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +107,18 @@ def tiny(tmp_path) -> Project:
     return project
 
 
+@pytest.fixture
+def mounted(tmp_path):
+    """A file system of one megabyte; only root can mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 @pytest.fixture(scope="session")
 def ray_session():
     """One Ray on this machine for all tests; ``connected`` uses it as it is."""
@@ -120,8 +133,3 @@ def ray_session():
     )
     yield ray
     ray.shutdown()
-
-
-def load_json(workspace: Workspace, name: str) -> dict:
-    """A JSON file of the workspace."""
-    return json.loads(workspace.read(name))

@@ -12,8 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from raymoe.config import load_preset
+from raymoe.demo import summary
 from raymoe.doctor import findings_of
 from raymoe.pipeline import STAGES, needed
+from raymoe.pipeline import run as run_pipeline
+from raymoe.project import Project
+from raymoe.workspace import Workspace
 
 PRESET = """
 name = "own"
@@ -84,7 +89,7 @@ def write_own(folder, rows, classes):
 
 
 @pytest.mark.slow
-def test_own_data_from_raw_table_to_page(tmp_path, rows):
+def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     """`raymoe report own.toml` makes all it needs; a second run does nothing; one bad row is left out."""
     raw, classes = [dict(row) for row in rows[0]], rows[1]
     raw[3]["image"] = raw[3]["image"][:200]
@@ -104,6 +109,13 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows):
     assert code == 0, said  # nothing was left out now: nothing ran
     assert said.count("already there") == len(STAGES)
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+
+    # what `raymoe demo` prints at its end
+    project = Project(load_preset(str(preset)), Workspace(tmp_path / "ws"), str(preset))
+    summary(project, run_pipeline(project, "report"))
+    printed = capsys.readouterr().out
+    for words in ("linear probe: text+image", "expert:synergy", "redundancy gap", str(page)):
+        assert words in printed.replace("\n", "")
 
     # a truncated feature part is named, and made again by encode alone
     part = next((tmp_path / "ws" / "own" / "features").glob("part-*.arrow"))

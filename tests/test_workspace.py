@@ -68,22 +68,6 @@ def test_remote_files_are_copied_to_the_node_once(tmp_path, monkeypatch):
     assert Path(workspace.local("x")).read_bytes() == b"second!"
 
 
-@pytest.fixture
-def mounted(tmp_path):
-    """A file system of one megabyte; only root can mount one."""
-    if (
-        os.getuid()
-        or subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)],
-            capture_output=True,
-            check=False,
-        ).returncode
-    ):
-        pytest.skip("needs the right to mount a small file system")
-    yield tmp_path
-    subprocess.run(["umount", str(tmp_path)], check=True)
-
-
 def test_a_full_disk_says_so_and_keeps_what_is_there(mounted):
     workspace = Workspace(mounted)
     workspace.write("small", b"kept")

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+NOISE = 1e-12  # differences this small against the values are rounding
+
 
 def grad_attention_rollout(
     attentions: Sequence[Tensor], gradients: Sequence[Tensor], valid_NT: Tensor
@@ -25,10 +27,10 @@ def grad_attention_rollout(
         valid_NT: False at padding, which takes no part as a query.
 
     Returns:
-        Importance [E, N, T], 0 at padding.
+        Importance [E, N, T] float64, 0 at padding.
     """
     pairs = zip(attentions, gradients, strict=True)
-    return _rollout([(a.relu() * g.relu()).mean(2) for a, g in pairs], valid_NT)
+    return _rollout([(a.relu().double() * g.relu()).mean(2) for a, g in pairs], valid_NT)
 
 
 def attention_rollout(attentions: Sequence[Tensor], valid_NT: Tensor) -> Tensor:
@@ -39,9 +41,9 @@ def attention_rollout(attentions: Sequence[Tensor], valid_NT: Tensor) -> Tensor:
         valid_NT: False at padding.
 
     Returns:
-        Importance [E, N, T], 0 at padding.
+        Importance [E, N, T] float64, 0 at padding.
     """
-    return _rollout([a.mean(2) for a in attentions], valid_NT)
+    return _rollout([a.double().mean(2) for a in attentions], valid_NT)
 
 
 def min_max(importance: Tensor, kept: Tensor) -> Tensor:
@@ -56,12 +58,16 @@ def min_max(importance: Tensor, kept: Tensor) -> Tensor:
     """
     low = importance.masked_fill(~kept, torch.inf).amin(-1, keepdim=True)
     high = importance.masked_fill(~kept, -torch.inf).amax(-1, keepdim=True)
-    varies = kept & (high > low)
+    varies = kept & (high - low > NOISE * high.abs())
     return torch.where(varies, (importance - low) / (high - low), 0.0)
 
 
 def _rollout(layers: list[Tensor], valid_NT: Tensor) -> Tensor:
-    """Residual, row normalisation, product and mean over valid queries of [E, N, T, T] per layer."""
+    """Residual, row normalisation, product and mean over valid queries of [E, N, T, T] per layer.
+
+    In float64: gradients of attention are small beside the identity, and what is looked at is the difference
+    between positions, which scaling to 0..1 blows up.
+    """
     T = valid_NT.shape[-1]
     identity = torch.eye(T, dtype=layers[0].dtype, device=layers[0].device)
     total = None

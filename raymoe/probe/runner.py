@@ -15,9 +15,12 @@ from raymoe.models.target import predicted_classes, target_weights
 from raymoe.probe.plan import Unit
 from raymoe.workspace import Workspace
 
+# On a CPU a batch should stay in the cache; a GPU wants much more at once.
+TOKENS_PER_BATCH = {"cpu": 1 << 14, "cuda": 1 << 18}
+
 
 class UnitRunner:
-    """Holds what all units share. Nothing is opened before ``ready``, so that what is wrong is that call's error.
+    """Holds what all units share. Nothing is opened before ``ready``, so that its errors reach the driver.
 
     Args:
         workspace: where checkpoint and features lie.
@@ -71,6 +74,7 @@ class UnitRunner:
             job.candidates.players,
             self._target(job, index),
             valid=valid,
+            tokens_per_batch=TOKENS_PER_BATCH[self.device],
         )
         pairs = job.candidates.pairs[unit.pairs]
         try:

@@ -1,6 +1,7 @@
 """The stage: same table however it is cut, interrupted or killed; and what it refuses."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import cut
+from raymoe.project import Project
 from raymoe.tables import INTERACTIONS, metadata_of, read_table
+from raymoe.workspace import Workspace
 
 
 def output(project):
@@ -304,10 +307,27 @@ def test_non_finite_outputs_end_in_the_ledger(tiny, ray_session):
     assert probe(tiny).ran  # failed units are tried again
 
 
-def test_workspace_that_cannot_be_written_fails_before_any_work(tiny, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError(30, "Read-only file system")
+def test_a_disk_that_fills_up_keeps_the_finished_units(mounted, ray_session):
+    """The run stops with one message; with space again, only the rest is done."""
+    project = Project(tiny_preset(), Workspace(mounted), "tiny")
+    write_tiny_run(project, write_tiny_features(project))
+    filler = mounted / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(mounted).free - (40 << 10)))
+    with pytest.raises(WorkspaceError, match="the workspace is full") as caught:
+        probe(project)
+    assert "run the same command again" in caught.value.remedy
+    units = sorted(p.name for p in (mounted / project.run / "units").rglob("*.arrow"))
+    assert units
+    filler.unlink()
+    probe(project)
+    resumed = project.workspace.read(output(project))
+    probe(project, overwrite=True)
+    assert project.workspace.read(output(project)) == resumed
 
-    monkeypatch.setattr(type(tiny.workspace), "write_with", refuse)
-    with pytest.raises((WorkspaceError, OSError)):
-        probe(tiny)
+
+def test_a_read_only_workspace_fails_before_any_work(mounted):
+    project = Project(tiny_preset(), Workspace(mounted), "tiny")
+    write_tiny_run(project, write_tiny_features(project))
+    subprocess.run(["mount", "-o", "remount,ro", str(mounted)], check=True)
+    with pytest.raises(WorkspaceError, match="no permission to write"):
+        probe(project)

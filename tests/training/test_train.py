@@ -1,5 +1,7 @@
 """Training learns, is deterministic, goes on exactly after an interruption, and refuses what it can't use."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -145,7 +147,7 @@ def test_what_an_interrupted_training_left_is_used_only_if_it_fits(tmp_path, cha
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("raymoe.training.train._save_best", interrupted)
+        patch.setattr(sys.modules[train.__module__], "_save_best", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(project, device="cpu")
     resume = f"{project.run}/resume.pt"
