@@ -190,8 +190,28 @@ PRESETS: dict[str, dict[str, Any]] = {
                 },
             ],
         },
-        "model": {"hidden_dim": 64, "dropout": 0.1, "hidden_dim_rw": 64, "dropout_rw": 0.1},
-        "train": {"epochs": 12, "lr": 1e-3, "selection": "micro_f1"},
+        # Chosen on the validation split, for two minutes on two cores. At the temperature 2 of the paper and
+        # loss weight 0.5 the gate gives nearly all weight to the redundancy expert on data this small; a
+        # flatter gate, weaker interaction losses and a task loss of every expert's own keep all of them in
+        # use. Classes are rare (1.4 of 25 per sample), so one that is there counts more. Dropout of attention
+        # weights costs much time on a CPU.
+        "model": {
+            "hidden_dim": 64,
+            "num_heads": 2,
+            "dropout": 0.3,
+            "dropout_attention": 0.0,
+            "temperature_rw": 10.0,
+            "hidden_dim_rw": 64,
+            "dropout_rw": 0.1,
+        },
+        "train": {
+            "epochs": 7,
+            "lr": 2e-3,
+            "interaction_loss_weight": 0.1,
+            "expert_task_weight": 1.0,
+            "positive_weight": 4.0,
+            "selection": "micro_f1",
+        },
         "probe": {"min_features": 4},
     },
 }

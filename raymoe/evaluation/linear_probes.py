@@ -20,15 +20,15 @@ from raymoe.project import Project, StageResult
 from raymoe.tables import METRICS, Provenance, is_complete, write_table
 from raymoe.training.metrics import multi_hot, scores
 
-# Inverse strength of the penalty. Where it matters, validation scores peak well inside on pooled features of
-# this kind; weaker penalties than these take long and overfit.
-GRID = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
-ITERATIONS = 400
+# Inverse strength of the penalty, and weight of a class that is there. On pooled features of this kind
+# validation scores peak inside; weaker penalties take long and overfit.
+GRID = tuple((c, weight) for weight in (1, 2) for c in (3e-3, 1e-2, 3e-2, 1e-1))
+ITERATIONS = 1000
 SPLITS = ("train", "val", "test")
 
 
 def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
-    """Fit one probe per modality and one on all, each with the penalty that is best on validation.
+    """Fit one probe per modality and one on all, each with the settings of the grid that validate best.
 
     Features are means over each modality's positions, standardised on the training split. Beside others a
     modality is scaled so that each weighs the same however wide it is: without that the widest one drowns
@@ -45,7 +45,7 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
     """
     workspace, selection = project.workspace, project.preset.train.selection
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
-    settings = {"selection": selection, "grid": list(GRID), "iterations": ITERATIONS}
+    settings = {"selection": selection, "grid": [list(choice) for choice in GRID], "iterations": ITERATIONS}
     provenance = Provenance("baselines", METRICS.tag, settings, {"features": store.fingerprint})
     path = workspace.path(project.baselines)
     if is_complete(workspace, project.baselines, METRICS, provenance, overwrite=overwrite):
@@ -69,18 +69,22 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
             model = f"linear probe: {'+'.join(used)}"
             inputs = _side_by_side([blocks[m] for m in used])
             best = None
-            for c in GRID:
-                logits, converged = _one_vs_rest(inputs, targets_NC, c)
+            for choice in GRID:
+                logits, converged = _one_vs_rest(inputs, targets_NC, *choice)
                 found = {s: scores(logits[s], labels[s], store.task) for s in ("val", "test")}
                 if best is None or found["val"][selection] > best["val"][selection]:
-                    best, chosen[model], unfinished[model] = found, c, not converged
+                    best, chosen[model], unfinished[model] = found, choice, not converged
                 progress.advance(1, model)
             for split, values in best.items():
                 rows += [{"model": model, "split": split, "metric": k, "value": v} for k, v in values.items()]
     stopped = [model for model in chosen if unfinished[model]]
     if stopped:
         console.print(f"  stopped after {ITERATIONS} iterations, not fully converged: {', '.join(stopped)}")
-    extra = {"chosen_c": chosen, "not_converged": stopped}
+    extra = {
+        "chosen_c": {model: c for model, (c, _) in chosen.items()},
+        "chosen_positive_weight": {model: weight for model, (_, weight) in chosen.items()},
+        "not_converged": stopped,
+    }
     table = pa.Table.from_pylist(rows, METRICS.schema)
     write_table(workspace, project.baselines, table, METRICS, provenance, extra)
     return StageResult(path, provenance.fingerprint, ran=True)
@@ -104,17 +108,18 @@ def _side_by_side(blocks: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _one_vs_rest(
-    inputs: dict[str, np.ndarray], targets_NC: np.ndarray, c: float
+    inputs: dict[str, np.ndarray], targets_NC: np.ndarray, c: float, weight: float = 1
 ) -> tuple[dict[str, np.ndarray], bool]:
     """Logits [N, C] per evaluated split, and whether every class converged."""
+    # The intercept as one more feature, so that it is penalised like the others.
+    inputs = {s: np.concatenate([x, np.ones((len(x), 1), x.dtype)], 1) for s, x in inputs.items()}
 
     def fit(truth_N: np.ndarray) -> tuple[list[np.ndarray], bool]:
         if truth_N.min() == truth_N.max():  # nothing to tell apart: always or never this class
             constant = np.float64(20 if truth_N[0] else -20)
             return [np.full(len(inputs[s]), constant) for s in ("val", "test")], True
-        # The dual is the faster form with more features than samples; liblinear penalises the intercept.
         probe = LogisticRegression(
-            C=c, solver="liblinear", dual=True, tol=0.1, max_iter=ITERATIONS, random_state=0
+            C=c, class_weight={0: 1, 1: weight}, fit_intercept=False, max_iter=ITERATIONS
         ).fit(inputs["train"], truth_N)
         decisions = [probe.decision_function(inputs[s]) for s in ("val", "test")]
         return decisions, bool(probe.n_iter_.max() < ITERATIONS)

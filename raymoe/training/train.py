@@ -149,6 +149,7 @@ def _train(
             for _ in run_epochs(model, store, config, state, device=device, on_step=on_step):
                 best = state.best_scores[config.selection]
                 note = f", best val {config.selection} {best:.3f} (epoch {state.best_epoch})"
+                progress.advance(0, f"loss {state.rows[-1]['train_loss']:.4f}{note}")
                 buffer = io.BytesIO()
                 torch.save({"tag": tag, **vars(state)}, buffer)
                 workspace.write(resume, buffer.getvalue())

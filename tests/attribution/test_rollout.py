@@ -74,7 +74,9 @@ def test_no_positive_gradient_means_every_position_alike():
 
 
 def test_min_max_leaves_out_what_is_not_kept():
-    importance = torch.tensor([[9.0, 1.0, 2.0, 3.0, -9.0], [5.0, 4.0, 4.0, 4.0, 0.0], [1.0, 2.0, 3.0, 4.0, 5.0]])
+    importance = torch.tensor(
+        [[9.0, 1.0, 2.0, 3.0, -9.0], [5.0, 4.0, 4.0, 4.0, 0.0], [1.0, 2.0, 3.0, 4.0, 5.0]]
+    )
     kept = torch.tensor([[False, True, True, True, False]] * 2 + [[False] * 5])
     expected = torch.tensor([[0.0, 0.0, 0.5, 1.0, 0.0], [0.0] * 5, [0.0] * 5])
     torch.testing.assert_close(min_max(importance, kept), expected)

@@ -22,8 +22,8 @@ def make_project(folder, task="multilabel", splits=("train", "train", "val", "te
     for i in range(200):
         label = int(rng.integers(3))
         text, image = rng.normal(size=(4, 6)), rng.normal(size=(4, 40))
-        text[:, 0] += 2 * (label == 0)
-        image[:, 3] += 2 * (label == 1)
+        text[:, 0] += 4 * (label == 0)
+        image[:, 3] += 4 * (label == 1)
         image[:, 7] = 5  # constant: nothing to divide by
         none = np.zeros(4, bool)
         sequences = {
@@ -52,7 +52,8 @@ def test_both_together_beat_each_alone(tmp_path, task):
     assert both > of[names[1], "test", "macro_f1"]
     metadata = metadata_of(table.schema)
     assert set(metadata["chosen_c"]) == set(names)
-    assert set(metadata["chosen_c"].values()) <= set(GRID)
+    for name in names:
+        assert (metadata["chosen_c"][name], metadata["chosen_positive_weight"][name]) in GRID
 
 
 def test_it_is_deterministic_and_not_made_twice(tmp_path):

@@ -79,7 +79,12 @@ def test_weights_that_are_not_those_described_are_refused(saved, damage):
 
 @pytest.mark.parametrize(
     "change",
-    [lambda c: c[: len(c) // 2], lambda c: c.replace(b"fl-i2moe/1", b"fl-i2moe/9"), lambda c: b"[]", lambda c: b"{}"],
+    [
+        lambda c: c[: len(c) // 2],
+        lambda c: c.replace(b"fl-i2moe/1", b"fl-i2moe/9"),
+        lambda c: b"[]",
+        lambda c: b"{}",
+    ],
 )
 def test_a_description_that_is_not_one_is_refused(saved, change):
     workspace = saved[0]

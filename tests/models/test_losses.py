@@ -33,7 +33,9 @@ def test_interaction_losses_follow_their_formulas(modalities):
                 terms.append(max(0.0, distance(anchor, positive) - distance(anchor, negative) + 1))
         expected.append(sum(terms) / len(terms))
     for expert in (modalities, modalities + 1):
-        similar = [cosine(rows[expert][0][b], rows[expert][1 + p][b]) for p in range(modalities) for b in range(4)]
+        similar = [
+            cosine(rows[expert][0][b], rows[expert][1 + p][b]) for p in range(modalities) for b in range(4)
+        ]
         mean = sum(similar) / len(similar)
         expected.append(mean if expert == modalities else 1 - mean)
     torch.testing.assert_close(interaction_losses(logits), torch.tensor(expected), atol=1e-5, rtol=1e-5)
@@ -65,7 +67,9 @@ def test_task_losses():
     assert task_loss(logits, present, "multilabel", 3.0).item() == pytest.approx(weighted, rel=1e-5)
     softmax = math.exp(2) / (math.exp(0.5) + math.exp(-1) + math.exp(2))
     for task in ("multiclass", "binary"):
-        assert task_loss(logits, torch.tensor([2]), task).item() == pytest.approx(-math.log(softmax), rel=1e-5)
+        assert task_loss(logits, torch.tensor([2]), task).item() == pytest.approx(
+            -math.log(softmax), rel=1e-5
+        )
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])

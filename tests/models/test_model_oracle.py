@@ -33,7 +33,10 @@ def make_batch(modalities: int, lengths: list[list[int]], pad: int = 0, seed: in
     """Samples with ``lengths[b][m]`` positions of modality m, padded by ``pad`` more than needed."""
     generator = torch.Generator().manual_seed(seed)
     samples = [
-        [torch.randn(n, shape.width, generator=generator) for n, shape in zip(row, SHAPES[modalities], strict=True)]
+        [
+            torch.randn(n, shape.width, generator=generator)
+            for n, shape in zip(row, SHAPES[modalities], strict=True)
+        ]
         for row in lengths
     ]
     features, valid = {}, {}
@@ -76,7 +79,9 @@ def plain_expert(model: FLI2MoE, e: int, tokens_BTD, valid_BT, segments) -> torc
 def test_model_equals_a_loop_over_plain_experts(modalities):
     model = make_model(modalities)
     shapes = SHAPES[modalities]
-    features, valid = make_batch(modalities, [[7, 9, 4][:modalities], [2, 5, 1][:modalities], [1, 9, 3][:modalities]])
+    features, valid = make_batch(
+        modalities, [[7, 9, 4][:modalities], [2, 5, 1][:modalities], [1, 9, 3][:modalities]]
+    )
     output = model(features, valid)
 
     code = position_code(sum(s.max_length for s in shapes), CONFIG.hidden_dim)

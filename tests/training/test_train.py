@@ -37,7 +37,9 @@ def make_project(folder, task: str = "multilabel", split_of=None, **settings) ->
         image[rng.integers(4), label] += 4
         special = np.arange(len(text)) == 0
         sequences = {
-            "text": SequenceRow(text.astype(np.float16), np.ones(len(text), bool), special, ["x"] * len(text)),
+            "text": SequenceRow(
+                text.astype(np.float16), np.ones(len(text), bool), special, ["x"] * len(text)
+            ),
             "image": SequenceRow(image.astype(np.float16), np.ones(4, bool), np.zeros(4, bool)),
         }
         rows.append(Row(f"s{i}", split_of(i), [label], sequences))
@@ -53,7 +55,9 @@ def weights_of(project: Project) -> dict[str, torch.Tensor]:
 
 def tables_of(project: Project) -> dict:
     contracts = {"epochs": EPOCHS, "metrics": METRICS, "predictions": PREDICTIONS}
-    return {n: read_table(project.workspace, f"{project.run}/{n}.parquet", c, "") for n, c in contracts.items()}
+    return {
+        n: read_table(project.workspace, f"{project.run}/{n}.parquet", c, "") for n, c in contracts.items()
+    }
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
@@ -129,9 +133,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatc
     assert not project.workspace.exists(f"{project.run}/predictions.parquet")
     steps = 100
     torch.manual_seed(12345)  # whatever the process did in between has no say
-    assert train(project, device="cpu").fingerprint == read_info(
-        whole.workspace, f"{whole.run}/checkpoint", ""
-    ).fingerprint
+    assert (
+        train(project, device="cpu").fingerprint
+        == read_info(whole.workspace, f"{whole.run}/checkpoint", "").fingerprint
+    )
     assert steps - 100 == 16 - (stop_at - 1) // 4 * 4, "finished epochs are not trained again"
     for name, value in weights_of(whole).items():
         assert torch.equal(value, weights_of(project)[name]), name
