@@ -12,6 +12,7 @@ import pyarrow as pa
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
@@ -124,7 +125,8 @@ def _one_vs_rest(
         decisions = [probe.decision_function(inputs[s]) for s in ("val", "test")]
         return decisions, bool(probe.n_iter_.max() < ITERATIONS)
 
-    with warnings.catch_warnings():
+    # One thread per fit: the fits already run side by side, and more threads than cores wait for each other.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by n_iter_, and reported by the caller
         fitted = Parallel(n_jobs=-1, backend="threading")(delayed(fit)(t) for t in targets_NC.T)
     logits = {s: np.stack([d[i] for d, _ in fitted], 1) for i, s in enumerate(("val", "test"))}
