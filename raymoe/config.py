@@ -186,7 +186,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                     "name": "image",
                     "kind": "image",
                     "columns": ["image"],
-                    "encoder": {"source": "package:efficientnet-lite0", "batch_size": 8},
+                    "encoder": {"source": "package:efficientnet-lite0", "batch_size": 4},
                 },
             ],
         },

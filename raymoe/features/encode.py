@@ -6,6 +6,7 @@ whole is not made again.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -141,10 +142,24 @@ def _whole_part(project: Project, index: int, rows: tuple[int, int], provenance:
     return _Part(count, modality_infos(metadata["modalities"]), metadata["skipped"])
 
 
+def _keep_freed_memory() -> None:
+    """Tell glibc to keep what is freed: giving each layer's output back to the system costs a third of the time.
+
+    Does nothing on other platforms.
+    """
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD, at its largest
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        pass
+
+
 def _load(modalities: tuple[ModalityConfig, ...], device: str | torch.device | None) -> dict[str, Encoder]:
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    _keep_freed_memory()
     # Features are computed once and used for ever, so in full float32.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False

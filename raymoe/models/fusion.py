@@ -120,9 +120,9 @@ class FusionBlock(nn.Module):
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop_attention)
         mixed_ENTD = mixed.transpose(1, 2).reshape(E, N, T, D)
-        x_ENTD = x_ENTD + F.dropout(self.out(mixed_ENTD), drop)
-        hidden = F.dropout(F.gelu(self.up(self.norm2(x_ENTD))), drop)
-        return x_ENTD + F.dropout(self.down(hidden), drop), weights
+        x_ENTD = x_ENTD + _dropout(self.out(mixed_ENTD), drop)
+        hidden = _dropout(F.gelu(self.up(self.norm2(x_ENTD))), drop)
+        return x_ENTD + _dropout(self.down(hidden), drop), weights
 
     def select(self, index: int) -> FusionBlock:
         """The same layer of one expert."""
@@ -132,6 +132,13 @@ class FusionBlock(nn.Module):
         for name, part in self.named_children():
             setattr(alone, name, part.select(index))
         return alone
+
+
+def _dropout(x_ENTD: Tensor, p: float) -> Tensor:
+    """Dropout with one mask for all experts: to each the same as one of its own, at 1/E of the draws."""
+    if p == 0.0:
+        return x_ENTD
+    return x_ENTD * torch.empty_like(x_ENTD[0]).bernoulli_(1 - p).div_(1 - p)
 
 
 class StackedLinear(nn.Module):
