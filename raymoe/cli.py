@@ -14,6 +14,7 @@ import typer
 
 from raymoe.errors import RaymoeError
 from raymoe.progress import console
+from raymoe.project import DEFAULT_WORKSPACE
 
 app = typer.Typer(
     name="raymoe",
@@ -45,6 +46,9 @@ SeedOption = Annotated[
     int | None, typer.Option("--seed", min=0, help="Which training seed's run (train.seed).")
 ]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Make it again although it is there.")]
+OverwriteAllOption = Annotated[
+    bool, typer.Option("--overwrite-all", help="Make it and every stage before it again.")
+]
 AllowOption = Annotated[
     bool, typer.Option("--allow-skipped", help="Exit with 0 although samples were left out.")
 ]
@@ -62,62 +66,87 @@ ActorsOption = Annotated[
 @app.command()
 def prepare(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     overwrite: OverwriteOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Raw data -> samples table. Every row is checked; bad ones are left out, counted and listed."""
-    _run("prepare", dataset, workspace, overwrite=overwrite, allow_skipped=allow_skipped)
+    _run("prepare", dataset, workspace, again=_again(overwrite), allow_skipped=allow_skipped)
 
 
 @app.command()
 def encode(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Samples -> feature store: token and patch sequences of frozen encoders, computed once."""
-    _run("encode", dataset, workspace, device=device, overwrite=overwrite, allow_skipped=allow_skipped)
+    _run(
+        "encode",
+        dataset,
+        workspace,
+        device=device,
+        again=_again(overwrite, overwrite_all),
+        allow_skipped=allow_skipped,
+    )
 
 
 @app.command()
 def baselines(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Linear probes on the pooled features: what FL-I2MoE is compared with."""
-    _run("baselines", dataset, workspace, settings, overwrite=overwrite, allow_skipped=allow_skipped)
+    _run(
+        "baselines",
+        dataset,
+        workspace,
+        settings,
+        again=_again(overwrite, overwrite_all),
+        allow_skipped=allow_skipped,
+    )
 
 
 @app.command()
 def train(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Features -> checkpoint of FL-I2MoE, one seed; the best epoch by validation is kept."""
     _run(
-        "train", dataset, workspace, settings, seed, device, overwrite=overwrite, allow_skipped=allow_skipped
+        "train",
+        dataset,
+        workspace,
+        settings,
+        seed,
+        device,
+        again=_again(overwrite, overwrite_all),
+        allow_skipped=allow_skipped,
     )
 
 
 @app.command()
 def attribute(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Checkpoint -> importance of every token and patch for every expert (Grad x AttnRoll)."""
@@ -128,7 +157,7 @@ def attribute(
         settings,
         seed,
         device,
-        overwrite=overwrite,
+        again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
 
@@ -136,13 +165,14 @@ def attribute(
 @app.command()
 def probe(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
     address: AddressOption = None,
     actors: ActorsOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes."""
@@ -155,7 +185,7 @@ def probe(
         device,
         address,
         actors,
-        overwrite=overwrite,
+        again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
 
@@ -163,19 +193,34 @@ def probe(
 @app.command()
 def report(
     dataset: Dataset,
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
     overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
     """Everything -> one HTML page that works offline, and the figures as files."""
-    _run("report", dataset, workspace, settings, seed, overwrite=overwrite, allow_skipped=allow_skipped)
+    _run(
+        "report",
+        dataset,
+        workspace,
+        settings,
+        seed,
+        device,
+        address,
+        actors,
+        again=_again(overwrite, overwrite_all),
+        allow_skipped=allow_skipped,
+    )
 
 
 @app.command()
 def demo(
-    workspace: WorkspaceOption = "runs",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
@@ -195,19 +240,23 @@ def demo(
         device,
         address,
         actors,
-        overwrite=overwrite,
-        all_again=True,
+        again=_again(False, overwrite),
     )
     summary(project, done)
 
 
 @app.command()
-def doctor(workspace: WorkspaceOption = "runs") -> None:
+def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
     """What this machine has, what is missing, and what to do about it."""
     from raymoe.doctor import examine
 
     if not examine(workspace):
         raise typer.Exit(1)
+
+
+def _again(overwrite: bool, overwrite_all: bool = False) -> str:
+    """Which stages are made again although they are there."""
+    return "all" if overwrite_all else "last" if overwrite else "none"
 
 
 def _run(
@@ -220,9 +269,8 @@ def _run(
     address: str | None = None,
     actors: int | None = None,
     *,
-    overwrite: bool = False,
+    again: str = "none",
     allow_skipped: bool = False,
-    all_again: bool = False,
 ):
     from raymoe.config import load_preset
     from raymoe.pipeline import Options, run
@@ -232,8 +280,7 @@ def _run(
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
     settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
-    project = Project(load_preset(dataset, settings), Workspace(workspace), dataset)
-    again = ("all" if all_again else "last") if overwrite else "none"
+    project = Project(load_preset(dataset, settings), Workspace(workspace), dataset, tuple(settings))
     try:
         done = run(project, stage, options=Options(device, address, actors), overwrite=again)
     except KeyboardInterrupt:
@@ -268,7 +315,7 @@ def run_job(command: str) -> None:
     Without a dataset on the command line the environment's RAYMOE_DATASET is taken.
     """
     os.environ.setdefault("RAY_ADDRESS", "auto")
-    arguments = sys.argv[1:]
+    arguments = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
     if os.environ.get("RAYMOE_DATASET") and (not arguments or arguments[0].startswith("-")):
         arguments = [os.environ["RAYMOE_DATASET"], *arguments]
     sys.argv = [f"raymoe {command}", command, *arguments]

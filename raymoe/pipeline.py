@@ -7,8 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from raymoe.errors import RaymoeError
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
+
+BATCH_SIZES = {
+    "encode": "batch_size of the modality's encoder",
+    "train": "train.batch_size (--set train.batch_size=8)",
+    "attribute": "attribute.batch_size (--set attribute.batch_size=2)",
+}
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,20 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         RaymoeError: as the stages do.
     """
     options = options or Options()
-    project.workspace.check_writable()
     done = Run()
     for name in needed(last):
         again = overwrite == "all" or (overwrite == "last" and name == last)
         console.print(f"[bold]{name}[/bold] {project.dataset}")
         start = time.monotonic()
-        result = STAGES[name].run(project, options, again)
+        try:
+            result = STAGES[name].run(project, options, again)
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's; importing torch to name it is slow
+                raise
+            raise RaymoeError(
+                f"{name}: the GPU's memory is full",
+                f"Lower {BATCH_SIZES.get(name, 'the batch size')}, or use --device cpu.",
+            ) from error
         done.seconds[name] = time.monotonic() - start
         done.results[name] = result
         if result.ran:

@@ -4,18 +4,21 @@
                           features/                 parts, and features.json when complete
                           baselines.parquet         linear probes on pooled features
                           runs/<model>-seed<n>/     checkpoint/, epochs, predictions, metrics,
-                                                    importance.arrow, units/, interactions.arrow
-                          report/                   index.html and figures
+                                                    importance.arrow, units/, interactions.arrow,
+                                                    report/ with index.html and figures
 
 Every stage is a function of a ``Project``.
 """
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from raymoe.config import Preset
 from raymoe.workspace import Workspace
+
+DEFAULT_WORKSPACE = "runs"
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Project:
     preset: Preset
     workspace: Workspace
     dataset: str  # as the user typed it, for the commands that messages suggest
+    settings: tuple[str, ...] = ()  # likewise, the --set options
 
     @property
     def root(self) -> str:
@@ -54,11 +58,16 @@ class Project:
     @property
     def report(self) -> str:
         """The report's folder."""
-        return f"{self.root}/report"
+        return f"{self.run}/report"
 
     def command(self, stage: str) -> str:
         """How a user runs a stage of this project."""
-        return f"raymoe {stage} {self.dataset}"
+        words = ["raymoe", stage, self.dataset]
+        if self.workspace.uri != DEFAULT_WORKSPACE:
+            words += ["--workspace", self.workspace.uri]
+        if stage not in ("prepare", "encode"):  # they depend on the data section alone
+            words += [word for setting in self.settings for word in ("--set", setting)]
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)

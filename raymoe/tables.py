@@ -310,26 +310,38 @@ def metadata_of(schema: pa.Schema) -> dict[str, Any]:
 
 
 def is_complete(
-    workspace: Workspace, name: str, contract: Contract, provenance: Provenance, *, overwrite: bool = False
+    workspace: Workspace,
+    name: str,
+    contract: Contract,
+    provenance: Provenance,
+    command: str,
+    *,
+    overwrite: bool = False,
 ) -> bool:
     """Whether the output is already there, made from the same inputs.
+
+    Args:
+        workspace, name, contract: the output.
+        provenance: what it would be made from now.
+        command: how a user makes it, for the error messages.
+        overwrite: act as if it were not there.
 
     Raises:
         ParentError: it is there but damaged, or was made from other inputs (named), and ``overwrite`` is off.
     """
     if overwrite or not workspace.exists(name):
         return False
-    made_by = f"raymoe {provenance.stage} ... --overwrite"
-    table = read_table(workspace, name, contract, made_by)
-    refuse_other_inputs(workspace.path(name), metadata_of(table.schema), provenance)
+    table = read_table(workspace, name, contract, f"{command} --overwrite")
+    refuse_other_inputs(workspace.path(name), metadata_of(table.schema), provenance, command)
     return True
 
 
-def refuse_other_inputs(path: str, metadata: dict[str, Any], provenance: Provenance) -> None:
+def refuse_other_inputs(path: str, metadata: dict[str, Any], provenance: Provenance, command: str) -> None:
     """Raise if what is there was made from other inputs than those asked for, saying which."""
     if metadata["fingerprint"] != provenance.fingerprint:
         differences = Provenance.from_json(metadata["made_by"]).differences(provenance)
         raise ParentError(
             f"{path} was made from other inputs ({differences})",
-            f"Replace it with: raymoe {provenance.stage} ... --overwrite, or use another --workspace.",
+            f"Replace it with: {command} --overwrite; or give the settings it was made with, or another "
+            "--workspace to have both.",
         )

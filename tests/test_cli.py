@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from raymoe.config import load_preset
 from raymoe.demo import summary
@@ -98,7 +99,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     assert code == 3, said  # done, but a sample was left out
     assert raw[3]["sample_id"] in said
     assert "left out: 1" in said
-    page = tmp_path / "ws" / "own" / "report" / "index.html"
+    page = tmp_path / "ws" / "own" / "runs" / "fl-i2moe-seed0" / "report" / "index.html"
     assert str(page.parent) in said
     assert page.stat().st_size > 50_000
     run = tmp_path / "ws" / "own" / "runs" / "fl-i2moe-seed0"
@@ -116,6 +117,30 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     printed = capsys.readouterr().out
     for words in ("linear probe: text+image", "expert:synergy", "redundancy gap", str(page)):
         assert words in printed.replace("\n", "")
+
+    # a device that is not there is said before anything is removed
+    if not torch.cuda.is_available():
+        for stage in ("encode", "train", "attribute"):
+            code, said = raymoe(
+                stage, preset, "--workspace", tmp_path / "ws", "--device", "cuda", "--overwrite"
+            )
+            assert code == 1
+            assert "--device cuda" in said
+            assert "Traceback" not in said
+    assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
+
+    # a table that was damaged, and deleted as the message says, is made again
+    metrics = run / "metrics.parquet"
+    whole = metrics.read_bytes()
+    metrics.write_bytes(whole[:50])
+    code, said = raymoe("train", preset, "--workspace", tmp_path / "ws")
+    assert code == 1
+    assert "metrics.parquet is not a whole" in said
+    assert f"raymoe train {preset} --workspace {tmp_path / 'ws'} --overwrite" in said
+    metrics.unlink()
+    assert raymoe("train", preset, "--workspace", tmp_path / "ws")[0] == 0
+    assert metrics.read_bytes() == whole
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
 
     # a truncated feature part is named, and made again by encode alone
     part = next((tmp_path / "ws" / "own" / "features").glob("part-*.arrow"))
@@ -233,10 +258,11 @@ def test_doctor_looks_at_everything(tmp_path):
 
 
 @pytest.mark.parametrize("job", sorted(p.name for p in (Path(__file__).parents[1] / "jobs").glob("*.py")))
-def test_jobs_are_the_same_commands(tmp_path, job):
+@pytest.mark.parametrize("arguments", [[], ["--", "nothing"]])
+def test_jobs_are_the_same_commands(tmp_path, job, arguments):
     """A job parses with the command of its name; RAYMOE_DATASET stands in for a missing dataset."""
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "jobs" / job)],
+        [sys.executable, str(Path(__file__).parents[1] / "jobs" / job), *arguments],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -28,7 +28,7 @@ def test_overrides_reach_their_field_with_their_type():
         ("train.lr=-1", "train.lr: Input should be greater than 0"),
         ("probe.coalitions=30", "coalitions must be a multiple of 4"),
         ("probe.rho=0", "probe.rho: Input should be greater than 0"),
-        ("model.hidden_dim=30", "hidden_dim 30 is not a multiple of num_heads 4"),
+        ("model.hidden_dim=63", "hidden_dim 63 is not a multiple of num_heads 2"),
         ("probe.estimator=magic", "probe.estimator: Input should be 'shared' or 'paper'"),
     ],
 )
@@ -82,6 +82,7 @@ def test_a_file_of_ones_own(tmp_path):
         (('name = "image"', 'name = "text"'), "modality names must differ"),
         (('kind = "image"', 'kind = "sound"'), "kind"),
         (("[train]", "[training]"), "training: Extra inputs are not permitted"),
+        (('name = "image"', 'name = "split"'), "a modality can't be called split"),
     ],
 )
 def test_bad_files_are_named(tmp_path, change, message):
@@ -91,6 +92,14 @@ def test_bad_files_are_named(tmp_path, change, message):
         load_preset(str(path))
     assert message in caught.value.message
     assert "mine.toml" in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["data = 3", "[[data]]", "model = 3"])
+def test_fields_where_sections_belong_are_named(tmp_path, text):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mine.toml doesn't validate|is not a table"):
+        load_preset(str(path), ["model.hidden_dim=8"] if "model" in text else [])
 
 
 def test_a_missing_file_is_named(tmp_path):

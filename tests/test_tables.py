@@ -66,10 +66,10 @@ def test_other_contracts_and_missing_files_are_refused(tmp_path):
 
 def test_complete_means_the_same_inputs(tmp_path):
     workspace = Workspace(tmp_path)
-    assert not is_complete(workspace, "t.parquet", METRICS, MADE)
+    assert not is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x")
     write_table(workspace, "t.parquet", ROWS, METRICS, MADE)
-    assert is_complete(workspace, "t.parquet", METRICS, MADE)
-    assert not is_complete(workspace, "t.parquet", METRICS, MADE, overwrite=True)
+    assert is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x")
+    assert not is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x", overwrite=True)
     for other, message in [
         (
             Provenance("train", METRICS.tag, {"lr": 0.2, "deep": {"x": 1}}, {"features": "abc"}),
@@ -85,8 +85,9 @@ def test_complete_means_the_same_inputs(tmp_path):
         ),
     ]:
         with pytest.raises(ParentError) as caught:
-            is_complete(workspace, "t.parquet", METRICS, other)
+            is_complete(workspace, "t.parquet", METRICS, other, "raymoe train x")
         assert message in caught.value.message
+        assert "raymoe train x --overwrite" in caught.value.remedy
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from raymoe.attribution.rollout import grad_attention_rollout, min_max
+from raymoe.device import resolve_device
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
@@ -45,7 +46,9 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
     }
     settings = config.model_dump(exclude={"batch_size"})  # it does not change what comes out
     provenance = Provenance("attribute", IMPORTANCE.tag, settings, parents)
-    if is_complete(workspace, name, IMPORTANCE, provenance, overwrite=overwrite):
+    if is_complete(
+        workspace, name, IMPORTANCE, provenance, project.command("attribute"), overwrite=overwrite
+    ):
         table = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
         skipped = tuple(metadata_of(table.schema)["skipped"])
         return StageResult(workspace.path(name), provenance.fingerprint, ran=False, skipped=skipped)
@@ -55,8 +58,8 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
             f"{workspace.path(project.features)} has no sample in the split {config.split!r}",
             f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
         )
+    device = resolve_device(device)
     workspace.check_writable()
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model, _ = load_checkpoint(workspace, folder, made_by, features=store.fingerprint)
     model = model.to(device).requires_grad_(False)
     split = store.indices(config.split)
@@ -110,7 +113,7 @@ def importance(
     """Grad x AttnRoll of every expert for a batch; a sample's scores do not depend on the others.
 
     The score that is differentiated is the mixture's mean logit over the target classes, so what an expert
-    contributes is weighted by the gate; the normalisation per expert and modality takes that scale out.
+    contributes is weighted by the gate; scaling per expert and modality takes most of that out again.
 
     Args:
         model: in eval mode.

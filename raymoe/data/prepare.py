@@ -60,7 +60,8 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         {"source": raw.sha256, "pictures": _picture_files(raw, data)},
     )
     path = workspace.path(project.samples)
-    if is_complete(workspace, project.samples, SAMPLES, provenance, overwrite=overwrite):
+    command = project.command("prepare")
+    if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
         metadata = metadata_of(pq.read_schema(workspace.local(project.samples)))
         return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 

@@ -49,7 +49,8 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
     settings = {"selection": selection, "grid": [list(choice) for choice in GRID], "iterations": ITERATIONS}
     provenance = Provenance("baselines", METRICS.tag, settings, {"features": store.fingerprint})
     path = workspace.path(project.baselines)
-    if is_complete(workspace, project.baselines, METRICS, provenance, overwrite=overwrite):
+    command = project.command("baselines")
+    if is_complete(workspace, project.baselines, METRICS, provenance, command, overwrite=overwrite):
         return StageResult(path, provenance.fingerprint, ran=False)
 
     for split in SPLITS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ import pyarrow as pa
 from raymoe.config import ModalityConfig
 from raymoe.data.pictures import decode
 from raymoe.data.prepare import samples_config
+from raymoe.device import resolve_device
 from raymoe.errors import InputError, ParentError
 from raymoe.features.encoder import Encoder, encoder_identity, load_encoder
 from raymoe.features.parts import (
@@ -35,15 +36,10 @@ from raymoe.progress import track
 from raymoe.project import Project, StageResult
 from raymoe.tables import FEATURES, SAMPLES, Provenance, metadata_of, read_table, refuse_other_inputs
 
-if TYPE_CHECKING:
-    import torch
-
 PART_ROWS = 256
 
 
-def encode(
-    project: Project, *, device: str | torch.device | None = None, overwrite: bool = False
-) -> StageResult:
+def encode(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
     """Fill the feature store.
 
     Args:
@@ -67,21 +63,25 @@ def encode(
         {"samples": samples_metadata["fingerprint"]},
     )
     path = workspace.path(folder)
-    if overwrite:
-        workspace.remove(folder)
-    marker = read_marker(workspace, folder)
+    marker = None if overwrite else read_marker(workspace, folder)
     if marker:
-        refuse_other_inputs(workspace.path(f"{folder}/{MARKER}"), marker, provenance)
+        command = project.command("encode")
+        refuse_other_inputs(workspace.path(f"{folder}/{MARKER}"), marker, provenance, command)
 
     ranges = [(s, min(s + PART_ROWS, len(samples))) for s in range(0, len(samples), PART_ROWS)]
-    done = {i: part for i, rows in enumerate(ranges) if (part := _whole_part(project, i, rows, provenance))}
+    done: dict[int, _Part] = {}
+    if not overwrite:
+        found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
+        done = {i: part for i, part in found if part}
     if marker and len(done) == len(ranges):
         return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(marker["skipped"]))
 
     workspace.check_writable()
     todo = [i for i in range(len(ranges)) if i not in done]
     if todo:
-        encoders = _load(modalities, device)
+        encoders = _load(modalities, resolve_device(device))
+        if overwrite:  # not before everything needed to make it again is there
+            workspace.remove(folder)
         infos = [_info(m, encoders[m.name]) for m in modalities]
         items = sum(stop - start for start, stop in (ranges[i] for i in todo)) * len(modalities)
         with track(f"encode {' and '.join(m.name for m in modalities)}", items) as task:
@@ -143,7 +143,7 @@ def _whole_part(project: Project, index: int, rows: tuple[int, int], provenance:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep what is freed: giving each layer's output back to the system costs a third of the time.
+    """Tell glibc to keep what is freed: giving every layer's output back to the system costs much time.
 
     Does nothing on other platforms.
     """
@@ -155,10 +155,9 @@ def _keep_freed_memory() -> None:
         pass
 
 
-def _load(modalities: tuple[ModalityConfig, ...], device: str | torch.device | None) -> dict[str, Encoder]:
+def _load(modalities: tuple[ModalityConfig, ...], device: str) -> dict[str, Encoder]:
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     _keep_freed_memory()
     # Features are computed once and used for ever, so in full float32.
     torch.backends.cudnn.allow_tf32 = False

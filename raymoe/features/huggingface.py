@@ -53,15 +53,18 @@ class TextEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
         folder = locate(config.source).folder
-        model = _load_model(folder, CLIPTextModel)
+        model = _load_model(folder, CLIPTextModel, "text_model")
         self._tokenizer = _from_folder(AutoTokenizer, folder)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token  # any id will do: padding is masked
         self._model = Frozen(model)
         self._positions = min(config.max_length, self._tokenizer.model_max_length, _positions(model))
         self._byte_level = "ByteLevel" in _stages(self._tokenizer)
-        self.max_length = self._positions - int(config.drop_cls)
-        self.width = self.encode(["a"]).features_BTD.shape[2]
+        # CLS is dropped only where the tokenizer puts one: the first position of every item.
+        leading = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"][0]
+        self._dropped = int(config.drop_cls and bool(leading))
+        self.max_length = self._positions - self._dropped
+        self.width = _tried(self, ["a"]).features_BTD.shape[2]
 
     def identity(self) -> dict[str, Any]:
         """All that its features depend on."""
@@ -90,8 +93,7 @@ class TextEncoder:
             **inputs.to(self._model.device), output_hidden_states=self.config.layer != -1, return_dict=True
         )
         features_BTD = _layer(output, self.config).float().cpu()
-        # CLS is dropped only where the tokenizer puts one: the first position of every item.
-        start = int(self.config.drop_cls and bool(special_BT[:, 0].all()))
+        start = self._dropped
         tokens = [
             [self._display(t) for t in self._tokenizer.convert_ids_to_tokens(ids[valid][start:].tolist())]
             for ids, valid in zip(ids_BT, valid_BT, strict=True)
@@ -115,12 +117,12 @@ class ImageEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
         folder = locate(config.source).folder
-        model = _load_model(folder, CLIPVisionModel)
+        model = _load_model(folder, CLIPVisionModel, "vision_model")
         # Always Pillow's resizing: torchvision's differs, and features must not depend on what is installed.
         self._processor = _from_folder(AutoImageProcessor, folder, backend="pil")
         self._model = Frozen(model)
         self._patch = getattr(model.config, "patch_size", None)
-        blank = self.encode([Image.new("RGB", (64, 64))])
+        blank = _tried(self, [Image.new("RGB", (64, 64))])
         self.grid = blank.grid
         self.max_length, self.width = blank.features_BTD.shape[1:]
 
@@ -165,7 +167,18 @@ class ImageEncoder:
         return side, side
 
 
-def _load_model(folder: Path, clip_tower: type) -> nn.Module:
+def _tried(encoder: Encoder, items: list) -> EncodedBatch:
+    """One item encoded: a model that does not take it, or takes something else, shows itself here."""
+    try:
+        return encoder.encode(items)
+    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{encoder.config.source} does not work as an encoder of kind {encoder.kind}: {error}",
+            "Take a model that maps one text or one picture to a sequence of hidden states.",
+        ) from None
+
+
+def _load_model(folder: Path, clip_tower: type, tower: str) -> nn.Module:
     is_clip = _from_folder(AutoConfig, folder).model_type == "clip"
     loader = clip_tower if is_clip else AutoModel
     with _quiet():  # its report of weights that aren't used; what is missing is checked below
@@ -176,7 +189,9 @@ def _load_model(folder: Path, clip_tower: type) -> nn.Module:
             f"the weights in {folder} don't fit config.json: {', '.join(missing[:3]) or 'shapes differ'}",
             "Take the folder of one model as it was saved.",
         )
-    return model
+    # Of a model of both (SigLIP and the like) the tower of the kind asked for.
+    both = hasattr(model, "text_model") and hasattr(model, "vision_model")
+    return getattr(model, tower) if both else model
 
 
 @contextmanager

@@ -62,7 +62,7 @@ class FLI2MoE(nn.Module):
         self.config = config
         self.num_classes = num_classes
         M, D = len(modalities), config.hidden_dim
-        self.projections = nn.ModuleDict({m.name: nn.Linear(m.width, D) for m in modalities})
+        self.projections = nn.ModuleList(nn.Linear(m.width, D) for m in modalities)
         self.experts = FusionExperts(
             M + 2,
             M,
@@ -121,7 +121,8 @@ class FLI2MoE(nn.Module):
 
     def project(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each modality's sequence at the common width, [B, T_m, D], zero at padding."""
-        return {n: self.projections[n](features[n]) * valid[n][..., None] for n in self.names}
+        each = zip(self.names, self.projections, strict=True)
+        return {n: projection(features[n]) * valid[n][..., None] for n, projection in each}
 
     def fusion_input(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> FusionInput:
         """The joint sequence: position code added, padding zeroed and kept out of attention and pooling."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,20 +51,35 @@ def connected(address: str | None = None) -> Iterator[Any]:
         yield ray
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_reachable(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
         options |= {"include_dashboard": False, "object_store_memory": LOCAL_STORE}
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise RaymoeError(
-            f"can't reach the Ray cluster at {address!r}: {error}",
-            "Start one with `ray start --head`, or leave out --address and RAY_ADDRESS to run right here.",
-        ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _unreachable(address, error) from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would go on trying for minutes."""
+    match = re.fullmatch(r"(?:ray://)?\[?([^/\[\]]+?)\]?:(\d+)", address)
+    if match:
+        try:
+            socket.create_connection((match[1], int(match[2])), timeout=5).close()
+        except (OSError, OverflowError) as error:
+            raise _unreachable(address, error) from None
+
+
+def _unreachable(address: str, error: BaseException) -> RaymoeError:
+    return RaymoeError(
+        f"can't reach the Ray cluster at {address!r}: {error}",
+        "Start one with `ray start --head`, or leave out --address and RAY_ADDRESS to run right here.",
+    )
 
 
 def actor_shape(

@@ -29,16 +29,20 @@ class UnitFiles:
         """Store a unit's answer; storing it again changes nothing."""
         self.workspace.write(f"{self.folder}/{key}{SUFFIX}", answer)
 
-    def read(self, key: str) -> pa.Table:
-        """A unit's answer.
+    def read(self, key: str, rows: int) -> pa.Table:
+        """A unit's answer, which has so many rows.
 
         Raises:
             ParentError: it is damaged; it has been removed, so that the next run does it again.
         """
         name = f"{self.folder}/{key}{SUFFIX}"
+        answer = self.workspace.read(name)
         try:
-            return pa.ipc.open_stream(self.workspace.read(name)).read_all()
-        except pa.ArrowException as error:
+            table = pa.ipc.open_stream(answer).read_all()
+            if table.num_rows != rows:
+                raise pa.ArrowInvalid(f"{table.num_rows} rows, expected {rows}")
+            return table
+        except (pa.ArrowException, OSError) as error:  # a body cut short is an OSError
             self.workspace.remove(name)
             raise ParentError(
                 f"{self.workspace.path(name)} was damaged ({error}) and has been removed",

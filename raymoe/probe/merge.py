@@ -33,7 +33,7 @@ def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
     for _, parts in groupby(units, key=lambda unit: unit.pairs.start):
         total: RunningSums | None = None
         for unit in parts:
-            table = files.read(unit.key)
+            table = files.read(unit.key, unit.pairs.stop - unit.pairs.start)
             sums = RunningSums(**{name: table[name].to_numpy() for name in table.column_names})
             total = sums if total is None else total + sums
         blocks.append(total.columns())

@@ -125,8 +125,9 @@ def cut(job: Job, config: ProbeConfig) -> Iterator[Unit]:
     """A job's units: first fewer coalitions, then, if one group still costs too much, fewer pairs."""
     step = GROUP if config.estimator == "shared" else 1
     pairs = job.candidates.pairs
-    # a block of p pairs costs at most about 2 p + 2 evaluations per coalition
-    block = max(1, min(len(pairs), config.unit_evaluations // (4 * step)))
+    # Flips of single features are done again in every block of pairs, so pairs are split only where one group
+    # of coalitions for all of them would cost several units.
+    block = max(1, min(len(pairs), config.unit_evaluations // step))
     for first in range(0, len(pairs), block):
         part = slice(first, min(first + block, len(pairs)))
         each = evaluations_per_coalition(pairs[part], config.estimator)

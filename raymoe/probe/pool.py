@@ -107,6 +107,7 @@ class _Pool:
         self.attempts: dict[str, int] = {}
         self.queues: list[deque[tuple[Any, HasKey]]] = [deque() for _ in actors]  # oldest call first
         self.returning: dict[int, tuple[Any, float]] = {}  # dead actors: their ready() call, since when
+        self.lost: set[int] = set()  # actors that did not come back
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -144,27 +145,37 @@ class _Pool:
             answer = ray.get(call)
         except RayTaskError as error:  # the unit's own error: it would come again
             del self.queues[number][position]
-            self.outcome.failed[unit.key] = own_error(error).args[0]
+            self.outcome.failed[unit.key] = " ".join(str(own_error(error)).split())
         except RayActorError:
             return self._died(number)
+        except RayError as error:  # the answer got lost on its way, with its node for instance
+            del self.queues[number][position]
+            self._charge(unit, f"its answer was lost {MAX_ATTEMPTS} times: {type(error).__name__}")
         else:
             del self.queues[number][position]
             self.on_done(unit, answer)
             self.outcome.done += 1
         return self._fill(number)
 
+    def _charge(self, unit: HasKey, reason: str) -> None:
+        """Count an attempt; hand the unit out again, or give it up."""
+        self.attempts[unit.key] = self.attempts.get(unit.key, 0) + 1
+        if self.attempts[unit.key] >= MAX_ATTEMPTS:
+            self.outcome.failed[unit.key] = reason
+        else:
+            self.again.appendleft(unit)
+
     def _died(self, number: int) -> None:
         """Charge the oldest call, take back the others, and wait for the actor to come back."""
         self.outcome.deaths += 1
-        lost = [unit for _, unit in self.queues[number]]
+        guilty, *behind = (unit for _, unit in self.queues[number])
         self.queues[number].clear()
-        guilty = lost[0]
-        self.attempts[guilty.key] = self.attempts.get(guilty.key, 0) + 1
-        if self.attempts[guilty.key] >= MAX_ATTEMPTS:
-            self.outcome.failed[guilty.key] = f"its actor died {MAX_ATTEMPTS} times while it ran"
-            lost = lost[1:]
-        self.again.extendleft(reversed(lost))
+        self.again.extendleft(reversed(behind))
+        self._charge(guilty, f"its actor died {MAX_ATTEMPTS} times while it ran")
         self.returning[number] = (self.actors[number].ready.remote(), time.monotonic())
+        for other in range(len(self.actors)):  # who has nothing to do need not wait for it
+            if other not in self.returning and other not in self.lost:
+                self._fill(other)
 
     def _returned(self, number: int) -> None:
         call, since = self.returning[number]
@@ -184,8 +195,8 @@ class _Pool:
         now = time.monotonic()
         for number in [n for n, (_, since) in self.returning.items() if now - since > RESTART_TIMEOUT]:
             del self.returning[number]
-        alive = [n for n in range(len(self.actors)) if self.queues[n]]
-        if self.again and not self.returning and not alive:
+            self.lost.add(number)
+        if len(self.lost) == len(self.actors):
             raise RaymoeError(
                 "no actor is left: all died and did not come back",
                 "Look at the machine's memory and Ray's logs, then run the same command to go on.",

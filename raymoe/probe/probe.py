@@ -12,6 +12,7 @@ from raymoe.probe.cluster import actor_shape, connected
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.merge import merged
 from raymoe.probe.plan import Plan, Unit, make_plan
+from raymoe.probe.plan import cut as cut_up
 from raymoe.probe.pool import run_units
 from raymoe.probe.runner import UnitRunner
 from raymoe.progress import console, track
@@ -54,7 +55,6 @@ def probe(
         RaymoeError: the cluster can't do it.
     """
     workspace, config, output = project.workspace, project.preset.probe, f"{project.run}/interactions.arrow"
-    workspace.check_writable()
     checkpoint = f"{project.run}/checkpoint"
     info = read_info(workspace, checkpoint, project.command("train"))
     importance = read_table(
@@ -76,11 +76,14 @@ def probe(
             "importance": metadata_of(importance.schema)["fingerprint"],
         },
     )
-    if is_complete(workspace, output, INTERACTIONS, provenance, overwrite=overwrite):
+    if is_complete(
+        workspace, output, INTERACTIONS, provenance, project.command("probe"), overwrite=overwrite
+    ):
         notes = metadata_of(read_table(workspace, output, INTERACTIONS, project.command("probe")).schema)
         if not notes["failed"]:  # failed units are tried again
             return _result(project, output, provenance, notes, ran=False)
 
+    workspace.check_writable()
     store = FeatureStore.open(workspace, project.features, made_by=project.command("encode"))
     plan = make_plan(store, importance, info.experts, config)
     if not plan.jobs:
@@ -100,6 +103,11 @@ def probe(
         {"features": store.fingerprint, "checkpoint": info.fingerprint},
     )
     failed = _run(plan, files, runner, address, num_actors, device)
+    if failed and all(any(unit.key in failed for unit in cut_up(job, config)) for job in plan.jobs):
+        raise RaymoeError(
+            f"no sample could be measured, the first because: {next(iter(failed.values()))}",
+            "Mend that, then run the same command again: what is finished is kept.",
+        )
     notes = {"skipped": plan.skipped, "failed": failed, "experts": list(config.experts)}
     write_batches(workspace, output, merged(plan, files, failed), INTERACTIONS, provenance, notes)
     if not failed:

@@ -212,7 +212,7 @@ def _experts(inputs: Inputs) -> list[dict[str, Any]]:
 
 def _skipped(inputs: Inputs) -> list[dict[str, str]]:
     found = []
-    for name, stage in (("samples", "prepare"), ("interactions", "probe")):
+    for name, stage in (("samples", "prepare"), ("importance", "attribute"), ("interactions", "probe")):
         metadata = inputs.metadata(name)
         failed = metadata.get("failed", {})  # by work unit
         units = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in failed.items()]

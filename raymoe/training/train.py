@@ -9,6 +9,7 @@ from dataclasses import replace
 import pyarrow as pa
 import torch
 
+from raymoe.device import resolve_device
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
@@ -56,8 +57,18 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
     settings = {"model": project.preset.model.model_dump(), "train": config.model_dump()}
     parents = {"features": store.fingerprint}
-    if is_complete(
-        workspace, last, PREDICTIONS, _provenance(PREDICTIONS, settings, parents), overwrite=overwrite
+    command = project.command("train")
+    # All three tables: one that was deleted, as damaged ones have to be, is made again with the others.
+    if all(
+        is_complete(
+            workspace,
+            f"{project.run}/{name}.parquet",
+            contract,
+            _provenance(contract, settings, parents),
+            command,
+            overwrite=overwrite,
+        )
+        for name, contract in (("predictions", PREDICTIONS), ("metrics", METRICS), ("epochs", EPOCHS))
     ):
         return StageResult(workspace.path(folder), _finished(project, folder, last), ran=False)
 
@@ -68,9 +79,9 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
                 "Training learns on train, selects the epoch on val and reports val and test. "
                 f"Give samples of each, then: {project.command('prepare')} --overwrite",
             )
+    device = resolve_device(device)
     workspace.check_writable()
     workspace.remove(last)  # it marks the run as finished
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     info = CheckpointInfo(
         modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
         classes=tuple(store.classes),

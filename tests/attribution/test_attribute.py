@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_preset, write_tiny_features, write_tiny_run
+from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.attribution import attribute
 from raymoe.attribution.attribute import importance, target_logits

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import CLASSES, tiny_preset, write_tiny_features
+from tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
 from raymoe.evaluation import linear_probes

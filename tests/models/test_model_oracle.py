@@ -87,7 +87,7 @@ def test_model_equals_a_loop_over_plain_experts(modalities):
     code = position_code(sum(s.max_length for s in shapes), CONFIG.hidden_dim)
     projected, start = [], 0
     for shape in shapes:
-        linear = model.projections[shape.name]
+        linear = model.projections[shapes.index(shape)]
         x = F.linear(features[shape.name], linear.weight, linear.bias) * valid[shape.name][..., None]
         projected.append((x, start))
         start += shape.max_length

@@ -94,3 +94,51 @@ def test_more_actors_than_the_cluster_has(ray_session, tmp_path, monkeypatch):
     ) as caught:
         pool.run_units(iter([Toy("u0")]), make_actors(ray_session, tmp_path, 4), lambda *_: None)
     assert "--actors" in caught.value.remedy
+
+
+class Calls:
+    """Stands in for ray: two actors, one of which dies and stays away while the other has nothing to do."""
+
+    def __init__(self):
+        self.answers = {}
+
+    def actor(self, name):
+        calls = self
+
+        class Method:
+            def __init__(self, deed):
+                self.deed = deed
+
+            def remote(self, *arguments):
+                call = (name, self.deed, len(calls.answers))
+                calls.answers[call] = arguments
+                return call
+
+        return type("Actor", (), {"ready": Method("ready"), "run": Method("run")})()
+
+    def wait(self, calls, num_returns, timeout):
+        # the dead actor's calls come last, and its ready() never
+        order = sorted((c for c in calls if c[:2] != ("dead", "ready")), key=lambda c: (c[0] == "dead", c[2]))
+        return order[:num_returns], []
+
+    def get(self, call):
+        if isinstance(call, list):
+            return ["cpu"] * len(call)
+        if call[0] == "dead":
+            raise pool.RayActorError
+        return b"done"
+
+    def kill(self, actor):
+        pass
+
+
+def test_an_idle_actor_takes_over_from_one_that_stays_away(monkeypatch):
+    fake = Calls()
+    monkeypatch.setattr(pool, "ray", fake)
+    monkeypatch.setattr(pool, "wait_until_ready", lambda actors: None)
+    monkeypatch.setattr(pool, "RESTART_TIMEOUT", 0.0)
+    done = []
+    actors = [fake.actor("well"), fake.actor("dead")]
+    outcome = pool.run_units(iter([Toy(f"u{i}") for i in range(4)]), actors, lambda u, _: done.append(u.key))
+    assert sorted(done) == ["u0", "u1", "u2", "u3"]
+    assert outcome.failed == {}

@@ -14,7 +14,7 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
-from conftest import tiny_preset, write_tiny_features, write_tiny_run
+from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
@@ -176,7 +176,7 @@ def test_killing_actors_changes_nothing(tiny, ray_session):
 DRIVER = """
 import sys
 sys.path.insert(0, {tests!r})
-from conftest import tiny_preset
+from tiny import tiny_preset
 from raymoe.probe import probe
 from raymoe.project import Project
 from raymoe.workspace import Workspace
@@ -239,6 +239,44 @@ def test_only_what_is_missing_is_done_again(tiny, ray_session, monkeypatch):
     probe(tiny, overwrite=True)
     assert tiny.workspace.read(output(tiny)) == resumed
     assert not tiny.workspace.exists(f"{tiny.run}/units/x")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.8, 0.95])
+def test_units_cut_short_anywhere_are_removed_and_named(tmp_path, share):
+    table = pa.table({"sum_delta": np.arange(20.0), "n": np.arange(20)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    whole = sink.getvalue().to_pybytes()
+    files = UnitFiles(Workspace(tmp_path), "units")
+    files.commit("a", whole)
+    assert files.read("a", 20).equals(table)
+    files.commit("a", whole[: int(len(whole) * share)])
+    with pytest.raises(ParentError, match="was damaged"):
+        files.read("a", 20)
+    assert files.committed() == set()
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once(tiny, monkeypatch):
+    from raymoe.probe import cluster
+
+    start = time.monotonic()
+    with pytest.raises(RaymoeError, match=r"can't reach the Ray cluster at '127.0.0.1:1'"):
+        cluster._check_reachable("127.0.0.1:1")
+    assert time.monotonic() - start < 10
+    cluster._check_reachable("auto")
+
+
+def test_gpus_are_refused_where_there_are_none():
+    from raymoe.probe.cluster import actor_shape
+
+    with pytest.raises(RaymoeError, match="has no GPU"):
+        actor_shape({"CPU": 4}, device="cuda")
+    assert actor_shape({"CPU": 4}).count == 4
+    assert actor_shape({"CPU": 4}, asked=2).count == 2
+    shape = actor_shape({"CPU": 8, "GPU": 2})
+    assert (shape.count, shape.num_gpus, shape.device) == (2, 1, "cuda")
+    assert actor_shape({"CPU": 8, "GPU": 2}, device="cpu").count == 8
 
 
 def test_a_damaged_unit_is_named_and_done_again(tiny, ray_session, monkeypatch):

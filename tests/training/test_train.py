@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, tiny_preset, write_tiny_features
+from tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part

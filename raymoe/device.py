@@ -1,0 +1,23 @@
+"""Which device a stage computes on."""
+
+from __future__ import annotations
+
+from raymoe.errors import RaymoeError
+
+
+def resolve_device(asked: str | None) -> str:
+    """The device asked for, or a GPU where there is one, else the CPU.
+
+    Raises:
+        RaymoeError: it isn't there.
+    """
+    import torch
+
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise RaymoeError(
+            f"--device {asked}, but torch {torch.__version__} finds no GPU here",
+            "Leave --device out to use the CPU; `raymoe doctor` says what this machine has.",
+        )
+    return asked
