@@ -32,6 +32,7 @@ from raymoe.interactions import ExpertGame, estimate, exact
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
+from raymoe.progress import console
 from raymoe.project import Project
 from raymoe.tables import IMPORTANCE, INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
 from raymoe.workspace import Workspace
@@ -52,6 +53,7 @@ def main() -> None:
     unknown = set(chosen) - set(SECTIONS)
     if unknown:
         parser.error(f"unknown section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    console.quiet = True  # the stages' own progress; only figures are printed here
     print(machine_line())
     print(f"workspace {folder}")
     for name in SECTIONS:

@@ -50,5 +50,5 @@ class UnitFiles:
             ) from None
 
     def remove(self) -> None:
-        """Forget all of them (they are merged)."""
+        """Forget all of them."""
         self.workspace.remove(self.folder)

@@ -111,7 +111,7 @@ def probe(
     notes = {"skipped": plan.skipped, "failed": failed, "experts": list(config.experts)}
     write_batches(workspace, output, merged(plan, files, failed), INTERACTIONS, provenance, notes)
     if not failed:
-        files.remove()
+        workspace.remove(f"{project.run}/units")  # what other cuts left is of no use either
     return _result(project, output, provenance, notes, ran=True)
 
 

@@ -239,9 +239,7 @@ def interaction_scores(interactions: pa.Table) -> Figure:
         axes.hist(value, edges, color="#aab3bc")
         for k, color in enumerate(colors):  # in front, not stacked: heights don't add on a logarithmic axis
             axes.hist(value[signal & (side(value) == k)], edges, color=color)
-        axes.set_xlabel(
-            f"value; coloured: beyond 2 standard errors, {signal.mean():.0%} of {len(value):,} pairs"
-        )
+        axes.set_xlabel(f"{signal.mean():.0%} of {len(value):,} pairs beyond 2 standard errors")
     return figure
 
 
