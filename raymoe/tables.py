@@ -177,13 +177,14 @@ class Provenance:
         ]
         return "; ".join(lines) or "made by another version of raymoe"
 
-    def metadata(self) -> dict[str, str]:
-        """The table metadata that says all this."""
-        return {
+    def metadata(self, extra: dict[str, Any] | None = None) -> dict[str, str]:
+        """The table metadata that says all this; ``extra`` goes in as JSON under ``raymoe.<key>``."""
+        own = {
             "raymoe.schema": self.contract,
             "raymoe.made_by": self.to_json(),
             "raymoe.fingerprint": self.fingerprint,
         }
+        return own | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
 
 
 def _parents(provenance: Provenance) -> dict[str, str]:
@@ -214,7 +215,7 @@ def write_table(
 ) -> None:
     """Write a table under its contract; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
     conform(table.schema, contract, name)
-    table = table.replace_schema_metadata(_metadata(provenance, extra))
+    table = table.replace_schema_metadata(provenance.metadata(extra))
 
     def write(sink: pa.NativeFile) -> None:
         if name.endswith(".parquet"):
@@ -235,7 +236,7 @@ def write_batches(
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write an Arrow file batch by batch, as they come, so that the table is never held in memory."""
-    schema = contract.schema.with_metadata(_metadata(provenance, extra))
+    schema = contract.schema.with_metadata(provenance.metadata(extra))
 
     def write(sink: pa.NativeFile) -> None:
         with pa.ipc.new_file(sink, schema) as writer:
@@ -243,10 +244,6 @@ def write_batches(
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
     workspace.write_with(name, write)
-
-
-def _metadata(provenance: Provenance, extra: dict[str, Any] | None) -> dict[str, str]:
-    return provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
 
 
 def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Table:

@@ -74,8 +74,7 @@ def write_part(
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
-    metadata = provenance.metadata() | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
-    metadata["raymoe.modalities"] = json.dumps([asdict(m) for m in modalities])
+    metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
     schema = _schema(modalities).with_metadata(metadata)
 
     def write(sink: pa.NativeFile) -> None:
