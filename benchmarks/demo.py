@@ -23,18 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import torch
 from machine import machine_line
+from trained import Samples, project_at
 
-from raymoe.config import load_preset
-from raymoe.features.store import FeatureStore
-from raymoe.interactions import ExpertGame, estimate, exact
-from raymoe.models.checkpoint import load_checkpoint
-from raymoe.models.target import target_weights
+from raymoe.interactions import estimate
 from raymoe.pipeline import run
 from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import IMPORTANCE, INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
+from raymoe.tables import INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
 from raymoe.workspace import Workspace
 
 SECTIONS = ("time", "f1", "exact", "collapse", "kill")
@@ -60,10 +56,6 @@ def main() -> None:
         if name in chosen:
             print(f"\n== {name}", flush=True)
             globals()[f"measure_{name}"](folder)
-
-
-def project_at(folder: str, seed: int = 0) -> Project:
-    return Project(load_preset("demo", [f"train.seed={seed}"]), Workspace(folder), "demo")
 
 
 def measure_time(folder: str) -> None:
@@ -145,43 +137,6 @@ def spread(values: list[float]) -> str:
     return f"{text} ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else text
 
 
-class Samples:
-    """The trained checkpoint of seed 0, its features and its importance."""
-
-    def __init__(self, folder: str) -> None:
-        self.project = project_at(folder)
-        run(self.project, "attribute")
-        workspace = self.project.workspace
-        self.store = FeatureStore.open(workspace, self.project.features, "raymoe encode demo")
-        self.model, self.info = load_checkpoint(
-            workspace, f"{self.project.run}/checkpoint", "raymoe train demo"
-        )
-        table = read_table(
-            workspace, f"{self.project.run}/importance.arrow", IMPORTANCE, "raymoe attribute demo"
-        )
-        self.scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        for row in table.to_pylist():
-            key = row["sample_id"], row["expert"]
-            self.scores.setdefault(key, {})[row["modality"]] = np.array(row["scores"])
-        self.sample_ids = list(dict.fromkeys(sample for sample, _ in self.scores))
-        torch.set_num_threads(1)
-
-    def game(self, sample_id: str, expert: str, players: list[tuple[str, int]], **options) -> ExpertGame:
-        index = self.store.index_of(sample_id)
-        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
-        features, _, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
-        target = target_weights(self.store.labels[index], len(self.info.classes))
-        position = self.info.experts.index(expert)
-        return ExpertGame.of_sample(self.model, position, features, special, players, target, **options)
-
-    def ranked(self, sample_id: str, expert: str, modality: str) -> list[tuple[str, int]]:
-        """The modality's candidate features, most important first."""
-        _, valid, special = self.store.sequence(self.store.index_of(sample_id), modality)
-        allowed = np.flatnonzero(valid & ~special)
-        scores = self.scores[sample_id, expert][modality]
-        return [(modality, int(t)) for t in allowed[np.argsort(-scores[allowed], kind="stable")]]
-
-
 def measure_exact(
     folder: str, samples: int = 24, players: int = 10, seeds: int = 64, coalitions: int = 32
 ) -> None:
@@ -197,7 +152,7 @@ def measure_exact(
             universe = [*words, *patches[: players - len(words)]]
             game = data.game(sample_id, expert, universe)
             pairs = np.array([(u, v) for u in range(len(words)) for v in range(len(words), players)])
-            truth = exact(game, pairs)
+            truth = estimate(game, pairs, method="exact")
             cached = cache(game)
             budget = coalitions * (1 + players + len(pairs))
             runs = [estimate(cached, pairs, budget=budget, seed=s, num_players=players) for s in range(seeds)]

@@ -12,10 +12,10 @@ import time
 
 import numpy as np
 import torch
+from evaluator import report, show
 from machine import machine_line
 
 from raymoe.config import ModelConfig
-from raymoe.interactions import ExpertGame, estimate
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.models.losses import interaction_losses, task_loss
@@ -31,19 +31,16 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that it works")
     arguments = parser.parse_args()
-    torch.set_float32_matmul_precision("highest")
     torch.manual_seed(0)
     device = torch.device(arguments.device)
     print(machine_line())
-    rows = [
-        *evaluator(device, arguments.quick),
-        *training_step(device, arguments.quick),
-        *encoders(device, arguments.quick),
-    ]
-    width = max(len(name) for name, _ in rows)
-    print()
-    for name, value in rows:
-        print(f"{name:{width}}  {value}")
+    show(
+        [
+            *evaluator(device, arguments.quick),
+            *training_step(device, arguments.quick),
+            *encoders(device, arguments.quick),
+        ]
+    )
 
 
 def seconds(work, device: torch.device, repeats: int = 3) -> float:
@@ -70,43 +67,11 @@ def build(device: torch.device, dim: int = 256) -> FLI2MoE:
 
 
 def evaluator(device: torch.device, quick: bool):
-    """Evaluations per second, collapsed and dense, and how far they are from each other and from float64."""
-    model = build(device)
-    features = {"text": torch.randn(TEXT, WIDTH), "image": torch.randn(IMAGE, WIDTH)}
-    special = {n: torch.zeros(len(x), dtype=torch.bool) for n, x in features.items()}
-    special["text"][0] = True
-    players = [("text", 1 + 9 * i) for i in range(13)] + [("image", 9 * i) for i in range(20)]
-    target = torch.eye(CLASSES)[0].to(device)
-    many = 1 << (10 if quick else 15 if device.type == "cuda" else 12)
-    rng = np.random.default_rng(0)
-    coalitions = rng.random((many, len(players))) < rng.random((many, 1))
-    values, rates = {}, {}
-    for name, collapse in (("collapsed", True), ("dense", False)):
-        for tokens in (1 << 14, 1 << 17, 1 << 20) if device.type == "cuda" else (1 << 14,):
-            game = ExpertGame.of_sample(
-                model, 2, features, special, players, target, collapse=collapse, tokens_per_batch=tokens
-            )
-            rows = coalitions if collapse else coalitions[: max(64, many // 16)]
-            values[name] = game(rows)
-            rates[name, tokens] = len(rows) / seconds(lambda game=game, rows=rows: game(rows), device)
-            yield f"{name} evaluations/s, {tokens} tokens a batch", f"{rates[name, tokens]:,.0f}"
-    best = {n: max(r for (name, _), r in rates.items() if name == n) for n in ("collapsed", "dense")}
-    yield "collapsed against dense", f"{best['collapsed'] / best['dense']:.1f} times"
-    shared = len(values["dense"])
-    yield "largest difference", f"{np.abs(values['collapsed'][:shared] - values['dense']).max():.1e}"
-    double = ExpertGame.of_sample(
-        model.double(), 2, {n: x.double() for n, x in features.items()}, special, players, target.double()
-    )
-    reference = double(coalitions[:shared])
-    yield "float32 against float64", f"{np.abs(values['collapsed'][:shared] - reference).max():.1e}"
-    model.float()
-    pairs = np.array([(u, v) for u in range(13) for v in range(13, 33)])
-    game = ExpertGame.of_sample(model, 2, features, special, players, target, tokens_per_batch=1 << 17)
-    budget = 8 * (1 + 33 + 260)
-    took = seconds(lambda: estimate(game, pairs, budget=budget), device, 1 if quick else 3)
-    yield "second differences/s (shared, 13 x 20 pairs)", f"{8 * len(pairs) / took:,.0f}"
+    """The evaluator's own table, and the memory it took."""
+    yield from report(device, quick)
     if device.type == "cuda":
-        yield "peak GPU memory", f"{torch.cuda.max_memory_allocated() / (1 << 30):.2f} GiB"
+        yield "  peak GPU memory", f"{torch.cuda.max_memory_allocated() / (1 << 30):.2f} GiB"
+    yield "training and encoders", ""
 
 
 def training_step(device: torch.device, quick: bool):
@@ -124,7 +89,7 @@ def training_step(device: torch.device, quick: bool):
         loss.backward()
 
     took = seconds(step, device, 1 if quick else 3)
-    yield f"training step, batch {size}, d = 256", f"{took * 1e3:.0f} ms, {size / took:.0f} samples/s"
+    yield f"  training step, batch {size}, d = 256", f"{took * 1e3:.0f} ms, {size / took:.0f} samples/s"
 
 
 def encoders(device: torch.device, quick: bool):
@@ -147,10 +112,10 @@ def encoders(device: torch.device, quick: bool):
         try:
             encoder = load_encoder(kind, EncoderConfig(source=source), device)
         except RaymoeError as error:
-            yield f"encode {kind}", f"not measured: {error.message}"
+            yield f"  encode {kind}", f"not measured: {error.message}"
             continue
         took = seconds(lambda encoder=encoder, items=items: encoder.encode(items), device, 1 if quick else 3)
-        yield f"encode {kind}", f"{len(items) / took:,.0f} items/s"
+        yield f"  encode {kind}", f"{len(items) / took:,.0f} items/s"
 
 
 if __name__ == "__main__":

@@ -132,17 +132,18 @@ class ProbeConfig(Section):
     rho: float = Field(0.3, gt=0, le=1)  # share of each modality's features in the universe
     min_features: int = Field(1, ge=1)  # but at least so many of each modality, where it has them
     num_bins: int = Field(1, ge=1)  # importance bins; pairs are formed within a bin
-    estimator: Literal["shared", "paper"] = "shared"
-    coalitions: int = Field(32, ge=4)
+    estimator: Literal["shared", "surrogate", "adaptive", "exact", "paper"] = "shared"
+    coalitions: int = Field(32, ge=4)  # per sample and expert; other estimators get what shared would spend
     seed: int = Field(0, ge=0)
     max_samples: int | None = Field(None, ge=1)  # the first so many of the split, in table order
-    unit_evaluations: int = Field(4096, ge=1)  # a work unit is about this many model evaluations
+    unit_evaluations: int = Field(16384, ge=1)  # a work unit is about this many model evaluations
 
     @model_validator(mode="after")
-    def _whole_groups(self) -> ProbeConfig:
-        if self.estimator == "shared" and self.coalitions % 4:
+    def _enough(self) -> ProbeConfig:
+        least = {"surrogate": 16, "adaptive": 32}.get(self.estimator, 4)
+        if self.coalitions < least:
             raise ValueError(
-                f"coalitions must be a multiple of 4 for the shared estimator, not {self.coalitions}"
+                f"coalitions must be at least {least} for {self.estimator}, not {self.coalitions}"
             )
         return self
 

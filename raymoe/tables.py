@@ -111,10 +111,13 @@ SUMS = (
     "contrast_base_sq",
     "contrast_span_sq",
     "contrast_base_span",
+    "block_delta_sq",
+    "block_base_sq",
+    "block_span_sq",
 )
 INTERACTIONS = Contract(
     "interactions",
-    1,
+    2,
     pa.schema(
         {
             "sample_id": pa.string(),
@@ -133,6 +136,7 @@ INTERACTIONS = Contract(
             "redundancy_gap": pa.float64(),
             "redundancy_gap_stderr": pa.float64(),
             "n_contrasts": pa.int64(),
+            "n_blocks": pa.int64(),
             **{name: pa.float64() for name in SUMS},
         }
     ),

@@ -26,10 +26,10 @@ def test_overrides_reach_their_field_with_their_type():
         ("training.lr=1", "no section 'training'"),
         ("train.learning_rate=1", "train has no field 'learning_rate'"),
         ("train.lr=-1", "train.lr: Input should be greater than 0"),
-        ("probe.coalitions=30", "coalitions must be a multiple of 4"),
+        ("probe.coalitions=3", "probe.coalitions: Input should be greater than or equal to 4"),
         ("probe.rho=0", "probe.rho: Input should be greater than 0"),
         ("model.hidden_dim=63", "hidden_dim 63 is not a multiple of num_heads 2"),
-        ("probe.estimator=magic", "probe.estimator: Input should be 'shared' or 'paper'"),
+        ("probe.estimator=magic", "probe.estimator: Input should be 'shared', 'surrogate'"),
     ],
 )
 def test_bad_overrides_are_named(override, message):

@@ -14,9 +14,10 @@ import pyarrow as pa
 from raymoe.config import ProbeConfig
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
+from raymoe.interactions.blocks import block_evaluations, count_blocks, divisible
 from raymoe.interactions.candidates import Candidates, select_candidates
-from raymoe.interactions.coalitions import GROUP, seed_of
-from raymoe.interactions.estimators import evaluations_per_coalition
+from raymoe.interactions.coalitions import seed_of
+from raymoe.interactions.exact import check_players
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """A block of pairs and coalitions of one job: what an actor does in one call."""
+    """Some pairs and some blocks of coalitions of one job: what an actor does in one call."""
 
     job: Job
     pairs: slice
     start: int
     stop: int
-    total: int
+    coalitions: int
     method: str
     evaluations: int
 
@@ -113,6 +114,8 @@ def make_plan(
             skipped.append({"sample_id": sample_id, "reason": why})
             continue
         for expert in config.experts:
+            if config.estimator == "exact":
+                _check_exact(sample_id, expert, candidates[expert])
             seed = seed_of(config.seed, sample_id, expert)
             position = expert_names.index(expert)
             jobs.append(
@@ -121,17 +124,32 @@ def make_plan(
     return Plan(jobs, skipped, config)
 
 
+def _check_exact(sample_id: str, expert: str, candidates: Candidates) -> None:
+    try:
+        check_players(len(candidates.players))
+    except InputError as error:
+        raise InputError(
+            f"sample {sample_id}, expert {expert}: {error.message}",
+            "Lower probe.rho, or choose another probe.estimator.",
+        ) from None
+
+
 def cut(job: Job, config: ProbeConfig) -> Iterator[Unit]:
-    """A job's units: first fewer coalitions, then, if one group still costs too much, fewer pairs."""
-    step = GROUP if config.estimator == "shared" else 1
-    pairs = job.candidates.pairs
-    # Flips of single features are done again in every block of pairs, so pairs are split only where one group
-    # of coalitions for all of them would cost several units.
-    block = max(1, min(len(pairs), config.unit_evaluations // step))
-    for first in range(0, len(pairs), block):
-        part = slice(first, min(first + block, len(pairs)))
-        each = evaluations_per_coalition(pairs[part], config.estimator)
-        per_unit = max(step, config.unit_evaluations // each // step * step)
-        for start in range(0, config.coalitions, per_unit):
-            stop = min(start + per_unit, config.coalitions)
-            yield Unit(job, part, start, stop, config.coalitions, config.estimator, each * (stop - start))
+    """A job's units: first fewer coalitions, then, if one block still costs too much, fewer pairs."""
+    method, coalitions = config.estimator, config.coalitions
+    pairs, n = job.candidates.pairs, len(job.candidates.players)
+    blocks = count_blocks(n, method, coalitions)
+    at_once = len(pairs)
+    if divisible(method):
+        # Flips of single features are done again for every block of pairs, so pairs are split only where one
+        # block of coalitions for all of them would cost several units.
+        one = block_evaluations(pairs, n, method, coalitions, 0, 1)
+        at_once = max(1, len(pairs) * config.unit_evaluations // max(one, config.unit_evaluations))
+    for first in range(0, len(pairs), at_once):
+        part = slice(first, min(first + at_once, len(pairs)))
+        every = block_evaluations(pairs[part], n, method, coalitions)
+        per_unit = max(1, blocks * config.unit_evaluations // every)
+        for start in range(0, blocks, per_unit):
+            stop = min(start + per_unit, blocks)
+            cost = block_evaluations(pairs[part], n, method, coalitions, start, stop)
+            yield Unit(job, part, start, stop, coalitions, method, cost)

@@ -6,17 +6,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.errors import ParentError, RaymoeError
+from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.interactions.estimators import block_sums
+from raymoe.interactions.blocks import block_sums
 from raymoe.interactions.game import ExpertGame
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import predicted_classes, target_weights
 from raymoe.probe.plan import Unit
 from raymoe.workspace import Workspace
-
-# On a CPU a batch should stay in the cache; a GPU wants much more at once.
-TOKENS_PER_BATCH = {"cpu": 1 << 14, "cuda": 1 << 18}
 
 
 class UnitRunner:
@@ -74,24 +71,20 @@ class UnitRunner:
             job.candidates.players,
             self._target(job, index),
             valid=valid,
-            tokens_per_batch=TOKENS_PER_BATCH[self.device],
+            name=f"sample {job.sample_id}, expert {job.expert}",
         )
         pairs = job.candidates.pairs[unit.pairs]
-        try:
-            sums = block_sums(
-                game,
-                pairs,
-                game.num_players,
-                method=unit.method,
-                total=unit.total,
-                start=unit.start,
-                stop=unit.stop,
-                seed=job.seed,
-            )
-        except RaymoeError as error:
-            raise RaymoeError(
-                f"sample {job.sample_id}, expert {job.expert}: {error.message}", error.remedy
-            ) from None
+        sums = block_sums(
+            game,
+            pairs,
+            game.num_players,
+            method=unit.method,
+            coalitions=unit.coalitions,
+            start=unit.start,
+            stop=unit.stop,
+            seed=job.seed,
+            all_pairs=job.candidates.pairs,
+        )
         table = pa.table(sums.columns())
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:

@@ -7,10 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymoe.config import ModelConfig
-from raymoe.errors import RaymoeError
-from raymoe.interactions import ExpertGame
+from raymoe.errors import InputError, RaymoeError
+from raymoe.interactions import collapse as collapse_module
+from raymoe.interactions.game import ExpertGame
+from raymoe.interactions.mixture import MixtureGame
+from raymoe.interactions.precision import full_precision, noise_floor
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Threads only get in each other's way on matrices of this size."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def make_model(widths, classes=5, seed=0, **config):
@@ -70,27 +82,182 @@ def test_everything_active_is_the_unmasked_model():
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=2, max_size=3),
     layers=st.integers(1, 3),
+    heads=st.sampled_from([1, 2, 4]),
+    padding=st.integers(0, 2),
+    everything=st.booleans(),
+    limit=st.sampled_from([0.0, 100.0]),  # layer 1 gathered, layer 1 from the table
     seed=st.integers(0, 10_000),
     data=st.data(),
 )
-@settings(max_examples=40, deadline=None)
-def test_collapsed_equals_dense(lengths, layers, seed, data):
-    """For any number of modalities, any specials, any universe: the collapse is exact."""
+@settings(max_examples=60, deadline=None)
+def test_collapsed_equals_dense(lengths, layers, heads, padding, everything, limit, seed, data):
+    """For any number of modalities, any specials, any universe, either precision: the collapse is exact."""
     widths = [4] * len(lengths)
-    model = make_model(widths, seed=seed, num_layers=layers)
+    model = make_model(widths, seed=seed, num_layers=layers, num_heads=heads)
     specials = [data.draw(st.sets(st.integers(0, length - 1), max_size=2)) for length in lengths]
     features, special = make_sample(widths, lengths, specials, seed)
     free = [(f"m{i}", t) for i, n in enumerate(lengths) for t in range(n) if t not in specials[i]]
     players = data.draw(st.lists(st.sampled_from(free), unique=True)) if free else []
-    target = torch.randn(5, generator=torch.Generator().manual_seed(seed))
+    if everything:
+        players = free
+    room = min(padding, 12 - max(lengths))
+    padded = {n: torch.cat([x, torch.full((room, 4), 7.0)]) for n, x in features.items()}
+    marks = {n: torch.cat([x, torch.zeros(room, dtype=torch.bool)]) for n, x in special.items()}
+    valid = {n: torch.arange(len(x)) < len(x) - room for n, x in padded.items()}
+    target = torch.randn(5, 2, generator=torch.Generator().manual_seed(seed))
     expert = data.draw(st.integers(0, len(lengths) + 1))
-    coalitions = np.random.default_rng(seed).random((30, len(players))) < np.linspace(0, 1, 30)[:, None]
-    games = [
-        ExpertGame.of_sample(model, expert, features, special, players, target, collapse=c)
-        for c in (True, False)
-    ]
-    collapsed, dense = (game(coalitions) for game in games)
-    np.testing.assert_allclose(collapsed, dense, atol=1e-5)
+    coalitions = np.random.default_rng(0).random((30, len(players))) < np.linspace(0, 1, 30)[:, None]
+    before, collapse_module.TABLE_LIMIT = collapse_module.TABLE_LIMIT, limit
+    try:
+        games = {
+            (collapse, dtype): ExpertGame.of_sample(
+                model, expert, padded, marks, players, target, valid=valid, collapse=collapse, dtype=dtype
+            )
+            for collapse in (True, False)
+            for dtype in (torch.float32, torch.float64)
+        }
+    finally:
+        collapse_module.TABLE_LIMIT = before
+    values = {key: game(coalitions) for key, game in games.items()}
+    assert values[True, torch.float32].shape == (30, 2)
+    np.testing.assert_allclose(values[True, torch.float32], values[False, torch.float32], atol=1e-5)
+    np.testing.assert_allclose(values[True, torch.float64], values[False, torch.float64], atol=1e-12)
+    np.testing.assert_allclose(values[True, torch.float32], values[True, torch.float64], atol=1e-5)
+
+
+def test_several_targets_are_each_target():
+    widths, lengths = (6, 4), (6, 9)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", 2), ("m0", 3), ("m1", 1), ("m1", 4), ("m1", 8)]
+    args = (make_model(widths), "synergy", features, special, players)
+    coalitions = np.random.default_rng(0).random((32, 5)) < 0.5
+    together = {e: ExpertGame.of_sample(args[0], e, *args[2:], torch.eye(5)) for e in ("synergy", "mixture")}
+    for expert, game in together.items():
+        values = game(coalitions)
+        assert values.shape == (32, 5)
+        for c in range(5):
+            alone = ExpertGame.of_sample(args[0], expert, *args[2:], torch.eye(5)[c])(coalitions)
+            np.testing.assert_allclose(values[:, c], alone, atol=1e-6)
+        assert values.std(0).min() > 1e-4
+
+
+def masked_forward(model, features, keep):
+    """``FLI2MoE.forward`` with masked features' embeddings and tokens zero: what ``mixture`` means."""
+    valid = {n: torch.ones(1, len(x), dtype=torch.bool) for n, x in features.items()}
+    embeddings = model.project({n: x[None] for n, x in features.items()}, valid)
+    embeddings = {n: x * keep[n][None, :, None] for n, x in embeddings.items()}
+    inputs = model.fusion_input(embeddings, valid)
+    tokens = inputs.tokens_BTD * torch.cat([keep[n] for n in features])[None, :, None]
+    logits = model.experts(tokens, inputs.key_bias_BT, inputs.pool_BMT)
+    return model.mix(logits, model.gate_weights(embeddings, valid)).logits_BC[0]
+
+
+@pytest.mark.parametrize("collapse", [True, False])
+def test_the_mixture_is_the_model_on_zeroed_features(collapse):
+    widths, lengths = (6, 4, 5), (5, 7, 3)
+    model = make_model(widths, temperature_rw=0.1)  # a gate that takes sides
+    features, special = make_sample(widths, lengths, [(0, 4), (), (1,)])
+    players = [("m0", 1), ("m0", 3), ("m1", 0), ("m1", 6), ("m2", 0)]
+    target = torch.tensor([0.5, 0, 0.5, 0, 0])
+    game = ExpertGame.of_sample(model, "mixture", features, special, players, target, collapse=collapse)
+    assert isinstance(game, MixtureGame)
+    coalitions = np.random.default_rng(0).random((20, 5)) < np.linspace(0, 1, 20)[:, None]
+    expected = []
+    for row in coalitions:
+        keep = {n: x.clone() for n, x in special.items()}
+        for (name, position), active in zip(players, row, strict=True):
+            keep[name][position] = bool(active)
+        with torch.no_grad():
+            expected.append(float(masked_forward(model, features, keep) @ target))
+    np.testing.assert_allclose(game(coalitions), expected, atol=1e-5)
+    np.testing.assert_allclose(game.double()(coalitions), expected, atol=1e-5)
+    weights = game.gate_weights(coalitions)
+    assert weights.std(0).max() > 1e-3  # the gate answers to the coalition
+
+
+def test_the_whole_mixture_is_the_prediction():
+    widths, lengths = (6, 4), (5, 7)
+    model = make_model(widths)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", i) for i in range(1, 5)] + [("m1", i) for i in range(7)]
+    batch = {n: x[None] for n, x in features.items()}
+    valid = {n: torch.ones(1, len(x), dtype=torch.bool) for n, x in features.items()}
+    with torch.no_grad():
+        logits = model(batch, valid).logits_BC[0]
+    game = ExpertGame.of_sample(model, "mixture", features, special, players, torch.eye(5))
+    np.testing.assert_allclose(game(np.ones((1, 11), bool))[0], logits, atol=1e-6)
+
+
+def test_an_expert_by_name_is_the_one_by_index():
+    widths = (6, 4)
+    model, (features, special) = make_model(widths), make_sample(widths, (4, 4), [(0,), ()])
+    args = (features, special, [("m0", 1), ("m1", 1)], torch.eye(5)[0])
+    coalitions = np.array([[False, False], [True, False], [True, True]])
+    seen = set()
+    for index, name in enumerate(model.expert_names):
+        values = ExpertGame.of_sample(model, name, *args)(coalitions)
+        np.testing.assert_array_equal(values, ExpertGame.of_sample(model, index, *args)(coalitions))
+        seen.add(values[0])
+    assert len(seen) == 4
+    for unknown in ("synergi", 4, -1):
+        with pytest.raises(InputError, match="no expert") as error:
+            ExpertGame.of_sample(model, unknown, *args)
+        assert "unique:m0, unique:m1, synergy, redundancy, or mixture" in error.value.remedy
+
+
+def test_the_noise_floor_is_rounding_and_no_more():
+    widths, lengths = (6, 4), (6, 9)
+    model = make_model(widths)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", 2), ("m0", 3), ("m1", 1), ("m1", 4), ("m1", 8)]
+    for expert in ("synergy", "mixture"):
+        game = ExpertGame.of_sample(model, expert, features, special, players, torch.eye(5)[0])
+        assert 1e-9 < noise_floor(game) < 1e-5
+        assert noise_floor(game) == noise_floor(game, seed=0)
+        assert noise_floor(game.double()) == 0
+        assert noise_floor(game, np.zeros((0, 5), bool)) == 0
+    assert all(p.dtype == torch.float32 for p in model.parameters())  # the twin is a copy
+    with pytest.raises(InputError, match="no float64 twin"):
+        noise_floor(lambda coalitions: coalitions.sum(1))
+
+
+def test_low_precision_products_are_off_while_a_game_runs():
+    """Some CPUs take bfloat16 for ``medium``, GPUs TF32 for ``high``: neither reaches a game's values."""
+    widths, lengths = (6, 4), (12, 12)
+    model = make_model(widths, hidden_dim=64)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", i) for i in range(1, 12)] + [("m1", i) for i in range(12)]
+    game = ExpertGame.of_sample(model, 2, features, special, players, torch.eye(5)[0])
+    coalitions = np.random.default_rng(0).random((200, 23)) < 0.5
+    expected = game(coalitions)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        np.testing.assert_array_equal(game(coalitions), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+        with full_precision():
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cuda.matmul.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.mkldnn, "matmul"), reason="the switches per backend came with torch 2.9"
+)
+def test_the_newer_precision_switches_are_put_back_too():
+    parts = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
+    before = [part.fp32_precision for part in parts]
+    try:
+        parts[0].fp32_precision, parts[1].fp32_precision = "tf32", "bf16"
+        with full_precision():
+            assert [part.fp32_precision for part in parts] == ["ieee", "ieee"]
+        assert [part.fp32_precision for part in parts] == ["tf32", "bf16"]
+    finally:
+        for part, value in zip(parts, before, strict=True):
+            part.fp32_precision = value
 
 
 def test_batch_size_and_order_do_not_matter():
@@ -120,21 +287,77 @@ def test_padding_stays_out():
     valid = {n: torch.arange(len(x)) < len(x) - 3 for n, x in padded.items()}
     game = ExpertGame.of_sample(model, 3, padded, marks, players, torch.eye(5)[0], valid=valid)
     np.testing.assert_allclose(game(coalitions), expected, atol=1e-6)
-    with pytest.raises(ValueError, match="not padding"):
+    with pytest.raises(InputError, match="not padding"):
         ExpertGame.of_sample(model, 3, padded, marks, [("m0", 5), ("m1", 1)], torch.eye(5)[0], valid=valid)
+
+
+@pytest.mark.parametrize("expert", [2, "mixture"])
+def test_a_modality_without_positions_has_an_empty_mean(expert):
+    """A sample without words: no bias reaches the head through their mean."""
+    widths, lengths = (6, 4), (3, 5)
+    model = make_model(widths)
+    features, special = make_sample(widths, lengths, [(), ()])
+    valid = {"m0": torch.zeros(3, dtype=torch.bool), "m1": torch.ones(5, dtype=torch.bool)}
+    players = [("m1", i) for i in range(5)]
+    coalitions = np.array([[True] * 5, [True, False, True, False, False]])
+    games = [
+        ExpertGame.of_sample(
+            model, expert, features, special, players, torch.eye(5), valid=valid, collapse=collapse
+        )
+        for collapse in (True, False)
+    ]
+    values = [game(coalitions) for game in games]
+    np.testing.assert_allclose(*values, atol=1e-6)
+    with torch.no_grad():
+        output = model({n: x[None] for n, x in features.items()}, {n: v[None] for n, v in valid.items()})
+    logits = output.logits_BC[0] if expert == "mixture" else output.expert_logits_EBC[expert, 0]
+    np.testing.assert_allclose(values[0][0], logits, atol=1e-6)
 
 
 def test_bad_input_is_refused():
     widths = (6, 4)
     model, (features, special) = make_model(widths), make_sample(widths, (4, 4), [(0,), ()])
-    with pytest.raises(ValueError, match="special positions"):
+    with pytest.raises(InputError, match="special positions"):
         ExpertGame.of_sample(model, 0, features, special, [("m0", 0)], torch.eye(5)[0])
-    with pytest.raises(ValueError, match="distinct positions"):
+    with pytest.raises(InputError, match="distinct positions"):
         ExpertGame.of_sample(model, 0, features, special, [("m0", 1), ("m0", 1)], torch.eye(5)[0])
     game = ExpertGame.of_sample(model, 0, features, special, [("m0", 1), ("m1", 1)], torch.eye(5)[0])
-    with pytest.raises(ValueError, match=r"\[m, 2\]"):
+    with pytest.raises(InputError, match=r"\[m, 2\]"):
         game(np.ones((3, 5), bool))
-    features["m1"][2] = torch.nan
-    broken = ExpertGame.of_sample(model, 0, features, special, [("m0", 1), ("m1", 2)], torch.eye(5)[0])
-    with pytest.raises(RaymoeError, match=r"not finite for the coalition of players \[0, 1\]"):
-        broken(np.array([[True, False], [True, True]]))
+    with pytest.raises(InputError, match="must be bool, got float64"):
+        game(np.ones((3, 2)))
+    for player in (("m0", 4), ("m0", -1), ("m2", 0)):
+        with pytest.raises(InputError, match="is not in the sample"):
+            ExpertGame.of_sample(model, 0, features, special, [player], torch.eye(5)[0])
+    args = (model, 0, features, special, [("m0", 1), ("m1", 1)])
+    for target in (torch.ones(4), torch.ones(2, 5), torch.ones(5, 1, 1)):
+        with pytest.raises(InputError, match="target's weights"):
+            ExpertGame.of_sample(*args, target)
+    for options, message in (
+        ({"dtype": torch.float16}, "dtype is torch.float16"),
+        ({"tokens_per_batch": 0}, "tokens_per_batch is 0"),
+    ):
+        with pytest.raises(InputError, match=message):
+            ExpertGame.of_sample(*args, torch.eye(5)[0], **options)
+    nothing = {n: torch.zeros(4, dtype=torch.bool) for n in features}
+    with pytest.raises(InputError, match="no valid positions"):
+        ExpertGame.of_sample(model, 0, features, special, [], torch.eye(5)[0], valid=nothing)
+    model.train()
+    with pytest.raises(InputError, match="training mode"):
+        ExpertGame.of_sample(*args, torch.eye(5)[0])
+
+
+@pytest.mark.parametrize("collapse", [True, False])
+@pytest.mark.parametrize("expert", [2, "mixture"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_not_finite_is_named(bad, expert, collapse):
+    """The first coalition with the broken feature, not one without it; and the game's own name."""
+    widths = (6, 4)
+    model, (features, special) = make_model(widths), make_sample(widths, (4, 4), [(0,), ()])
+    features["m1"][2] = bad
+    players = [("m0", 1), ("m1", 2)]
+    options = {"collapse": collapse, "name": "sample s3, expert synergy"}
+    game = ExpertGame.of_sample(model, expert, features, special, players, torch.eye(5)[0], **options)
+    assert np.isfinite(game(np.array([[True, False], [False, False]]))).all()
+    with pytest.raises(RaymoeError, match=r"^sample s3, expert synergy: .*not finite.*players \[0, 1\]"):
+        game(np.array([[True, False], [True, True]]))

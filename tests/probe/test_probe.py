@@ -19,6 +19,7 @@ from tiny import tiny_preset, write_tiny_features, write_tiny_run
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate, select_candidates
+from raymoe.interactions.blocks import count_blocks
 from raymoe.interactions.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import probe
@@ -62,7 +63,7 @@ def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
             torch.eye(3)[0],
         )
         each = 1 + len(candidates.players) + len(candidates.pairs)
-        found = estimate(game, candidates.pairs, budget=8 * each, seed=seed_of(0, "s6", expert))
+        found = estimate(game, candidates.pairs, budget=8 * each + 1, seed=seed_of(0, "s6", expert))
         np.testing.assert_allclose(mine["sii"], found.sii, atol=1e-6)
         np.testing.assert_allclose(mine["sii_stderr"], found.sii_stderr, atol=1e-6)
         np.testing.assert_allclose(mine["redundancy_gap"], found.redundancy_gap, atol=1e-6)
@@ -97,7 +98,7 @@ def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, ray_sess
         probe(with_probe(tiny, coalitions=12))
     assert "--overwrite" in caught.value.remedy
     assert probe(with_probe(tiny, coalitions=12), overwrite=True).ran
-    assert (read(tiny)["n_coalitions"].to_numpy() == 12).all()
+    assert (read(tiny)["n_coalitions"].to_numpy() == 10).all()  # and two exact edges
 
 
 def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
@@ -107,17 +108,48 @@ def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
     assert tiny.workspace.read(output(tiny)) == one
 
 
-@pytest.mark.parametrize("estimator", ["shared", "paper"])
-def test_any_cut_gives_the_same_table(tiny, ray_session, estimator):
+@pytest.mark.parametrize(("estimator", "coalitions"), [("shared", 8), ("shared", 48), ("paper", 8)])
+def test_any_cut_gives_the_same_table(tiny, ray_session, estimator, coalitions):
     tables = []
     for unit in (10, 90, 100_000):
-        project = with_probe(tiny, unit_evaluations=unit, estimator=estimator)
+        project = with_probe(tiny, unit_evaluations=unit, estimator=estimator, coalitions=coalitions)
         probe(project, overwrite=True)
         tables.append(read(project).to_pandas())
     for other in tables[1:]:
         for column in ("sii", "sii_stderr", "redundancy_gap", "redundancy_gap_stderr"):
             np.testing.assert_allclose(other[column], tables[0][column], atol=1e-6)
         assert other[["sample_id", "expert", "u", "v"]].equals(tables[0][["sample_id", "expert", "u", "v"]])
+
+
+@pytest.mark.parametrize("estimator", ["surrogate", "adaptive", "exact"])
+def test_every_estimator_comes_through_the_same_door(tiny, ray_session, estimator):
+    """As good as ``exact`` to its own errors; where all coalitions are evaluated there are none."""
+    probe(with_probe(tiny, estimator="exact"))
+    truth = read(tiny).to_pandas()
+    assert (truth["sii_stderr"] == 0).all()
+    assert probe(with_probe(tiny, estimator=estimator, coalitions=64), overwrite=True).ran
+    found = read(tiny).to_pandas()
+    assert found[["sample_id", "expert", "u", "v"]].equals(truth[["sample_id", "expert", "u", "v"]])
+    for score in ("sii", "redundancy_gap"):
+        error = np.abs(found[score] - truth[score])
+        assert (error <= 6 * found[f"{score}_stderr"] + 1e-6).mean() > 0.98
+
+
+def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny):
+    from raymoe.probe.plan import make_plan
+    from raymoe.tables import IMPORTANCE
+
+    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
+    config = tiny_preset(probe={"estimator": "exact", "rho": 1.0}).probe
+    experts = ["unique:text", "unique:image", "synergy", "redundancy"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("raymoe.interactions.exact.MAX_PLAYERS", 12)
+        with pytest.raises(
+            InputError, match=r"sample s\d+, expert synergy: exact values of \d+ players"
+        ) as caught:
+            make_plan(store, importance, experts, config)
+    assert "probe.rho" in caught.value.remedy
 
 
 def test_units_of_a_job_cover_it_exactly(tiny):
@@ -127,10 +159,11 @@ def test_units_of_a_job_cover_it_exactly(tiny):
     store = FeatureStore.open(tiny.workspace, tiny.features, "")
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     for unit_evaluations in (1, 50, 300, 10_000):
-        config = tiny_preset(probe={"unit_evaluations": unit_evaluations}).probe
+        config = tiny_preset(probe={"unit_evaluations": unit_evaluations, "coalitions": 200}).probe
         plan = make_plan(store, importance, ["unique:text", "unique:image", "synergy", "redundancy"], config)
         for job in plan.jobs:
-            covered = np.zeros((len(job.candidates.pairs), config.coalitions), dtype=int)
+            blocks = count_blocks(len(job.candidates.players), config.estimator, config.coalitions)
+            covered = np.zeros((len(job.candidates.pairs), blocks), dtype=int)
             for unit in cut(job, config):
                 covered[unit.pairs, unit.start : unit.stop] += 1
             assert (covered == 1).all()
@@ -157,7 +190,7 @@ def kill_actors(stop, kills):
 @pytest.mark.slow
 def test_killing_actors_changes_nothing(tiny, ray_session):
     """The table is the same byte for byte after SIGKILLs of its actors."""
-    project = with_probe(tiny, coalitions=4096, unit_evaluations=1000)
+    project = with_probe(tiny, coalitions=1024, unit_evaluations=1000)
     probe(project)
     clean = project.workspace.read(output(project))
     stop, kills = threading.Event(), []
@@ -180,14 +213,14 @@ from tiny import tiny_preset
 from raymoe.probe import probe
 from raymoe.project import Project
 from raymoe.workspace import Workspace
-preset = tiny_preset(probe={{"coalitions": 4096, "unit_evaluations": 1000}})
+preset = tiny_preset(probe={{"coalitions": 1024, "unit_evaluations": 1000}})
 probe(Project(preset, Workspace({root!r}), "tiny"))
 """
 
 
 @pytest.mark.slow
 def test_killing_the_whole_run_and_running_it_again_gives_the_same_bytes(tiny, ray_session):
-    project = with_probe(tiny, coalitions=4096, unit_evaluations=1000)
+    project = with_probe(tiny, coalitions=1024, unit_evaluations=1000)
     code = DRIVER.format(tests=os.path.dirname(os.path.dirname(__file__)), root=project.workspace.root)
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     driver = subprocess.Popen(

@@ -230,6 +230,7 @@ def _write_interactions(write, project, random) -> None:
                             redundancy_gap=base / (1 + span),
                             redundancy_gap_stderr=0.01 + 0.05 * random.random(),
                             n_contrasts=0,
+                            n_blocks=0,
                             **dict.fromkeys(SUMS, 0.0),
                         )
                     )

@@ -1,0 +1,340 @@
+"""Accuracy per evaluation, ours against shapiq's: trained experts with exact values, and closed-form games.
+
+    python benchmarks/estimators.py [--workspace DIR] [--only trained,closed,time] [--seeds 1] [--plot DIR]
+
+Relative mean squared error: sum over cross-modal pairs of (estimate - exact)^2 / sum of exact^2; centred:
+variance of the error / variance of the exact values, what a ranking sees. One thread. The workspace holds (or
+gets) the demo's checkpoint; shapiq's contenders are those that the installed version has (ProxySHAP needs
+1.8, so Python 3.12, and xgboost). ``--games DIR`` reads tabulated games from another workspace's folder, so
+that this part runs where only raymoe's interactions can be imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+from closed_form import UnanimitySum
+from machine import machine_line
+
+from raymoe.errors import RaymoeError
+from raymoe.interactions import estimate
+
+BUDGETS = (1024, 4096, 16384)
+OURS = ("paper", "shared", "surrogate")
+SLOW = 90.0  # seconds; a contender that took longer at one budget is left out at the next
+Contender = Callable[[object, int, int], np.ndarray]
+
+
+def main() -> None:
+    """Print one block per section; write what was found as JSON and curves."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workspace", default="runs")
+    parser.add_argument("--games", default=None, help="a folder of tabulated games")
+    parser.add_argument("--only", default="trained,closed,time", help="comma-separated sections")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--budgets", default=",".join(map(str, BUDGETS)))
+    parser.add_argument("--limit", type=int, default=None, help="only so many games")
+    parser.add_argument("--plot", default=None, help="a folder for results.json and the curves")
+    arguments = parser.parse_args()
+    chosen = arguments.only.split(",")
+    unknown = set(chosen) - {"trained", "closed", "time"}
+    if unknown:
+        parser.error(f"unknown section {', '.join(unknown)}; there are trained, closed, time")
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightgbm").setLevel(logging.ERROR)
+    budgets = tuple(int(b) for b in arguments.budgets.split(","))
+    print(machine_line())
+    print(f"shapiq {shapiq_version()}")
+    results: dict[str, list[dict]] = {}
+    if "trained" in chosen:
+        results["trained"] = measure_trained(arguments, budgets)
+    if "closed" in chosen:
+        results["closed"] = measure_closed(arguments, tuple(b for b in budgets if b >= 4096))
+    if "time" in chosen:
+        results["time"] = measure_time(arguments)
+    if arguments.plot:
+        keep(results, Path(arguments.plot))
+
+
+def shapiq_version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("shapiq")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def contenders(n: int) -> Iterator[tuple[str, Contender]]:
+    """Ours, and every approximator of the Shapley Interaction Index that the installed shapiq has."""
+    for method in OURS:
+
+        def ours(game, budget: int, seed: int, method: str = method) -> np.ndarray:
+            return estimate(game, game.pairs, budget=budget, method=method, seed=seed).sii
+
+        yield method, ours
+    try:
+        from shapiq.approximator import SII_APPROXIMATORS
+    except ImportError:
+        return
+    for approximator in SII_APPROXIMATORS:
+        name = approximator.__name__
+        variants: dict[str, dict] = {name: {}}
+        if name in ("SVARMIQ", "KernelSHAPIQ", "InconsistentKernelSHAPIQ", "SHAPIQ"):
+            variants = {name: {}, f"{name}, paired": {"pairing_trick": True}}
+        if name == "ProxySHAP":
+            variants = {
+                f"ProxySHAP, {model}{', adjusted' * adjusted}": {"proxy_model": model, "adjustment": adjusted}
+                for model in ("xgboost", "linear")
+                for adjusted in (False, True)
+            }
+            variants["ProxySHAP, xgboost, adjusted, 5 folds"] = {"adjustment": True, "k_folds": 5}
+        for label, options in variants.items():
+
+            def theirs(game, budget: int, seed: int, make=approximator, options=options) -> np.ndarray:
+                solver = make(n=n, max_order=2, index="SII", random_state=seed, **options)
+                found = solver.approximate(budget, lambda z: np.atleast_1d(game(z)))
+                return np.array([found[(int(u), int(v))] for u, v in game.pairs])
+
+            yield label, theirs
+
+
+def compare(games: list, truths: list[np.ndarray], budgets: tuple[int, ...], seeds: int) -> list[dict]:
+    """One record per contender, budget, game and seed."""
+    records, slow, broken = [], set(), {}
+    for number, (game, truth) in enumerate(zip(games, truths, strict=True)):
+        for name, run in contenders(game.num_players):
+            for budget in budgets:
+                for seed in range(seeds):
+                    if (name, budget) in slow or name in broken:
+                        continue
+                    start = time.perf_counter()
+                    try:
+                        error = run(game, budget, seed) - truth
+                    except RaymoeError:  # the budget is too small for the pairs, and says so
+                        continue
+                    except Exception as problem:
+                        broken[name] = f"{type(problem).__name__}: {problem}"
+                        continue
+                    took = time.perf_counter() - start
+                    if took > SLOW:
+                        slow |= {(name, b) for b in budgets if b > budget}
+                    records.append(
+                        {
+                            "contender": name,
+                            "budget": budget,
+                            "game": game.name,
+                            "number": number,
+                            "relative": float((error**2).sum() / (truth**2).sum()),
+                            "centred": float(error.var() / truth.var()),
+                            "seconds": took,
+                        }
+                    )
+    for name, why in broken.items():
+        print(f"{name}: left out, {why[:100]}")
+    return records
+
+
+def table(records: list[dict], budgets: tuple[int, ...]) -> None:
+    """Geometric means over games (errors span decades), and the arithmetic ones in brackets."""
+    print(
+        f"{'relative MSE: geometric (arithmetic) mean':44}"
+        + "".join(f"{b:>22,}" for b in budgets)
+        + "   centred"
+    )
+    names = dict.fromkeys(r["contender"] for r in records)
+
+    def cell(name: str, budget: int, key: str) -> str:
+        values = [r[key] for r in records if r["contender"] == name and r["budget"] == budget]
+        return f"{np.exp(np.mean(np.log(values))):.5f} ({np.mean(values):.4f})" if values else "-"
+
+    for name in names:
+        cells = "".join(f"{cell(name, b, 'relative'):>22}" for b in budgets)
+        centred = "  ".join(cell(name, b, "centred").split(" ")[0] for b in budgets)
+        seconds = [r["seconds"] for r in records if r["contender"] == name and r["budget"] == budgets[-1]]
+        print(f"{name:44}{cells}   {centred}   {np.median(seconds) if seconds else np.nan:.1f} s")
+
+
+def measure_trained(arguments, budgets: tuple[int, ...]) -> list[dict]:
+    """Both experts on six samples, universes of 18 to 20 features, exact values by enumeration."""
+    games = load_games(arguments)[: arguments.limit]
+    truths = [estimate(game, game.pairs, method="exact").sii for game in games]
+    print(f"\n== trained: {len(games)} games of {sorted({g.num_players for g in games})} players")
+    records = compare(games, truths, budgets, arguments.seeds)
+    table(records, budgets)
+    return records
+
+
+def load_games(arguments) -> list:
+    if arguments.games:
+        from tabulated import read_games
+
+        return read_games(Path(arguments.games))
+    from trained import tabulated
+
+    return tabulated(arguments.workspace)
+
+
+def measure_closed(arguments, budgets: tuple[int, ...]) -> list[dict]:
+    """Sums of unanimity games with 40 and 60 players."""
+    records = []
+    for n in (40, 60):
+        for largest in (4, n):
+            games = [UnanimitySum(n, largest, seed) for seed in range(3)][: arguments.limit]
+            print(f"\n== {games[0].name}: {len(games)} games, {len(games[0].pairs)} pairs")
+            found = compare(games, [game.sii for game in games], budgets, 1)
+            table(found, budgets)
+            records += found
+    return records
+
+
+def measure_time(arguments, threshold: float = 0.05) -> list[dict]:
+    """Seconds until the relative error falls below a threshold, on the live evaluator."""
+    from tabulated import Tabulated
+    from trained import Samples, chosen_samples, universe
+
+    data, records = Samples(arguments.workspace), []
+    tables = {game.name: game for game in load_games(arguments)}
+    for number, sample_id in list(enumerate(chosen_samples(data)))[: arguments.limit]:
+        for expert in ("synergy", "redundancy"):
+            held: Tabulated = tables[f"{number}-{expert}"]
+            truth = estimate(held, held.pairs, method="exact").sii
+            players, _ = universe(data, sample_id, expert, held.num_players)
+            for name, collapse, run in timed_contenders(held.num_players):
+                live = data.game(sample_id, expert, players, collapse=collapse)
+                live.pairs = held.pairs
+                live(np.zeros((8, held.num_players), dtype=bool))
+                for budget in (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536):
+                    start = time.perf_counter()
+                    try:
+                        error = run(live, budget, 0) - truth
+                    except RaymoeError:
+                        continue
+                    took = time.perf_counter() - start
+                    relative = float((error**2).sum() / (truth**2).sum())
+                    records.append(
+                        {
+                            "contender": name,
+                            "budget": budget,
+                            "game": held.name,
+                            "relative": relative,
+                            "seconds": took,
+                        }
+                    )
+                    if took > 20:
+                        break
+    print(f"\n== time until the relative MSE (geometric mean over games) is below {threshold}")
+    reached = {}
+    for name in dict.fromkeys(r["contender"] for r in records):
+        curve = time_curve(records, name)
+        reached[name] = next((s for s, e in curve if e < threshold), None)
+        shown = "  ".join(f"{s:.3g} s: {e:.3g}" for s, e in curve)
+        print(f"{name:44} {reached[name] or float('nan'):8.3g} s    {shown}")
+    for name, seconds in reached.items():
+        if seconds and reached.get("shared"):
+            print(f"shared against {name}: {seconds / reached['shared']:.1f} times as fast")
+    return records
+
+
+def timed_contenders(n: int) -> Iterator[tuple[str, bool, Contender]]:
+    """Ours, the paper's procedure as written (dense passes) and on our evaluator, shapiq's on ours."""
+    named = dict(contenders(n))
+    yield "shared", True, named["shared"]
+    yield "surrogate", True, named["surrogate"]
+    yield "paper, dense passes", False, named["paper"]
+    yield "paper", True, named["paper"]
+    for name in (
+        "ProxySHAP, xgboost",
+        "ProxySHAP, xgboost, adjusted",
+        "SVARMIQ, paired",
+        "InconsistentKernelSHAPIQ, paired",
+    ):
+        if name in named:
+            yield name, True, named[name]
+
+
+def time_curve(records: list[dict], name: str) -> list[tuple[float, float]]:
+    """Mean seconds and geometric mean error at each budget that all games reached."""
+    own = [r for r in records if r["contender"] == name]
+    games = len({r["game"] for r in records})
+    curve = []
+    for budget in sorted({r["budget"] for r in own}):
+        at = [r for r in own if r["budget"] == budget]
+        if len(at) == games:
+            error = float(np.exp(np.mean([np.log(r["relative"]) for r in at])))
+            curve.append((float(np.mean([r["seconds"] for r in at])), error))
+    return curve
+
+
+def keep(results: dict[str, list[dict]], folder: Path) -> None:
+    """What was found, and the curves."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "results.json"
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps({**before, **results}))
+    for section, records in results.items():
+        groups = sorted({r["game"].split(" n=")[0] if section == "closed" else "" for r in records})
+        for group in groups:
+            own = [r for r in records if not group or r["game"].startswith(group)]
+            figure, axes = plt.subplots(figsize=(7, 4.2))
+            for name in dict.fromkeys(r["contender"] for r in own):
+                if section == "time":
+                    points = time_curve(own, name)
+                else:
+                    points = [
+                        (
+                            b,
+                            float(
+                                np.exp(
+                                    np.mean(
+                                        [
+                                            np.log(r["relative"])
+                                            for r in own
+                                            if r["contender"] == name and r["budget"] == b
+                                        ]
+                                    )
+                                )
+                            ),
+                        )
+                        for b in sorted({r["budget"] for r in own if r["contender"] == name})
+                    ]
+                if points and min(e for _, e in points) < 5:
+                    mine = name.split(",")[0] in OURS
+                    axes.plot(
+                        *zip(*points, strict=True),
+                        marker="o",
+                        ms=3,
+                        lw=2 if mine else 1,
+                        ls="-" if mine else "--",
+                        label=name,
+                    )
+            axes.set(xscale="log", yscale="log", ylabel="relative mean squared error of SII")
+            axes.set_xlabel("seconds, one CPU thread" if section == "time" else "evaluations of the model")
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=6, frameon=False)
+            figure.tight_layout()
+            figure.savefig(folder / f"{section}.svg")
+            plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

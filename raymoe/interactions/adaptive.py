@@ -1,0 +1,125 @@
+"""The estimator ``adaptive``: which pairs are the largest, with evaluations only for those still in doubt.
+
+Rounds of ``shared``: after each, a pair is in where fewer than ``top`` others could still be above it, and
+out where ``top`` others surely are; the next round measures what is left, with twice the coalitions. Bounds
+are Student intervals that hold for all pairs and rounds together (Bonferroni).
+
+Shapes: p pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from raymoe.errors import InputError
+from raymoe.interactions.coalitions import SizeLaw, seed_of
+from raymoe.interactions.estimate import InteractionEstimate, too_small
+from raymoe.interactions.games import Game, evaluate
+from raymoe.interactions.grid import FlipGrid
+from raymoe.interactions.shared import SharedEstimator
+from raymoe.interactions.sums import RunningSums
+
+FIRST_ROUND = 16  # coalitions
+MAX_ROUNDS = 8
+SCORES = ("sii", "sii_magnitude", "redundancy_gap")
+
+
+def adaptive(
+    game: Game,
+    pairs: np.ndarray,
+    n: int,
+    budget: int,
+    seed: int,
+    law: SizeLaw,
+    *,
+    share: float = 0.1,
+    score: str = "sii",
+    confidence: float = 0.95,
+) -> InteractionEstimate:
+    """Find the top ``share`` of the pairs by a score; stops when they are settled or the budget is spent.
+
+    Args:
+        share: of the pairs, rounded up.
+        score: ``sii``, ``sii_magnitude`` (its absolute value) or ``redundancy_gap``.
+        confidence: that all pairs decided are decided rightly.
+
+    Returns:
+        Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``.
+    """
+    if not 0 < share < 1:
+        raise InputError(f"share is {share}", "It is a part of the pairs, between 0 and 1.")
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence is {confidence}", "It is a probability, for instance 0.95.")
+    if score not in SCORES:
+        raise InputError(f"unknown score {score!r}", f"Scores: {', '.join(SCORES)}.")
+    p = len(pairs)
+    top = min(math.ceil(round(share * p, 9)), p - 1)
+    first_cost = 1 + FIRST_ROUND * FlipGrid(pairs, n).evaluations
+    if budget < first_cost:
+        raise too_small(budget, "adaptive", pairs, first_cost)
+    empty = float(evaluate(game, np.zeros((1, n), dtype=bool))[0])
+    spent, total, open_pairs = 1, None, np.arange(p)
+    effects, counted = np.zeros(n), np.zeros(n)
+    chosen, settled = np.zeros(p, dtype=bool), top == 0
+    for number in range(MAX_ROUNDS):
+        each = FlipGrid(pairs[open_pairs], n).evaluations
+        coalitions = min(FIRST_ROUND << number, (budget - spent) // each)
+        if coalitions < FIRST_ROUND:
+            break
+        work = SharedEstimator(game, pairs[open_pairs], n, coalitions, seed_of(seed, 20, number), law)
+        sums = work.sums()
+        spent += work.num_evaluations
+        total = sums if total is None else _add(total, sums, open_pairs)
+        effects[work.grid.players] += work.main_effects() * coalitions
+        counted[work.grid.players] += coalitions
+        low, high, value = _bounds(total, score, 1 - (1 - confidence) / (p * MAX_ROUNDS))
+        rank = np.argsort(-value, kind="stable")
+        chosen = np.zeros(p, dtype=bool)
+        chosen[rank[:top]] = True
+        # how many others could be above, and how many surely are
+        could = (high[None, :] >= low[:, None]).sum(1) - 1
+        surely = (low[None, :] > high[:, None]).sum(1)
+        decided_in, decided_out = could < top, surely >= top
+        open_pairs = np.flatnonzero(~(decided_in | decided_out))
+        if not len(open_pairs):
+            settled = True
+            break
+    with np.errstate(invalid="ignore"):
+        main_effects = np.where(counted > 0, effects / counted, np.nan)
+    return InteractionEstimate(
+        pairs=pairs,
+        num_evaluations=spent,
+        num_players=n,
+        index=law.index,
+        degrees_of_freedom=total.degrees_of_freedom(),
+        sums=total,
+        main_effects=main_effects,
+        empty_value=empty,
+        top=chosen,
+        settled=settled,
+        **total.scores(),
+    )
+
+
+def _add(total: RunningSums, part: RunningSums, where: np.ndarray) -> RunningSums:
+    """Add sums of some of the pairs to those of all."""
+    columns = {}
+    for each in fields(RunningSums):
+        columns[each.name] = getattr(total, each.name).copy()
+        columns[each.name][where] += getattr(part, each.name)
+    return RunningSums(**columns)
+
+
+def _bounds(sums: RunningSums, score: str, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scores = sums.scores()
+    name = "sii" if score == "sii_magnitude" else score
+    half = student_t.ppf((1 + level) / 2, sums.degrees_of_freedom()) * scores[f"{name}_stderr"]
+    value = scores[name]
+    if score != "sii_magnitude":
+        return value - half, value + half, value
+    magnitude = np.abs(value)
+    return np.maximum(magnitude - half, 0), magnitude + half, magnitude

@@ -1,0 +1,91 @@
+"""What a game is to the estimators, and what is checked before and after it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from raymoe.errors import InputError, RaymoeError
+
+Game = Callable[[np.ndarray], np.ndarray]
+"""``bool[m, n] -> float[m]``, shapiq's convention. May carry ``num_players``, ``player_modality`` ([n], which
+modality each player is of) and ``name`` (what is explained, for messages)."""
+
+
+def players_of(game: Game, num_players: int | None) -> int:
+    """n: as told, or as the game says.
+
+    Raises:
+        InputError: nobody says, or the two differ.
+    """
+    own = getattr(game, "num_players", None)
+    n = own if num_players is None else num_players
+    if n is None:
+        raise InputError("the game has no num_players", "Pass num_players=.")
+    if own is not None and int(own) != int(n):
+        raise InputError(f"num_players is {n}, the game has {own} players", "Leave num_players= out.")
+    return int(n)
+
+
+def check_interactions(players: np.ndarray, n: int, order: int) -> np.ndarray:
+    """Pairs or triples as int64 [p, order], or an InputError that names the first bad one."""
+    word = {2: "pair", 3: "triple"}[order]
+    players = np.asarray(players)
+    if players.ndim != 2 or players.shape[1] != order or not len(players) or players.dtype.kind not in "iu":
+        raise InputError(
+            f"{word}s must be integers [p, {order}] with p > 0, got {players.dtype} {players.shape}",
+            f"Give one row of {order} player indices per {word}.",
+        )
+    ordered = np.sort(players, 1)
+    bad = (ordered[:, 1:] == ordered[:, :-1]).any(1) | (players < 0).any(1) | (players >= n).any(1)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{word} {row} is {players[row].tolist()}",
+            f"A {word} is {order} different players of the universe, among 0..{n - 1}.",
+        )
+    return players.astype(np.int64)
+
+
+def check_modalities(game: Game, pairs: np.ndarray) -> None:
+    """Pairs must cross modalities where the game knows them.
+
+    Raises:
+        InputError: names the first pair within one modality.
+    """
+    modality = getattr(game, "player_modality", None)
+    if modality is None:
+        return
+    within = np.asarray(modality)[pairs[:, 0]] == np.asarray(modality)[pairs[:, 1]]
+    if within.any():
+        row = int(np.flatnonzero(within)[0])
+        raise InputError(
+            f"pair {row}, {pairs[row].tolist()}, lies within one modality",
+            "Pair features of two modalities, or say within_modality=True to measure such pairs too.",
+        )
+
+
+def evaluate(game: Game, coalitions: np.ndarray) -> np.ndarray:
+    """The game's values as float64 [m], checked.
+
+    Raises:
+        RaymoeError: the game answers with another shape or with values that are not finite; names the game
+            where it has a name, and the coalition.
+    """
+    name = getattr(game, "name", None)
+    prefix = f"{name}: " if name else ""
+    values = np.asarray(game(coalitions), dtype=np.float64)
+    if values.shape != (len(coalitions),):
+        raise RaymoeError(
+            f"{prefix}the game answered {values.shape} for {len(coalitions)} coalitions",
+            "It must return one value for each row of its argument.",
+        )
+    if not np.isfinite(values).all():
+        row = int(np.flatnonzero(~np.isfinite(values))[0])
+        members = np.flatnonzero(coalitions[row]).tolist()
+        raise RaymoeError(
+            f"{prefix}the game's value is {values[row]} for the coalition of players {members}",
+            "Check the model's weights and the sample's features for NaN or infinite values.",
+        )
+    return values

@@ -1,0 +1,97 @@
+"""The mixture's output as a game: every expert on the masked features, weighted by the gate's answer to them.
+
+Shapes: m coalitions, n players, D hidden width, M modalities, E experts, C classes, K targets.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from raymoe.interactions.collapse import CollapsedExpert, DenseExpert
+from raymoe.interactions.game import check_options
+from raymoe.interactions.masked import MaskedGame
+from raymoe.interactions.sequence import MaskedSequence
+from raymoe.models.fl_i2moe import FLI2MoE
+
+
+class MixtureGame(MaskedGame):
+    """The model's logit for the target: ``bool[m, n] -> float64[m]`` or ``[m, K]``.
+
+    A masked feature is the zero vector everywhere: the experts see a zero token in its place (no projection
+    bias, no position code), as in ``ExpertGame``; the gate sees a zero embedding, and its mean still divides
+    by the number of all valid positions of the modality. With everything active this is ``FLI2MoE.forward``.
+
+    Args:
+        model: in eval mode.
+        sequence: the sample and its universe, from ``MaskedSequence.of_sample``.
+        target, collapse, dtype, tokens_per_batch, name: as for ``ExpertGame``.
+
+    Raises:
+        InputError: as ``ExpertGame``.
+    """
+
+    def __init__(
+        self,
+        model: FLI2MoE,
+        sequence: MaskedSequence,
+        target: Tensor,
+        *,
+        collapse: bool = True,
+        dtype: torch.dtype | None = None,
+        tokens_per_batch: int | None = None,
+        name: str = "",
+    ) -> None:
+        dtype = dtype or sequence.tokens_TD.dtype
+        device = sequence.tokens_TD.device
+        tokens_per_batch = check_options(model.experts, target, dtype, tokens_per_batch, device)
+        self.name = name
+        self.model, self.target = model, target
+        self.sequence = sequence.to(dtype)
+        self.num_players = len(sequence.players)
+        self.player_modality = sequence.player_modality
+        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
+        self._gate = copy.deepcopy(model.gate).to(dtype)
+        evaluator = CollapsedExpert if collapse else DenseExpert
+        target_CK = target if target.dim() == 2 else target[:, None]
+        with torch.no_grad():
+            self._experts = [
+                evaluator(model.experts.select(e).to(dtype), self.sequence, target_CK, tokens_per_batch)
+                for e in range(model.experts.num_experts)
+            ]
+            self._prepare_gate()
+
+    def double(self) -> MixtureGame:
+        """The same game in float64."""
+        return MixtureGame(self.model, self.sequence, self.target, dtype=torch.float64, **self._options)
+
+    def gate_weights(self, coalitions: np.ndarray) -> Tensor:
+        """The mixture's weights [m, E] for coalitions, bool [m, n].
+
+        The mean embedding is linear in the mask: no sequence is built.
+        """
+        active_mn = torch.from_numpy(coalitions).to(self._players_nMD.device)
+        mean_mMD = torch.tensordot(active_mn.to(self._players_nMD.dtype), self._players_nMD, 1)
+        return self._gate(F.normalize(mean_mMD + self._special_MD, dim=-1).flatten(1))
+
+    def _prepare_gate(self) -> None:
+        sequence = self.sequence
+        embeddings_TD = sequence.embeddings_TD
+        own_TM = np.eye(sequence.num_modalities)[sequence.modality_T] / np.maximum(sequence.count_M, 1)
+        own_TM = torch.as_tensor(own_TM).to(embeddings_TD)
+        share_TMD = own_TM[..., None] * embeddings_TD[:, None]
+        # A feature that isn't finite must not reach coalitions without it, and 0 * NaN would; where it is
+        # active, the experts' answers say so.
+        share_TMD = share_TMD.nan_to_num()
+        self._players_nMD = share_TMD[torch.from_numpy(sequence.players).to(share_TMD.device)]
+        self._special_MD = share_TMD[torch.from_numpy(sequence.special).to(share_TMD.device)].sum(0)
+
+    def _values(self, coalitions: np.ndarray) -> np.ndarray:
+        weights_mE = self.gate_weights(coalitions)
+        values_mK = sum(weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
+        values_mK = values_mK.double().cpu().numpy()
+        return values_mK if self.target.dim() == 2 else values_mK[:, 0]
