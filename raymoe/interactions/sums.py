@@ -26,6 +26,7 @@ import numpy as np
 
 DESIGN_PRIOR = 4
 ALIKE = 16  # pairs share their coalitions: more of them tell no more about the design effect
+ROUNDING = 1e-6  # of the largest: squares below that may be rounding, and say nothing
 PRIOR = 2  # degrees of freedom that the other pairs' variances lend to each of a few independent draws
 
 
@@ -108,10 +109,9 @@ class RunningSums:
 
     def _design_effect(self, name: str) -> float:
         blocks, contrasts = getattr(self, f"block_{name}_sq"), getattr(self, f"contrast_{name}_sq")
-        known = contrasts > 0
+        known = contrasts > ROUNDING * contrasts.max()
         if not known.any():
             return 1.0
-        # By the sums, not pair by pair: where a pair varies no more than rounding does, its ratio is noise.
         found = float(blocks.sum() / contrasts.sum())
         # Drawn towards 1, as if that had been seen a few times, for few replicates or few pairs tell little.
         seen = min(int(known.sum()), ALIKE) * float(np.mean(self.n_blocks[known]))
