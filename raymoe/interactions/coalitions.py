@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
+from scipy.stats import binom
 
 from raymoe.errors import InputError
 
@@ -42,8 +43,7 @@ class SizeLaw:
         """Probability of each size 0..players, [players + 1]."""
         if self.index == "sii":
             return np.full(players + 1, 1 / (players + 1))
-        k, p = np.arange(players + 1), self.inclusion
-        return np.array([comb(players, int(i)) for i in k], dtype=float) * p**k * (1 - p) ** (players - k)
+        return binom.pmf(np.arange(players + 1), players, self.inclusion)
 
     def nodes(self, players: int) -> tuple[np.ndarray, np.ndarray]:
         """Inclusion probabilities t and weights, exact for polynomials of degree ``players`` in t.

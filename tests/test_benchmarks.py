@@ -1,0 +1,71 @@
+"""The benchmarks behind the documented figures run, on games small enough for a test."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def games(tmp_path):
+    """Two tabulated games of eight players."""
+    folder = tmp_path / "games"
+    folder.mkdir()
+    for number in range(2):
+        rng = np.random.default_rng(number)
+        inside = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(float)
+        values = np.tanh(inside @ rng.normal(size=8) + (inside @ rng.normal(size=8)) ** 2 / 4)
+        np.savez(folder / f"{number}-synergy.npz", values=values.astype(np.float32), words=3)
+    return folder
+
+
+def run(script, *arguments):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_estimators_compares_ours_with_shapiqs(games, tmp_path):
+    pytest.importorskip("shapiq")
+    options = ("--only", "trained", "--budgets", "120,200", "--plot", tmp_path / "p", "--contenders")
+    chosen = ("paper", "shared", "surrogate", "SVARMIQ, paired", "KernelSHAPIQ", "PermutationSamplingSII")
+    out = run("estimators.py", "--games", games, *options, *chosen)
+    rows = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    for name in chosen:
+        assert name in rows, out
+    error = {name: float(rows[name].split("(")[-1].split(")")[0]) for name in ("paper", "surrogate")}
+    assert error["surrogate"] < error["paper"]
+    assert (tmp_path / "p" / "results.json").stat().st_size > 500
+    assert (tmp_path / "p" / "trained.svg").read_text().startswith("<?xml")
+
+
+def test_coverage_prints_a_row_per_method_and_effort(games):
+    out = run("coverage.py", "--games", games, "--seeds", 4)
+    rows = [line for line in out.splitlines() if "coalitions" in line]
+    assert len(rows) == 6
+    shares = [float(row.split("%")[0].split()[-1]) for row in rows]
+    assert all(70 < share <= 100 for share in shares)
+
+
+def test_missing_games_are_named(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "coverage.py"), "--games", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "holds no tabulated games" in done.stderr
