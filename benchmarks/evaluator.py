@@ -31,7 +31,7 @@ from raymoe.models.fl_i2moe import FLI2MoE
 TEXT, IMAGE, WIDTH, CLASSES = 128, 196, 768, 23
 EXPERT = 2
 # Of the shared estimator, per estimate; a GPU is not busy with fewer.
-COALITIONS = {"cpu": 8, "cuda": 128}
+COALITIONS = {"cpu": 32, "cuda": 128}
 
 
 def main() -> None:
@@ -123,7 +123,9 @@ def speed(
     }
     record = Recorder(len(players))
     budget = COALITIONS[device.type]
-    spent = sum(each.num_evaluations for each in ask(record, bins, budget))
+    # what the estimates rest on: the coalitions drawn and the two edges, not the pilot
+    asked = ask(record, bins, budget)
+    differences = sum(len(each.pairs) * (int(each.sums.n_coalitions[0]) + 2) for each in asked)
     coalitions = np.concatenate(record.asked)
     if device.type == "cpu" and not quick:
         coalitions = coalitions[:: max(1, len(coalitions) // 1176)]
@@ -135,7 +137,6 @@ def speed(
     took = interleaved(work, rounds, device)
     rate = {name: len(coalitions) / took[name] for name in games}
     rate["dense, batches of 32"] = len(few) / took["dense, batches of 32"]
-    differences = sum(len(pairs) for pairs in bins) / sum(cost(pairs) for pairs in bins) * spent
     ratio = differences / took["estimate"] / (rate["dense, batches of 32"] / 4)
     peak = PRODUCT / took["product"]
 
@@ -224,7 +225,7 @@ class Recorder:
 
 def ask(game, bins: list[np.ndarray], coalitions: int) -> list:
     """One estimate per bin with the budget of so many coalitions."""
-    return [estimate(game, pairs, budget=coalitions * cost(pairs), seed=0) for pairs in bins]
+    return [estimate(game, pairs, budget=1 + coalitions * cost(pairs), seed=0) for pairs in bins]
 
 
 def dense_evaluations(device: torch.device, quick: bool) -> int:

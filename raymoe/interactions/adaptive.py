@@ -2,7 +2,8 @@
 
 Rounds of ``shared``: after each, a pair is in where fewer than ``top`` others could still be above it, and
 out where ``top`` others surely are; the next round measures what is left, with twice the coalitions. Bounds
-are Student intervals that hold for all pairs and rounds together (Bonferroni).
+are Student intervals that hold for all pairs and rounds together (Bonferroni; round r gets 1/(r (r + 1)) of
+the risk).
 
 Shapes: p pairs.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from itertools import count
 
 import numpy as np
 from scipy.stats import t as student_t
@@ -24,7 +26,6 @@ from raymoe.interactions.shared import SharedEstimator
 from raymoe.interactions.sums import RunningSums
 
 FIRST_ROUND = 16  # coalitions
-MAX_ROUNDS = 8
 SCORES = ("sii", "sii_magnitude", "redundancy_gap")
 
 
@@ -48,7 +49,8 @@ def adaptive(
         confidence: that all pairs decided are decided rightly.
 
     Returns:
-        Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``.
+        Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``. A pair is
+        left when it looks clear, so scores of pairs left early lean a little away from the boundary.
     """
     if not 0 < share < 1:
         raise InputError(f"share is {share}", "It is a part of the pairs, between 0 and 1.")
@@ -57,15 +59,15 @@ def adaptive(
     if score not in SCORES:
         raise InputError(f"unknown score {score!r}", f"Scores: {', '.join(SCORES)}.")
     p = len(pairs)
-    top = min(math.ceil(round(share * p, 9)), p - 1)
+    top = math.ceil(round(share * p, 9))
     first_cost = 1 + FIRST_ROUND * FlipGrid(pairs, n).evaluations
     if budget < first_cost:
         raise too_small(budget, "adaptive", pairs, first_cost)
     empty = float(evaluate(game, np.zeros((1, n), dtype=bool))[0])
     spent, total, open_pairs = 1, None, np.arange(p)
     effects, counted = np.zeros(n), np.zeros(n)
-    chosen, settled = np.zeros(p, dtype=bool), top == 0
-    for number in range(MAX_ROUNDS):
+    chosen, settled = np.zeros(p, dtype=bool), False
+    for number in count():
         each = FlipGrid(pairs[open_pairs], n).evaluations
         coalitions = min(FIRST_ROUND << number, (budget - spent) // each)
         if coalitions < FIRST_ROUND:
@@ -76,7 +78,7 @@ def adaptive(
         total = sums if total is None else _add(total, sums, open_pairs)
         effects[work.grid.players] += work.main_effects() * coalitions
         counted[work.grid.players] += coalitions
-        low, high, value = _bounds(total, score, 1 - (1 - confidence) / (p * MAX_ROUNDS))
+        low, high, value = _bounds(total, score, 1 - (1 - confidence) / (p * (number + 1) * (number + 2)))
         rank = np.argsort(-value, kind="stable")
         chosen = np.zeros(p, dtype=bool)
         chosen[rank[:top]] = True
@@ -95,6 +97,7 @@ def adaptive(
         num_evaluations=spent,
         num_players=n,
         index=law.index,
+        inclusion=law.inclusion,
         degrees_of_freedom=total.degrees_of_freedom(),
         sums=total,
         main_effects=main_effects,

@@ -15,7 +15,7 @@ from raymoe.interactions.estimate import estimate, evaluations_per_coalition
 from raymoe.interactions.exact import check_players
 from raymoe.interactions.games import Game
 from raymoe.interactions.paper import paper_sums
-from raymoe.interactions.shared import SharedEstimator, layout
+from raymoe.interactions.shared import SharedEstimator, layout, pilot_sample
 from raymoe.interactions.sums import RunningSums
 
 
@@ -32,9 +32,15 @@ def count_blocks(n: int, method: str, coalitions: int) -> int:
 
 
 def block_evaluations(
-    pairs: np.ndarray, n: int, method: str, coalitions: int, start: int = 0, stop: int | None = None
+    pairs: np.ndarray,
+    n: int,
+    method: str,
+    coalitions: int,
+    start: int = 0,
+    stop: int | None = None,
+    all_pairs: np.ndarray | None = None,
 ) -> int:
-    """Evaluations of the game that blocks ``start..stop`` take, at most.
+    """Evaluations of the game that blocks ``start..stop`` take, at most; arguments as in ``block_sums``.
 
     Raises:
         InputError: ``exact`` with too many players.
@@ -45,7 +51,10 @@ def block_evaluations(
     each = evaluations_per_coalition(pairs, "paper" if method == "paper" else "shared")
     if method == "shared":
         plan = layout(coalitions, n, SizeLaw())
-        return each * plan.cost(start, plan.blocks if stop is None else stop)
+        cost = each * plan.cost(start, plan.blocks if stop is None else stop)
+        if plan.pilot and all_pairs is not None and len(all_pairs) != len(pairs):
+            cost += evaluations_per_coalition(pilot_sample(all_pairs), "shared") * plan.cost(0, 0)
+        return cost
     if method == "paper":
         return each * ((coalitions if stop is None else stop) - start)
     return each * coalitions + 1

@@ -20,6 +20,8 @@ from scipy.stats import binom
 
 from raymoe.errors import InputError
 
+MAX_NODES = 64
+
 
 @dataclass(frozen=True)
 class SizeLaw:
@@ -48,12 +50,14 @@ class SizeLaw:
     def nodes(self, players: int) -> tuple[np.ndarray, np.ndarray]:
         """Inclusion probabilities t and weights, exact for polynomials of degree ``players`` in t.
 
+        (To rounding beyond 127 players, where 64 nodes are kept.)
+
         The mean over contexts of a product over players is the integral over t of the product of its means
         (t uniform for ``sii``, the one value p for ``banzhaf``): Gauss-Legendre makes it a short sum.
         """
         if self.index == "banzhaf":
             return np.array([self.inclusion]), np.ones(1)
-        t, weight = np.polynomial.legendre.leggauss(players // 2 + 1)
+        t, weight = np.polynomial.legendre.leggauss(min(players // 2 + 1, MAX_NODES))
         return (t + 1) / 2, weight / 2
 
 

@@ -43,7 +43,7 @@ class InteractionEstimate(Exchange):
         sii_stderr, redundancy_gap_stderr: of the sampling; 0 where every coalition was evaluated.
         num_evaluations: of the game.
         num_players: n.
-        index: ``sii`` or ``banzhaf``.
+        index: ``sii``, or ``banzhaf`` with the probability ``inclusion``.
         degrees_of_freedom: of the standard errors, [p].
         sums: running sums, where the method has them; they merge.
         main_effects: Shapley (or Banzhaf) value of each player in a pair, [n]; NaN for the others.
@@ -62,6 +62,7 @@ class InteractionEstimate(Exchange):
     num_evaluations: int
     num_players: int
     index: str = "sii"
+    inclusion: float = 0.5
     degrees_of_freedom: np.ndarray | None = None
     sums: RunningSums | None = field(default=None, repr=False)
     main_effects: np.ndarray | None = field(default=None, repr=False)
@@ -76,6 +77,10 @@ class InteractionEstimate(Exchange):
             level: its coverage.
             score: ``sii`` or ``redundancy_gap``.
         """
+        if score not in ("sii", "redundancy_gap") or not 0 < level < 1:
+            raise InputError(
+                f"no interval of {score!r} at level {level}", "Scores: sii, redundancy_gap; 0 to 1."
+            )
         value, stderr = getattr(self, score), getattr(self, f"{score}_stderr")
         freedom = np.inf if self.degrees_of_freedom is None else self.degrees_of_freedom
         half = student_t.ppf((1 + level) / 2, freedom) * stderr
@@ -104,7 +109,7 @@ def estimate(
         method: ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
             leaves, worth its seconds where evaluations are dear; ``adaptive``: to find the largest pairs;
             ``exact``: all 2^n coalitions; ``paper``: the paper's procedure, for comparison.
-        seed: what is drawn depends on it alone.
+        seed: same seed, game, pairs and budget, same answer.
         num_players: n, when the game has no attribute of that name.
         index: ``sii``, or ``banzhaf`` with players in a context independently with probability ``inclusion``.
         inclusion: p of ``banzhaf``.
@@ -133,7 +138,7 @@ def estimate(
         return _exact(game, pairs, n, budget, law)
     if budget is None:
         raise InputError(f"{method!r} needs a budget", "Give budget=, the most evaluations of the game.")
-    budget = int(budget)
+    budget = checked_budget(budget)
     if method == "paper":
         return _paper(game, pairs, n, budget, seed, law)
     if method == "shared":
@@ -141,6 +146,11 @@ def estimate(
     if method == "adaptive":
         from raymoe.interactions.adaptive import adaptive
 
+        unknown = set(options) - {"share", "score", "confidence"}
+        if unknown:
+            raise InputError(
+                f"'adaptive' takes no option {', '.join(unknown)}", "It takes share, score, confidence."
+            )
         return adaptive(game, pairs, n, budget, seed, law, **options)
     from raymoe.interactions.surrogate import surrogate
 
@@ -160,11 +170,19 @@ def evaluations_per_coalition(pairs: np.ndarray, method: str) -> int:
     raise InputError(f"{method!r} does not work coalition by coalition", "Such methods: shared, paper.")
 
 
-def too_small(budget: int, method: str, pairs: np.ndarray, least: int) -> InputError:
+def checked_budget(budget: int) -> int:
+    """A budget as an int, or an InputError."""
+    if isinstance(budget, bool) or not isinstance(budget, (int, float, np.number)) or budget != budget:
+        raise InputError(f"budget is {budget!r}", "Give a number of evaluations.")
+    return int(min(budget, 1 << 62))
+
+
+def too_small(budget: int, method: str, asked: np.ndarray, least: int) -> InputError:
     """The error of a budget that does not reach for one estimate with an error of its own."""
+    word = {2: "pairs", 3: "triples"}[asked.shape[1]]
     return InputError(
-        f"budget {budget} is too small: {method!r} on {len(pairs)} pairs takes at least {least} evaluations",
-        f"Give a budget of at least {least}, or fewer pairs.",
+        f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations",
+        f"Give a budget of at least {least}, or fewer {word}.",
     )
 
 
@@ -188,6 +206,7 @@ def _shared(
         num_evaluations=evaluations,
         num_players=n,
         index=law.index,
+        inclusion=law.inclusion,
         degrees_of_freedom=sums.degrees_of_freedom(),
         sums=sums,
         main_effects=effects,
@@ -208,6 +227,7 @@ def _paper(
         num_evaluations=4 * len(pairs) * coalitions,
         num_players=n,
         index=law.index,
+        inclusion=law.inclusion,
         degrees_of_freedom=sums.degrees_of_freedom(),
         sums=sums,
         **sums.scores(),
@@ -232,6 +252,7 @@ def _exact(game: Game, pairs: np.ndarray, n: int, budget: int | None, law: SizeL
         num_evaluations=1 << n,
         num_players=n,
         index=law.index,
+        inclusion=law.inclusion,
         sums=certain_sums(sii, base, span, 1 << n),
         main_effects=enumeration.derivative_means(values, n, np.arange(n)[:, None], law),
         empty_value=float(values[0]),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from raymoe.errors import RaymoeError
+from raymoe.errors import InputError, RaymoeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,8 @@ class Exchange:
         columns = {"u": self.pairs[:, 0], "v": self.pairs[:, 1]}
         columns |= {name: getattr(self, name) for name in COLUMNS}
         metadata = {"num_evaluations": str(self.num_evaluations), "index": self.index}
+        if self.index == "banzhaf":
+            metadata["inclusion"] = str(self.inclusion)
         return pa.table(columns).replace_schema_metadata(metadata)
 
     def to_pandas(self) -> pd.DataFrame:
@@ -43,11 +45,22 @@ class Exchange:
         2 the pairs; what was not measured is 0.
 
         Args:
-            score: ``sii`` or ``redundancy_gap``, the values of order 2.
+            score: ``sii`` or ``redundancy_gap``, the values of order 2 (shapiq knows no redundancy gap: with
+                that
+                score the entries of order 2 are gaps, whatever the index is called).
 
         Raises:
-            RaymoeError: shapiq is not installed, or the method does not measure single players (``paper``).
+            RaymoeError: shapiq is not installed, the method does not measure single players (``paper``), or
+                the
+                index is a Banzhaf index with another inclusion than 1/2, which shapiq has no name for.
+            InputError: another score.
         """
+        if score not in ("sii", "redundancy_gap"):
+            raise InputError(f"unknown score {score!r}", "Scores: sii, redundancy_gap.")
+        if self.index == "banzhaf" and self.inclusion != 0.5:
+            raise RaymoeError(
+                f"shapiq has no index for inclusion {self.inclusion}", "Export index='sii' or inclusion=0.5."
+            )
         try:
             from shapiq import InteractionValues
         except ImportError:

@@ -13,6 +13,10 @@ Game = Callable[[np.ndarray], np.ndarray]
 modality each player is of) and ``name`` (what is explained, for messages)."""
 
 
+FIRST = 256  # coalitions asked first
+AT_ONCE = 1 << 16  # and then at a time, which bounds memory
+
+
 def players_of(game: Game, num_players: int | None) -> int:
     """n: as told, or as the game says.
 
@@ -23,6 +27,8 @@ def players_of(game: Game, num_players: int | None) -> int:
     n = own if num_players is None else num_players
     if n is None:
         raise InputError("the game has no num_players", "Pass num_players=.")
+    if int(n) != n or n < 2:
+        raise InputError(f"num_players is {n}", "An interaction takes at least two players.")
     if own is not None and int(own) != int(n):
         raise InputError(f"num_players is {n}, the game has {own} players", "Leave num_players= out.")
     return int(n)
@@ -73,14 +79,26 @@ def evaluate(game: Game, coalitions: np.ndarray) -> np.ndarray:
         RaymoeError: the game answers with another shape or with values that are not finite; names the game
             where it has a name, and the coalition.
     """
+    parts = [
+        _checked(game, coalitions[:FIRST])
+    ]  # a game that is no good is found out before the whole is asked
+    parts += [_checked(game, coalitions[i : i + AT_ONCE]) for i in range(FIRST, len(coalitions), AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def _checked(game: Game, coalitions: np.ndarray) -> np.ndarray:
     name = getattr(game, "name", None)
     prefix = f"{name}: " if name else ""
-    values = np.asarray(game(coalitions), dtype=np.float64)
-    if values.shape != (len(coalitions),):
+    answer = game(coalitions)
+    if hasattr(answer, "detach"):  # a tensor, on any device and of any precision
+        answer = answer.detach().double().cpu().numpy()
+    answer = np.asarray(answer)
+    if answer.dtype.kind not in "fiub" or answer.shape != (len(coalitions),):
         raise RaymoeError(
-            f"{prefix}the game answered {values.shape} for {len(coalitions)} coalitions",
-            "It must return one value for each row of its argument.",
+            f"{prefix}the game answered {answer.dtype} {list(answer.shape)} for {len(coalitions)} coalitions",
+            "It must return one real number for each row of its argument.",
         )
+    values = answer.astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
         members = np.flatnonzero(coalitions[row]).tolist()

@@ -10,7 +10,8 @@ carries that: on such experts c and a second term each cut the error several tim
 sum of products over players, and the mean of a product over contexts is an integral in one variable of a
 product of means (``SizeLaw.nodes``), so its interaction index needs no sampling.
 
-Everything is in float64. Shapes: m coalitions fitted, k asked, n players, Q terms, p pairs.
+Everything is in float64. Shapes: m coalitions fitted, k asked, n players, Q terms, p pairs, s players asked
+for.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from raymoe.errors import RaymoeError
 from raymoe.interactions.coalitions import SizeLaw
 
 TERMS = 2
@@ -111,12 +113,16 @@ class GaussianProcess:
         self.y_m = torch.from_numpy((values - kernel.mean) / kernel.scale)
         covariance = kernel.matrix(self.x_mn, self.x_mn)
         noise = float(kernel.noise)
-        while True:
+        for _ in range(20):  # any noise leaves the estimate unbiased, and tenfold is soon enough
             covariance.diagonal().add_(noise)
             factor, failed = torch.linalg.cholesky_ex(covariance)
             if not failed:
                 break
-            noise *= 9  # any noise leaves the estimate unbiased, and tenfold is soon enough
+            noise *= 9
+        else:
+            raise RaymoeError(
+                "the surrogate could not be fitted to the game's values", "Use method='shared' instead."
+            )
         self.inverse = torch.cholesky_inverse(factor)
         self.alpha_m = self.inverse @ self.y_m
 
@@ -136,18 +142,21 @@ class GaussianProcess:
         parts = [self.kernel.matrix(part, self.x_mn) @ alpha_m for part in x_kn.split(at_once)]
         return self.kernel.mean + self.kernel.scale * torch.cat(parts).numpy()
 
-    def interactions(self, alpha_m: Tensor, law: SizeLaw) -> tuple[np.ndarray, np.ndarray]:
-        """Index of every player [n] and of every pair [n, n] under the posterior mean, without sampling."""
+    def interactions(
+        self, alpha_m: Tensor, law: SizeLaw, players: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Index of players [s] and of pairs of them [s, s] under the posterior mean, without sampling."""
         absent_Qmn, present_Qmn = self.kernel.player(self.x_mn)
         n = self.x_mn.shape[1]
-        first, second = torch.zeros(n, dtype=torch.double), torch.zeros(n, n, dtype=torch.double)
+        first = torch.zeros(len(players), dtype=torch.double)
+        second = torch.zeros(len(players), len(players), dtype=torch.double)
         # A product over up to n players of means that are linear in t: degree n at most.
         for t, weight in zip(*law.nodes(n), strict=True):
             mean_Qmn = (1 - t) * absent_Qmn + t * present_Qmn
             product_Qm = torch.log(mean_Qmn).sum(2).exp() * self.kernel.weight_Q[:, None] * alpha_m * weight
-            step_Qmn = (present_Qmn - absent_Qmn) / mean_Qmn
-            first += torch.einsum("qm,qmn->n", product_Qm, step_Qmn)
-            second += ((step_Qmn * product_Qm[..., None]).transpose(1, 2) @ step_Qmn).sum(0)
+            step_Qms = ((present_Qmn - absent_Qmn) / mean_Qmn)[..., players]
+            first += torch.einsum("qm,qms->s", product_Qm, step_Qms)
+            second += ((step_Qms * product_Qm[..., None]).transpose(1, 2) @ step_Qms).sum(0)
         return (self.kernel.scale * first).numpy(), (self.kernel.scale * second).numpy()
 
     def corners(

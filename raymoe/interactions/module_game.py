@@ -37,6 +37,7 @@ class ModuleGame(MaskedGame):
         batch_size: the most coalitions in one pass.
         device: where the coalitions' tensor lies; by default where the module's parameters do.
         player_names: [n], for messages.
+        player_modality: [n], which modality each player is of; then pairs within one are refused.
         name: what is explained, for messages.
 
     Raises:
@@ -54,6 +55,7 @@ class ModuleGame(MaskedGame):
         batch_size: int = 32,
         device: torch.device | str | None = None,
         player_names: Sequence[str] | None = None,
+        player_modality: Sequence[int] | np.ndarray | None = None,
         name: str = "",
     ) -> None:
         if not isinstance(module, nn.Module):
@@ -67,6 +69,12 @@ class ModuleGame(MaskedGame):
             raise InputError(f"{len(player_names)} names for {num_players} players", "Name each player once.")
         self.module, self.mask, self.forward, self.target = module, mask, forward, target
         self.num_players, self.batch_size, self.name = num_players, batch_size, name
+        if player_modality is not None:
+            if len(player_modality) != num_players:
+                raise InputError(
+                    f"{len(player_modality)} modalities for {num_players} players", "Say one per player."
+                )
+            self.player_modality = np.asarray(player_modality)
         self.player_names = None if player_names is None else list(player_names)
         if device is None:
             device = next((p.device for p in module.parameters()), torch.device("cpu"))

@@ -7,7 +7,7 @@ Three things make its coalitions worth more than independent ones:
   of
   another size together; where at least eight other coalitions remain, the grids around the empty and the
   full coalition give both exactly;
-* allocation: a pilot of eight coalitions measures how large the differences are at each size, and the others
+* allocation: a pilot of four coalitions measures how large the differences are at each size, and the others
   go to the sizes in proportion (Neyman).
 
 Whatever the allocation, a term in a context of size s weighs (probability of s under the index) / (expected
@@ -164,15 +164,13 @@ class SharedEstimator:
             return
         bases = tiled_coalitions(self._inner, *PILOT, 0, PILOT[0], (self.seed, 0)).reshape(-1, self.n)
         self._pilot = self._measure(bases)
-        every = -(-len(self._pilot_pairs) // PILOT_PAIRS)
         if len(self._pilot_pairs) == len(self.pairs):
-            seen, edge = self._pilot, self._edge_terms[..., ::every]
-            inner, inside = (
-                np.stack(corner_terms(*seen.corners))[..., ::every],
-                self._inside(seen)[:, ::every],
-            )
+            some = pilot_sample(np.arange(len(self.pairs)))
+            seen, edge = self._pilot, self._edge_terms[..., some]
+            inner = np.stack(corner_terms(*seen.corners))[..., some]
+            inside = self._inside(seen)[:, some]
         else:  # the same pairs decide in every block of pairs
-            grid = FlipGrid(self._pilot_pairs[::every], self.n)
+            grid = FlipGrid(pilot_sample(self._pilot_pairs), self.n)
             seen = self._measure(bases, grid)
             inner, inside = np.stack(corner_terms(*seen.corners)), self._inside(seen)
             edge = np.stack(corner_terms(*self._measure(_edge_coalitions(self.n), grid).corners))
@@ -245,6 +243,11 @@ class SharedEstimator:
             wanted[[0, -1]] = 0
         expected = coalitions * (drawn / drawn.sum()) @ context_probability(self.n, order)
         return wanted, np.divide(wanted, expected, out=np.zeros_like(wanted), where=wanted > 0)
+
+
+def pilot_sample(pairs: np.ndarray) -> np.ndarray:
+    """Which pairs of a table tell the pilot how differences depend on the size."""
+    return pairs[:: -(-len(pairs) // PILOT_PAIRS)]
 
 
 def _by_size(

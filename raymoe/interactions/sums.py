@@ -76,14 +76,16 @@ class RunningSums:
         var_span = self._variance(self.sum_span_sq, span, span, self.contrast_span_sq, effect["span"])
         both = np.sqrt(effect["base"] * effect["span"])
         covariance = self._variance(self.sum_base_span, base, span, self.contrast_base_span, both)
-        by_base, by_span = 1 / (1 + span), -base / (1 + span) ** 2
+        # Base and span are means of what is never negative, but a surrogate's estimates of them may be.
+        support, lead = np.maximum(base, 0), np.maximum(span, 0)
+        by_base, by_span = 1 / (1 + lead), -support / (1 + lead) ** 2
         var_gap = by_base**2 * var_base + by_span**2 * var_span + 2 * by_base * by_span * covariance
         return {
             "sii": delta,
             "sii_stderr": np.sqrt(np.maximum(var_delta, 0)),
             "base_mean": base,
             "span_mean": span,
-            "redundancy_gap": base / (1 + span),
+            "redundancy_gap": support / (1 + lead),
             "redundancy_gap_stderr": np.sqrt(np.maximum(var_gap, 0)),
         }
 

@@ -10,18 +10,22 @@ is corrected with a g fitted without its fold). A replicate has
   as a control variate (their means under g come from contexts that cost no evaluation), and for the index.
 
 A first part of the budget only fits: the kernel's parameters depend on nothing that is corrected with.
-Every replicate alone is unbiased, so their spread gives the standard errors.
+Every replicate is unbiased for the index, the base and the span (not so their ratio, the gap), and their
+spread gives the standard errors. Where features are many and the game smooth, ``shared`` does as well without
+a fit.
 
 Shapes: n players, p pairs, K replicates, m coalitions fitted.
 """
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import torch
 from scipy.special import gammaln
 
-from raymoe.interactions.coalitions import SizeLaw, drawn_coalitions
+from raymoe.interactions.coalitions import SizeLaw, drawn_coalitions, generator
 from raymoe.interactions.estimate import InteractionEstimate, _exact, too_small
 from raymoe.interactions.games import Game, evaluate
 from raymoe.interactions.gaussian_process import GaussianProcess, ProductKernel
@@ -43,12 +47,10 @@ def surrogate(
     if n <= 20 and budget >= 1 << n:
         return _exact(game, pairs, n, None, law)
     grid = FlipGrid(pairs, n)
-    fit_only = min(FIT_ONLY, budget // 4)
-    replicates = max(2, (budget - fit_only) // (2 * max(grid.evaluations, MIN_SPREAD)))
-    spread = (budget - fit_only - replicates * grid.evaluations) // replicates // 2 * 2
-    if spread < MIN_SPREAD:
-        least = 4 + 8 * (grid.evaluations + MIN_SPREAD) // 3
+    if _split(budget, grid.evaluations)[2] < MIN_SPREAD:
+        least = next(b for b in count(budget) if _split(b, grid.evaluations)[2] >= MIN_SPREAD)
         raise too_small(budget, "surrogate", pairs, least)
+    fit_only, replicates, spread = _split(budget, grid.evaluations)
 
     sizes = spread_sizes(n, law)
     first = drawn_coalitions(sizes, fit_only - 2, (seed, 10))
@@ -73,6 +75,7 @@ def surrogate(
         [np.full(len(first), -1), np.repeat(fold_of, spread), np.repeat(fold_of, grid.evaluations)]
     )
     chosen = _fitted(which, len(first), len(unique), seed)
+    column = np.searchsorted(grid.players, pairs)
     with torch.no_grad():
         kernel = ProductKernel(unique[which[: len(first)]], values[which[: len(first)]])
         process = GaussianProcess(kernel, unique[chosen], values[chosen])
@@ -80,13 +83,13 @@ def surrogate(
         for fold in np.unique(fold_of):
             alone = _only_in_fold(which, owner, fold, len(unique))
             alpha = process.without(np.flatnonzero(alone[chosen]))
-            model_first, model_second = process.interactions(alpha, law)
+            model_first, model_second = process.interactions(alpha, law, grid.players)
             for r in np.flatnonzero(fold_of == fold):
                 at = len(first) + r * spread + np.arange(spread)
                 weights = spread_weights(samples[r], pairs, sizes, law)
                 predicted = process.predict(samples[r], alpha)
                 rest = (weights * (values[which[at]] - predicted)[:, None]).mean(0)
-                by_spread.append(model_second[pairs[:, 0], pairs[:, 1]] + rest)
+                by_spread.append(model_second[column[:, 0], column[:, 1]] + rest)
                 at = len(first) + replicates * spread + r * grid.evaluations + np.arange(grid.evaluations)
                 found = grid.corners(bases[r][None], values[which[at]][None])
                 guessed = grid.corners(bases[r][None], process.predict(grids[r], alpha)[None])
@@ -94,10 +97,10 @@ def surrogate(
                 model = [term[0] for term in corner_terms(*guessed.corners)]
                 contexts = _contexts(law, n, CONTEXTS, (seed, 13, int(r)))
                 means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
-                by_grid.append(model_second[pairs[:, 0], pairs[:, 1]] + truth[0] - model[0])
+                by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
                 base.append(means[1] + truth[1] - model[1])
                 span.append(means[2] + truth[2] - model[2])
-                effects.append(model_first[grid.players] + _first(found) - _first(guessed))
+                effects.append(model_first + _first(found) - _first(guessed))
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
     sums = independent_sums(delta, np.stack(base), np.stack(span))
     main_effects = np.full(n, np.nan)
@@ -115,14 +118,20 @@ def surrogate(
     )
 
 
+def _split(budget: int, each: int) -> tuple[int, int, int]:
+    """How a budget is spent: coalitions that only fit, replicates, spread coalitions in each."""
+    fit_only = min(FIT_ONLY, budget // 4)
+    replicates = max(2, (budget - fit_only) // (2 * max(each, MIN_SPREAD)))
+    return fit_only, replicates, (budget - fit_only - replicates * each) // replicates // 2 * 2
+
+
 def _combined(by_spread: np.ndarray, by_grid: np.ndarray) -> np.ndarray:
     """Two unbiased estimates by replicate, [K, p] each, weighted by how much they vary.
 
-    One weight for all pairs and replicates: it says next to nothing about any one of them, so it adds no bias
-    that could be seen.
+    One weight for all pairs and replicates: it says next to nothing about any one of them.
     """
     spread, grid = by_spread.var(0).mean(), by_grid.var(0).mean()
-    share = float(np.clip(grid / (spread + grid), 0.1, 0.9)) if spread + grid > 0 else 0.5
+    share = float(grid / (spread + grid)) if spread + grid > 0 else 0.5
     return share * by_spread + (1 - share) * by_grid
 
 
@@ -198,7 +207,7 @@ def _fitted(which: np.ndarray, first: int, count: int, seed: int) -> np.ndarray:
     """Which of the different coalitions the process is fitted to: the first part, then others at random."""
     always = np.unique(which[:first])
     others = np.setdiff1d(np.arange(count), always)
-    order = np.random.Generator(np.random.Philox(seed)).permutation(len(others))
+    order = generator(seed, 14).permutation(len(others))
     return np.concatenate([always, np.sort(others[order[: max(0, MAX_FITTED - len(always))]])])
 
 

@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from raymoe.errors import InputError
 from raymoe.interactions import exact as enumeration
 from raymoe.interactions.coalitions import SizeLaw, tiled_coalitions
-from raymoe.interactions.estimate import too_small
+from raymoe.interactions.estimate import checked_budget, too_small
 from raymoe.interactions.games import Game, check_interactions, players_of
 from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
@@ -49,12 +49,14 @@ def estimate_triples(
     num_players: int | None = None,
     index: str = "sii",
     inclusion: float = 0.5,
+    within_modality: bool = False,
 ) -> TripleEstimate:
     """Third-order Shapley (or weighted Banzhaf) interaction of chosen triples.
 
     Args:
         triples: int [p, 3], three different players each.
         method: ``shared`` (one coalition for every triple) or ``exact``.
+        within_modality: allow triples within one modality (two of one and one of another are always allowed).
         game, budget, seed, num_players, index, inclusion: as in ``estimate``.
 
     Raises:
@@ -65,15 +67,28 @@ def estimate_triples(
     law = SizeLaw(index, inclusion)
     n = players_of(game, num_players)
     triples = check_interactions(triples, n, 3)
+    modality = getattr(game, "player_modality", None)
+    if modality is not None and not within_modality:
+        inside = (np.asarray(modality)[triples] == np.asarray(modality)[triples[:, :1]]).all(1)
+        if inside.any():
+            row = int(np.flatnonzero(inside)[0])
+            raise InputError(
+                f"triple {row}, {triples[row].tolist()}, lies within one modality",
+                "Take features of two or three modalities, or say within_modality=True.",
+            )
     if method == "exact":
         enumeration.check_players(n)
+        if budget is not None and checked_budget(budget) < 1 << n:
+            raise too_small(checked_budget(budget), "exact", triples, 1 << n)
         values = enumeration.derivative_means(enumeration.all_values(game, n), n, triples, law)
         zero = np.zeros(len(triples))
         return TripleEstimate(triples, values, zero, 1 << n, zero + np.inf)
     grid = FlipGrid(triples, n)
-    coalitions = (budget or 0) // grid.evaluations
+    if budget is None:
+        raise InputError("'shared' needs a budget", "Give budget=, the most evaluations of the game.")
+    coalitions = checked_budget(budget) // grid.evaluations
     if coalitions < MIN_COALITIONS:
-        raise too_small(budget or 0, "shared", triples, MIN_COALITIONS * grid.evaluations)
+        raise too_small(checked_budget(budget), "shared", triples, MIN_COALITIONS * grid.evaluations)
     plan = layout(coalitions, n, law, plain=True)  # so every coalition weighs alike
     sizes, total = law.sizes(n), None
     shape = plan.replicates, plan.length

@@ -147,9 +147,9 @@ def cut(job: Job, config: ProbeConfig) -> Iterator[Unit]:
         at_once = max(1, len(pairs) * config.unit_evaluations // max(one, config.unit_evaluations))
     for first in range(0, len(pairs), at_once):
         part = slice(first, min(first + at_once, len(pairs)))
-        every = block_evaluations(pairs[part], n, method, coalitions)
+        every = block_evaluations(pairs[part], n, method, coalitions, all_pairs=pairs)
         per_unit = max(1, blocks * config.unit_evaluations // every)
         for start in range(0, blocks, per_unit):
             stop = min(start + per_unit, blocks)
-            cost = block_evaluations(pairs[part], n, method, coalitions, start, stop)
+            cost = block_evaluations(pairs[part], n, method, coalitions, start, stop, pairs)
             yield Unit(job, part, start, stop, coalitions, method, cost)

@@ -63,3 +63,12 @@ def test_options_are_checked():
         estimate(game, pairs, budget=4000, method="adaptive", confidence=0)
     with pytest.raises(InputError, match="budget 100 is too small: 'adaptive'"):
         estimate(game, pairs, budget=100, method="adaptive")
+
+
+def test_all_of_them_are_the_top():
+    game = smooth_game(8, 0)
+    one = estimate(game, np.array([[0, 5]]), budget=4000, method="adaptive")
+    assert one.settled
+    assert one.top.tolist() == [True]
+    two = estimate(game, np.array([[0, 5], [1, 6]]), budget=4000, method="adaptive", share=0.9)
+    assert two.top.all()

@@ -95,3 +95,23 @@ def test_always_well_formed(sizes, rho, bins, seed):
             s for p, s in enumerate(scores[name]) if allowed[name][p] and (name, p) not in found.players
         ]
         assert not inside or not outside or min(inside) >= max(outside)
+
+
+def test_the_top_ten_per_cent_pool_is_the_first_of_three_bins():
+    """The pool for pair masking (paper §4.4) is the top bin of the universe for alignment (§4.3)."""
+    rng = np.random.default_rng(0)
+    scores = {"text": rng.random(40), "image": rng.random(100)}
+    pool = select_candidates(scores, all_allowed(scores), rho=0.1)
+    universe = select_candidates(scores, all_allowed(scores), rho=0.3, num_bins=3)
+    first = [p for p, b in zip(universe.players, universe.bins, strict=True) if b == 0]
+    assert pool.players == first
+    assert len(pool.pairs) == 4 * 10 == (universe.pair_bins == 0).sum()
+
+
+def test_a_universe_smaller_than_its_bins():
+    """One word and three bins: the word is in the first bin, and only pairs of that bin can be formed."""
+    scores = {"text": np.array([0.5]), "image": np.arange(9.0)}
+    found = select_candidates(scores, all_allowed(scores), rho=0.3, num_bins=3)
+    assert [p for p, _ in found.players].count("text") == 1
+    assert set(found.pair_bins.tolist()) <= {int(found.bins[0])}
+    assert len(found.pairs) == (found.bins[1:] == found.bins[0]).sum()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from games import cross_pairs, smooth_game
 
-from raymoe.errors import RaymoeError
+from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate
 
 matplotlib.use("Agg")
@@ -59,3 +59,14 @@ def test_the_papers_procedure_has_no_single_players():
     found = estimate(smooth_game(8, 0), cross_pairs(8, 3), budget=3000, method="paper")
     with pytest.raises(RaymoeError, match="no entries of order 0 and 1"):
         found.to_shapiq()
+
+
+def test_a_banzhaf_index_goes_by_its_name():
+    game, pairs = smooth_game(8, 0), cross_pairs(8, 3)
+    assert estimate(game, pairs, budget=3000, index="banzhaf").to_shapiq().index == "BII"
+    skewed = estimate(game, pairs, budget=3000, index="banzhaf", inclusion=0.2)
+    assert skewed.to_arrow().schema.metadata[b"inclusion"] == b"0.2"
+    with pytest.raises(RaymoeError, match=r"no index for inclusion 0\.2"):
+        skewed.to_shapiq()
+    with pytest.raises(InputError, match="unknown score 'gap'"):
+        skewed.to_shapiq(score="gap")

@@ -36,7 +36,7 @@ def test_it_predicts_what_it_has_not_seen(fitted):
 @pytest.mark.parametrize("law", LAWS)
 def test_its_interactions_are_those_of_its_predictions(fitted, law):
     n, _, _, process = fitted
-    first, second = process.interactions(process.alpha_m, law)
+    first, second = process.interactions(process.alpha_m, law, np.arange(n))
     values = all_values(lambda z: process.predict(z, process.alpha_m), n)
     pairs = cross_pairs(n, 3)
     np.testing.assert_allclose(

@@ -42,6 +42,13 @@ def test_bad_input():
         estimate_triples(game, np.array([[0, 0, 1]]), budget=1000)
     with pytest.raises(InputError, match="budget 20 is too small"):
         estimate_triples(game, TRIPLES, budget=20)
+    with pytest.raises(InputError, match="on 3 triples"):
+        estimate_triples(game, TRIPLES, budget=100, method="exact")
+    with pytest.raises(InputError, match="needs a budget"):
+        estimate_triples(game, TRIPLES)
+    game.player_modality = np.array([0, 0, 0, 0, 0, 0, 1])
+    with pytest.raises(InputError, match=r"triple 0, \[0, 3, 5\], lies within one modality"):
+        estimate_triples(game, TRIPLES, budget=1000)
     with pytest.raises(InputError, match="unknown method 'paper' for triples"):
         estimate_triples(game, TRIPLES, budget=1000, method="paper")
     with pytest.raises(InputError, match="integers"):
