@@ -1,11 +1,12 @@
 """Interactions between features of a masked model: games, coalitions, estimators. No Ray here."""
 
 from raymoe.interactions.candidates import Candidates, select_candidates
-from raymoe.interactions.estimate import InteractionEstimate, estimate
+from raymoe.interactions.estimate import estimate
 from raymoe.interactions.game import ExpertGame
 from raymoe.interactions.mixture import MixtureGame
 from raymoe.interactions.module_game import ModuleGame
 from raymoe.interactions.precision import noise_floor
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.triples import TripleEstimate, estimate_triples
 
 __all__ = [

@@ -19,9 +19,9 @@ from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
 from raymoe.interactions.coalitions import SizeLaw, seed_of
-from raymoe.interactions.estimate import InteractionEstimate, too_small
 from raymoe.interactions.games import Game, evaluate
 from raymoe.interactions.grid import FlipGrid
+from raymoe.interactions.result import InteractionEstimate, too_small
 from raymoe.interactions.shared import SharedEstimator
 from raymoe.interactions.sums import RunningSums
 

@@ -7,16 +7,13 @@ Shapes: n players, p pairs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
-from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
-from raymoe.interactions import exact as enumeration
 from raymoe.interactions import shared as shared_estimator
+from raymoe.interactions.adaptive import adaptive
 from raymoe.interactions.coalitions import SizeLaw
-from raymoe.interactions.exchange import Exchange
+from raymoe.interactions.exact import exact
 from raymoe.interactions.games import (
     Game,
     check_interactions,
@@ -27,64 +24,10 @@ from raymoe.interactions.games import (
 from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.paper import MIN_COALITIONS as PAPER_MIN
 from raymoe.interactions.paper import paper_sums
-from raymoe.interactions.sums import RunningSums, certain_sums
+from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
+from raymoe.interactions.surrogate import surrogate
 
 METHODS = ("shared", "paper", "surrogate", "adaptive", "exact")
-
-
-@dataclass(frozen=True)
-class InteractionEstimate(Exchange):
-    """Scores aligned to ``pairs``; arrays [p] in the units of the game's value (a logit).
-
-    Attributes:
-        pairs: as asked for, int [p, 2].
-        sii: Shapley Interaction Index (or weighted Banzhaf interaction); positive is synergy.
-        redundancy_gap: ``base_mean / (1 + span_mean)``; large where the two features substitute each other.
-        sii_stderr, redundancy_gap_stderr: of the sampling; 0 where every coalition was evaluated.
-        num_evaluations: of the game.
-        num_players: n.
-        index: ``sii``, or ``banzhaf`` with the probability ``inclusion``.
-        degrees_of_freedom: of the standard errors, [p].
-        sums: running sums, where the method has them; they merge.
-        main_effects: Shapley (or Banzhaf) value of each player in a pair, [n]; NaN for the others.
-        empty_value: the game's value of the empty coalition.
-        top: ``adaptive`` only: the pairs found to be among the largest, bool [p].
-        settled: ``adaptive`` only: whether the budget sufficed to tell them from the others.
-    """
-
-    pairs: np.ndarray
-    sii: np.ndarray
-    sii_stderr: np.ndarray
-    redundancy_gap: np.ndarray
-    redundancy_gap_stderr: np.ndarray
-    base_mean: np.ndarray
-    span_mean: np.ndarray
-    num_evaluations: int
-    num_players: int
-    index: str = "sii"
-    inclusion: float = 0.5
-    degrees_of_freedom: np.ndarray | None = None
-    sums: RunningSums | None = field(default=None, repr=False)
-    main_effects: np.ndarray | None = field(default=None, repr=False)
-    empty_value: float | None = None
-    top: np.ndarray | None = None
-    settled: bool | None = None
-
-    def interval(self, level: float = 0.95, *, score: str = "sii") -> tuple[np.ndarray, np.ndarray]:
-        """Confidence interval of each pair by Student's t, two arrays [p].
-
-        Args:
-            level: its coverage.
-            score: ``sii`` or ``redundancy_gap``.
-        """
-        if score not in ("sii", "redundancy_gap") or not 0 < level < 1:
-            raise InputError(
-                f"no interval of {score!r} at level {level}", "Scores: sii, redundancy_gap; 0 to 1."
-            )
-        value, stderr = getattr(self, score), getattr(self, f"{score}_stderr")
-        freedom = np.inf if self.degrees_of_freedom is None else self.degrees_of_freedom
-        half = student_t.ppf((1 + level) / 2, freedom) * stderr
-        return value - half, value + half
 
 
 def estimate(
@@ -135,7 +78,7 @@ def estimate(
     if not within_modality:
         check_modalities(game, pairs)
     if method == "exact":
-        return _exact(game, pairs, n, budget, law)
+        return exact(game, pairs, n, budget, law)
     if budget is None:
         raise InputError(f"{method!r} needs a budget", "Give budget=, the most evaluations of the game.")
     budget = checked_budget(budget)
@@ -144,16 +87,12 @@ def estimate(
     if method == "shared":
         return _shared(game, pairs, n, budget, seed, law)
     if method == "adaptive":
-        from raymoe.interactions.adaptive import adaptive
-
         unknown = set(options) - {"share", "score", "confidence"}
         if unknown:
             raise InputError(
                 f"'adaptive' takes no option {', '.join(unknown)}", "It takes share, score, confidence."
             )
         return adaptive(game, pairs, n, budget, seed, law, **options)
-    from raymoe.interactions.surrogate import surrogate
-
     return surrogate(game, pairs, n, budget, seed, law)
 
 
@@ -168,22 +107,6 @@ def evaluations_per_coalition(pairs: np.ndarray, method: str) -> int:
     if method == "shared":
         return 1 + len(np.unique(pairs)) + len(np.unique(np.sort(pairs, 1), axis=0))
     raise InputError(f"{method!r} does not work coalition by coalition", "Such methods: shared, paper.")
-
-
-def checked_budget(budget: int) -> int:
-    """A budget as an int, or an InputError."""
-    if isinstance(budget, bool) or not isinstance(budget, (int, float, np.number)) or budget != budget:
-        raise InputError(f"budget is {budget!r}", "Give a number of evaluations.")
-    return int(min(budget, 1 << 62))
-
-
-def too_small(budget: int, method: str, asked: np.ndarray, least: int) -> InputError:
-    """The error of a budget that does not reach for one estimate with an error of its own."""
-    word = {2: "pairs", 3: "triples"}[asked.shape[1]]
-    return InputError(
-        f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations",
-        f"Give a budget of at least {least}, or fewer {word}.",
-    )
 
 
 def _shared(
@@ -231,29 +154,4 @@ def _paper(
         degrees_of_freedom=sums.degrees_of_freedom(),
         sums=sums,
         **sums.scores(),
-    )
-
-
-def _exact(game: Game, pairs: np.ndarray, n: int, budget: int | None, law: SizeLaw) -> InteractionEstimate:
-    enumeration.check_players(n)
-    if budget is not None and budget < 1 << n:
-        raise too_small(budget, "exact", pairs, 1 << n)
-    values = enumeration.all_values(game, n)
-    sii, base, span = enumeration.pair_scores(values, n, pairs, law)
-    zero = np.zeros(len(pairs))
-    return InteractionEstimate(
-        pairs=pairs,
-        sii=sii,
-        sii_stderr=zero,
-        redundancy_gap=base / (1 + span),
-        redundancy_gap_stderr=zero,
-        base_mean=base,
-        span_mean=span,
-        num_evaluations=1 << n,
-        num_players=n,
-        index=law.index,
-        inclusion=law.inclusion,
-        sums=certain_sums(sii, base, span, 1 << n),
-        main_effects=enumeration.derivative_means(values, n, np.arange(n)[:, None], law),
-        empty_value=float(values[0]),
     )

@@ -12,10 +12,41 @@ import numpy as np
 from raymoe.errors import InputError
 from raymoe.interactions.coalitions import SizeLaw
 from raymoe.interactions.games import Game, evaluate
-from raymoe.interactions.sums import corner_terms
+from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
+from raymoe.interactions.sums import certain_sums, corner_terms
 
 MAX_PLAYERS = 20
 AT_ONCE = 1 << 15
+
+
+def exact(game: Game, pairs: np.ndarray, n: int, budget: int | None, law: SizeLaw) -> InteractionEstimate:
+    """See ``estimate``; standard errors are 0.
+
+    Raises:
+        InputError: too many players, or a budget below 2^n.
+    """
+    check_players(n)
+    if budget is not None and checked_budget(budget) < 1 << n:
+        raise too_small(checked_budget(budget), "exact", pairs, 1 << n)
+    values = all_values(game, n)
+    sii, base, span = pair_scores(values, n, pairs, law)
+    zero = np.zeros(len(pairs))
+    return InteractionEstimate(
+        pairs=pairs,
+        sii=sii,
+        sii_stderr=zero,
+        redundancy_gap=base / (1 + span),
+        redundancy_gap_stderr=zero,
+        base_mean=base,
+        span_mean=span,
+        num_evaluations=1 << n,
+        num_players=n,
+        index=law.index,
+        inclusion=law.inclusion,
+        sums=certain_sums(sii, base, span, 1 << n),
+        main_effects=derivative_means(values, n, np.arange(n)[:, None], law),
+        empty_value=float(values[0]),
+    )
 
 
 def check_players(n: int) -> None:

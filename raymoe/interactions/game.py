@@ -58,9 +58,8 @@ class ExpertGame(MaskedGame):
         tokens_per_batch = check_options(expert, target, dtype, tokens_per_batch, device)
         self.name = name
         self.sequence = sequence.to(dtype)
-        self.expert = expert.select(0).to(
-            dtype
-        )  # select: parameters of its own, so the model's keep their type
+        # select: parameters of its own, so the model's keep their type
+        self.expert = expert.select(0).to(dtype)
         self.target = target
         self.num_players = len(sequence.players)
         self.player_modality = sequence.player_modality

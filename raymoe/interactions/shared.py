@@ -4,8 +4,7 @@ Three things make its coalitions worth more than independent ones:
 
 * tiles: sizes are stratified and members balanced (``coalitions.tiled_coalitions``);
 * edges: the context of nobody and that of everybody else are one each and weigh as much as all the contexts
-  of
-  another size together; where at least eight other coalitions remain, the grids around the empty and the
+  of another size together; where at least eight other coalitions remain, the grids around the empty and the
   full coalition give both exactly;
 * allocation: a pilot of four coalitions measures how large the differences are at each size, and the others
   go to the sizes in proportion (Neyman).

@@ -6,8 +6,7 @@ is corrected with a g fitted without its fold). A replicate has
 
 * a spread sample of coalitions, each of which serves every pair with an importance weight, and
 * a flip grid (``grid``), which gives every pair its corners: for the redundancy gap, whose base and span take
-  g
-  as a control variate (their means under g come from contexts that cost no evaluation), and for the index.
+  g as a control variate (their means under g come from contexts that cost no evaluation), and for the index.
 
 A first part of the budget only fits: the kernel's parameters depend on nothing that is corrected with.
 Every replicate is unbiased for the index, the base and the span (not so their ratio, the gap), and their
@@ -26,10 +25,11 @@ import torch
 from scipy.special import gammaln
 
 from raymoe.interactions.coalitions import SizeLaw, drawn_coalitions, generator
-from raymoe.interactions.estimate import InteractionEstimate, _exact, too_small
+from raymoe.interactions.exact import exact
 from raymoe.interactions.games import Game, evaluate
 from raymoe.interactions.gaussian_process import GaussianProcess, ProductKernel
 from raymoe.interactions.grid import Corners, FlipGrid
+from raymoe.interactions.result import InteractionEstimate, too_small
 from raymoe.interactions.sums import corner_terms, independent_sums
 
 FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
@@ -45,7 +45,7 @@ def surrogate(
 ) -> InteractionEstimate:
     """See ``estimate``; with a budget of 2^n or more all coalitions are evaluated instead."""
     if n <= 20 and budget >= 1 << n:
-        return _exact(game, pairs, n, None, law)
+        return exact(game, pairs, n, None, law)
     grid = FlipGrid(pairs, n)
     if _split(budget, grid.evaluations)[2] < MIN_SPREAD:
         least = next(b for b in count(budget) if _split(b, grid.evaluations)[2] >= MIN_SPREAD)

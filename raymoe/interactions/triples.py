@@ -16,9 +16,9 @@ from scipy.stats import t as student_t
 from raymoe.errors import InputError
 from raymoe.interactions import exact as enumeration
 from raymoe.interactions.coalitions import SizeLaw, tiled_coalitions
-from raymoe.interactions.estimate import checked_budget, too_small
 from raymoe.interactions.games import Game, check_interactions, players_of
 from raymoe.interactions.grid import FlipGrid
+from raymoe.interactions.result import checked_budget, too_small
 from raymoe.interactions.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
 from raymoe.interactions.sums import RunningSums, tiled_sums
 
