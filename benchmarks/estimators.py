@@ -15,6 +15,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -149,6 +150,7 @@ def compare(
                             "budget": budget,
                             "game": game.name,
                             "number": number,
+                            "seed": seed,
                             "relative": float((error**2).sum() / (truth**2).sum()),
                             "centred": float(error.var() / truth.var()),
                             "seconds": took,
@@ -167,10 +169,14 @@ def table(records: list[dict], budgets: tuple[int, ...]) -> None:
         + "   centred"
     )
     names = dict.fromkeys(r["contender"] for r in records)
+    most = len({r["number"] for r in records}) * len({r["seed"] for r in records})
 
     def cell(name: str, budget: int, key: str) -> str:
         values = [r[key] for r in records if r["contender"] == name and r["budget"] == budget]
-        return f"{np.exp(np.mean(np.log(values))):.5f} ({np.mean(values):.4f})" if values else "-"
+        if not values:
+            return "-"
+        few = f" of {len(values)}" if len(values) < most else ""  # left out of some games, being slow
+        return f"{np.exp(np.mean(np.log(values))):.5f} ({np.mean(values):.4f}){few}"
 
     for name in names:
         cells = "".join(f"{cell(name, b, 'relative'):>22}" for b in budgets)
@@ -245,15 +251,21 @@ def measure_time(arguments, threshold: float = 0.05) -> list[dict]:
                             "seconds": took,
                         }
                     )
-                    if took > 20:
+                    if took > 12 or relative < threshold / 10:
                         break
-    print(f"\n== time until the relative MSE (geometric mean over games) is below {threshold}")
+    print(f"\n== seconds until the relative MSE is below {threshold}: mean over games, and worst")
     reached = {}
     for name in dict.fromkeys(r["contender"] for r in records):
-        curve = time_curve(records, name)
-        reached[name] = next((s for s, e in curve if e < threshold), None)
-        shown = "  ".join(f"{s:.3g} s: {e:.3g}" for s, e in curve)
-        print(f"{name:44} {reached[name] or float('nan'):8.3g} s    {shown}")
+        own = [r for r in records if r["contender"] == name]
+        games = dict.fromkeys(r["game"] for r in records)
+        first = [
+            next((r["seconds"] for r in own if r["game"] == g and r["relative"] < threshold), None)
+            for g in games
+        ]
+        late = sum(f is None for f in first)
+        reached[name] = None if late else float(np.mean(first))
+        shown = "not reached" if late else f"{np.mean(first):8.3f} s  worst {np.max(first):.3f} s"
+        print(f"{name:44} {shown}" + f" in {late} of {len(games)} games" * (late > 0))
     for name, seconds in reached.items():
         if seconds and reached.get("shared"):
             print(f"shared against {name}: {seconds / reached['shared']:.1f} times as fast")
@@ -278,15 +290,17 @@ def timed_contenders(n: int) -> Iterator[tuple[str, bool, Contender]]:
 
 
 def time_curve(records: list[dict], name: str) -> list[tuple[float, float]]:
-    """Mean seconds and geometric mean error at each budget that all games reached."""
+    """Median seconds and geometric mean error at each budget; a game that is done keeps its last error."""
     own = [r for r in records if r["contender"] == name]
-    games = len({r["game"] for r in records})
     curve = []
     for budget in sorted({r["budget"] for r in own}):
-        at = [r for r in own if r["budget"] == budget]
-        if len(at) == games:
-            error = float(np.exp(np.mean([np.log(r["relative"]) for r in at])))
-            curve.append((float(np.mean([r["seconds"] for r in at])), error))
+        seconds, errors = [], []
+        for game in dict.fromkeys(r["game"] for r in own):
+            until = [r for r in own if r["game"] == game and r["budget"] <= budget]
+            if until:
+                seconds.append(until[-1]["seconds"])
+                errors.append(until[-1]["relative"])
+        curve.append((float(np.median(seconds)), float(np.exp(np.mean(np.log(errors))))))
     return curve
 
 
@@ -302,9 +316,9 @@ def keep(results: dict[str, list[dict]], folder: Path) -> None:
     before = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps({**before, **results}))
     for section, records in results.items():
-        groups = sorted({r["game"].split(" n=")[0] if section == "closed" else "" for r in records})
+        groups = sorted({r["game"] if section == "closed" else "" for r in records})
         for group in groups:
-            own = [r for r in records if not group or r["game"].startswith(group)]
+            own = [r for r in records if not group or r["game"] == group]
             figure, axes = plt.subplots(figsize=(7, 4.2))
             for name in dict.fromkeys(r["contender"] for r in own):
                 if section == "time":
@@ -342,7 +356,7 @@ def keep(results: dict[str, list[dict]], folder: Path) -> None:
             axes.grid(alpha=0.3)
             axes.legend(fontsize=6, frameon=False)
             figure.tight_layout()
-            figure.savefig(folder / f"{section}.svg")
+            figure.savefig(folder / f"{section}{re.sub('[^a-z0-9]+', '-', group.lower())}.svg")
             plt.close(figure)
 
 

@@ -79,10 +79,10 @@ def chosen_samples(data: Samples) -> list[str]:
 
 def tabulated(folder: str) -> list[Tabulated]:
     """Both experts on six samples of the demo's checkpoint; kept in the workspace."""
-    store = Path(folder, "demo", "tabulated")
+    data = Samples(folder)
+    store = Path(folder, "demo", f"tabulated-{data.info.fingerprint[:12]}")  # of this checkpoint
     if not store.exists() or len(list(store.glob("*.npz"))) < len(SIZES) * len(EXPERTS):
         store.mkdir(parents=True, exist_ok=True)
-        data = Samples(folder)
         for number, (size, sample_id) in enumerate(zip(SIZES, chosen_samples(data), strict=True)):
             for expert in EXPERTS:
                 players, words = universe(data, sample_id, expert, size)

@@ -231,6 +231,7 @@ def test_low_precision_products_are_off_while_a_game_runs():
     coalitions = np.random.default_rng(0).random((200, 23)) < 0.5
     expected = game(coalitions)
     before = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cudnn.allow_tf32
     try:
         torch.set_float32_matmul_precision("medium")
         np.testing.assert_array_equal(game(coalitions), expected)
@@ -239,7 +240,7 @@ def test_low_precision_products_are_off_while_a_game_runs():
             assert torch.get_float32_matmul_precision() == "highest"
             assert not torch.backends.cuda.matmul.allow_tf32
             assert not torch.backends.cudnn.allow_tf32
-        assert torch.backends.cudnn.allow_tf32
+        assert torch.backends.cudnn.allow_tf32 == cudnn
     finally:
         torch.set_float32_matmul_precision(before)
 
