@@ -92,19 +92,16 @@ def adaptive(
             break
     with np.errstate(invalid="ignore"):
         main_effects = np.where(counted > 0, effects / counted, np.nan)
-    return InteractionEstimate(
-        pairs=pairs,
+    return InteractionEstimate.of_sums(
+        pairs,
+        total,
+        law,
         num_evaluations=spent,
         num_players=n,
-        index=law.index,
-        inclusion=law.inclusion,
-        degrees_of_freedom=total.degrees_of_freedom(),
-        sums=total,
         main_effects=main_effects,
         empty_value=empty,
         top=chosen,
         settled=settled,
-        **total.scores(),
     )
 
 

@@ -21,7 +21,6 @@ from raymoe.interactions.games import (
     evaluate,
     players_of,
 )
-from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.paper import MIN_COALITIONS as PAPER_MIN
 from raymoe.interactions.paper import paper_sums
 from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
@@ -112,7 +111,7 @@ def evaluations_per_coalition(pairs: np.ndarray, method: str) -> int:
 def _shared(
     game: Game, pairs: np.ndarray, n: int, budget: int, seed: int, law: SizeLaw
 ) -> InteractionEstimate:
-    each = FlipGrid(pairs, n).evaluations
+    each = evaluations_per_coalition(pairs, "shared")
     coalitions = (budget - 1) // each  # one evaluation for the empty coalition, where no edge gives it
     if coalitions < shared_estimator.MIN_COALITIONS:
         raise too_small(budget, "shared", pairs, 1 + each * shared_estimator.MIN_COALITIONS)
@@ -124,17 +123,14 @@ def _shared(
         evaluations += 1
     effects = np.full(n, np.nan)
     effects[work.grid.players] = work.main_effects()
-    return InteractionEstimate(
-        pairs=pairs,
+    return InteractionEstimate.of_sums(
+        pairs,
+        sums,
+        law,
         num_evaluations=evaluations,
         num_players=n,
-        index=law.index,
-        inclusion=law.inclusion,
-        degrees_of_freedom=sums.degrees_of_freedom(),
-        sums=sums,
         main_effects=effects,
         empty_value=empty,
-        **sums.scores(),
     )
 
 
@@ -145,13 +141,10 @@ def _paper(
     if coalitions < PAPER_MIN:
         raise too_small(budget, "paper", pairs, 4 * len(pairs) * PAPER_MIN)
     sums = paper_sums(game, pairs, n, 0, coalitions, seed, law)
-    return InteractionEstimate(
-        pairs=pairs,
+    return InteractionEstimate.of_sums(
+        pairs,
+        sums,
+        law,
         num_evaluations=4 * len(pairs) * coalitions,
         num_players=n,
-        index=law.index,
-        inclusion=law.inclusion,
-        degrees_of_freedom=sums.degrees_of_freedom(),
-        sums=sums,
-        **sums.scores(),
     )

@@ -13,6 +13,7 @@ Game = Callable[[np.ndarray], np.ndarray]
 modality each player is of) and ``name`` (what is explained, for messages)."""
 
 
+WORDS = {2: "pair", 3: "triple"}  # interactions by their order
 FIRST = 256  # coalitions asked first
 AT_ONCE = 1 << 16  # and then at a time, which bounds memory
 
@@ -36,7 +37,7 @@ def players_of(game: Game, num_players: int | None) -> int:
 
 def check_interactions(players: np.ndarray, n: int, order: int) -> np.ndarray:
     """Pairs or triples as int64 [p, order], or an InputError that names the first bad one."""
-    word = {2: "pair", 3: "triple"}[order]
+    word = WORDS[order]
     players = np.asarray(players)
     if players.ndim != 2 or players.shape[1] != order or not len(players) or players.dtype.kind not in "iu":
         raise InputError(
@@ -54,21 +55,22 @@ def check_interactions(players: np.ndarray, n: int, order: int) -> np.ndarray:
     return players.astype(np.int64)
 
 
-def check_modalities(game: Game, pairs: np.ndarray) -> None:
-    """Pairs must cross modalities where the game knows them.
+def check_modalities(game: Game, interactions: np.ndarray) -> None:
+    """Pairs and triples must cross modalities where the game knows them.
 
     Raises:
-        InputError: names the first pair within one modality.
+        InputError: names the first one within one modality.
     """
     modality = getattr(game, "player_modality", None)
     if modality is None:
         return
-    within = np.asarray(modality)[pairs[:, 0]] == np.asarray(modality)[pairs[:, 1]]
+    modality_pk = np.asarray(modality)[interactions]
+    within = (modality_pk == modality_pk[:, :1]).all(1)
     if within.any():
-        row = int(np.flatnonzero(within)[0])
+        row, word = int(np.flatnonzero(within)[0]), WORDS[interactions.shape[1]]
         raise InputError(
-            f"pair {row}, {pairs[row].tolist()}, lies within one modality",
-            "Pair features of two modalities, or say within_modality=True to measure such pairs too.",
+            f"{word} {row}, {interactions[row].tolist()}, lies within one modality",
+            f"Take features of several modalities, or say within_modality=True for such {word}s too.",
         )
 
 

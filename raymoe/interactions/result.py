@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
+from raymoe.interactions.coalitions import SizeLaw
 from raymoe.interactions.exchange import Exchange
 from raymoe.interactions.sums import RunningSums
 
@@ -49,6 +50,30 @@ class InteractionEstimate(Exchange):
     empty_value: float | None = None
     top: np.ndarray | None = None
     settled: bool | None = None
+
+    @classmethod
+    def of_sums(
+        cls,
+        pairs: np.ndarray,
+        sums: RunningSums,
+        law: SizeLaw,
+        *,
+        num_evaluations: int,
+        num_players: int,
+        **rest,
+    ) -> InteractionEstimate:
+        """The estimate that running sums give; ``rest`` are the attributes that they don't tell."""
+        return cls(
+            pairs=pairs,
+            num_evaluations=num_evaluations,
+            num_players=num_players,
+            index=law.index,
+            inclusion=law.inclusion,
+            degrees_of_freedom=sums.degrees_of_freedom(),
+            sums=sums,
+            **sums.scores(),
+            **rest,
+        )
 
     def interval(self, level: float = 0.95, *, score: str = "sii") -> tuple[np.ndarray, np.ndarray]:
         """Confidence interval of each pair by Student's t, two arrays [p].

@@ -105,16 +105,14 @@ def surrogate(
     sums = independent_sums(delta, np.stack(base), np.stack(span))
     main_effects = np.full(n, np.nan)
     main_effects[grid.players] = np.mean(effects, 0)
-    return InteractionEstimate(
-        pairs=pairs,
+    return InteractionEstimate.of_sums(
+        pairs,
+        sums,
+        law,
         num_evaluations=len(unique),
         num_players=n,
-        index=law.index,
-        degrees_of_freedom=sums.degrees_of_freedom(),
-        sums=sums,
         main_effects=main_effects,
         empty_value=float(values[which[0]]),
-        **sums.scores(),
     )
 
 

@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from raymoe.errors import InputError
 from raymoe.interactions import exact as enumeration
 from raymoe.interactions.coalitions import SizeLaw, tiled_coalitions
-from raymoe.interactions.games import Game, check_interactions, players_of
+from raymoe.interactions.games import Game, check_interactions, check_modalities, players_of
 from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.result import checked_budget, too_small
 from raymoe.interactions.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
@@ -67,15 +67,8 @@ def estimate_triples(
     law = SizeLaw(index, inclusion)
     n = players_of(game, num_players)
     triples = check_interactions(triples, n, 3)
-    modality = getattr(game, "player_modality", None)
-    if modality is not None and not within_modality:
-        inside = (np.asarray(modality)[triples] == np.asarray(modality)[triples[:, :1]]).all(1)
-        if inside.any():
-            row = int(np.flatnonzero(inside)[0])
-            raise InputError(
-                f"triple {row}, {triples[row].tolist()}, lies within one modality",
-                "Take features of two or three modalities, or say within_modality=True.",
-            )
+    if not within_modality:
+        check_modalities(game, triples)
     if method == "exact":
         enumeration.check_players(n)
         if budget is not None and checked_budget(budget) < 1 << n:

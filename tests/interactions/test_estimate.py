@@ -346,3 +346,11 @@ def test_pairs_within_a_modality_and_across_three():
     truth = exact(game, pairs, within_modality=True)
     np.testing.assert_allclose(found.sii, truth.sii, atol=0.1)
     assert estimate(game, pairs[1:], budget=3000).sii.shape == (2,)
+
+
+@pytest.mark.parametrize("method", ["exact", *SAMPLING])
+def test_an_estimate_says_which_index_it_is_of(method):
+    game, pairs = smooth_game(12, 0), cross_pairs(12, 3)
+    budget = None if method == "exact" else 2000
+    found = estimate(game, pairs, budget=budget, method=method, index="banzhaf", inclusion=0.3)
+    assert (found.index, found.inclusion) == ("banzhaf", 0.3)
