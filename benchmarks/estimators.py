@@ -38,6 +38,7 @@ sys.modules.setdefault("coverage", None)
 BUDGETS = (1024, 4096, 16384)
 OURS = ("paper", "shared", "surrogate")
 SLOW = 90.0  # seconds; a contender that took longer is left out from then on at this budget and larger ones
+LONG = 10.0  # seconds; budgets are doubled until a run takes longer
 Contender = Callable[[object, int, int], np.ndarray]
 
 
@@ -219,15 +220,14 @@ def measure_closed(arguments, budgets: tuple[int, ...]) -> list[dict]:
 
 
 def measure_time(arguments, threshold: float = 0.05) -> list[dict]:
-    """Seconds until the relative error falls below a threshold, on the live evaluator."""
-    from tabulated import Tabulated
-    from trained import Samples, chosen_samples, universe
+    """Seconds until the relative error falls below a threshold on the live evaluator; budgets double."""
+    from trained import EXPERTS, Samples, chosen_samples, universe
 
-    data, records = Samples(arguments.workspace), []
     tables = {game.name: game for game in load_games(arguments)}
+    data, records = Samples(arguments.workspace), []
     for number, sample_id in list(enumerate(chosen_samples(data)))[: arguments.limit]:
-        for expert in ("synergy", "redundancy"):
-            held: Tabulated = tables[f"{number}-{expert}"]
+        for expert in EXPERTS:
+            held = tables[f"{number}-{expert}"]
             truth = estimate(held, held.pairs, method="exact").sii
             players, _ = universe(data, sample_id, expert, held.num_players)
             for name, collapse, run in timed_contenders(held.num_players):
@@ -235,43 +235,42 @@ def measure_time(arguments, threshold: float = 0.05) -> list[dict]:
                     continue
                 live = data.game(sample_id, expert, players, collapse=collapse)
                 live.pairs = held.pairs
-                live(np.zeros((8, held.num_players), dtype=bool))
-                for budget in (512, 1024, 2048, 4096, 8192, 16384, 32768, 65536):
+                live(np.zeros((8, held.num_players), dtype=bool))  # the first call warms up
+                for budget in 2 ** np.arange(9, 21):
                     start = time.perf_counter()
                     try:
-                        error = run(live, budget, 0) - truth
-                    except RaymoeError:
+                        error = run(live, int(budget), 0) - truth
+                    except RaymoeError:  # the budget is too small for the pairs
                         continue
                     took = time.perf_counter() - start
                     relative = float((error**2).sum() / (truth**2).sum())
-                    records.append(
-                        {
-                            "contender": name,
-                            "budget": budget,
-                            "game": held.name,
-                            "relative": relative,
-                            "seconds": took,
-                        }
-                    )
-                    if took > 12 or relative < threshold / 10:
+                    found = {"contender": name, "budget": int(budget), "game": held.name}
+                    records.append({**found, "relative": relative, "seconds": took})
+                    if relative < threshold or took > LONG:
                         break
-    print(f"\n== seconds until the relative MSE is below {threshold}: mean over games, and worst")
-    reached = {}
-    for name in dict.fromkeys(r["contender"] for r in records):
-        own = [r for r in records if r["contender"] == name]
-        games = dict.fromkeys(r["game"] for r in records)
-        first = [
-            next((r["seconds"] for r in own if r["game"] == g and r["relative"] < threshold), None)
-            for g in games
-        ]
-        late = sum(f is None for f in first)
-        reached[name] = None if late else float(np.mean(first))
-        shown = "not reached" if late else f"{np.mean(first):8.3f} s  worst {np.max(first):.3f} s"
-        print(f"{name:44} {shown}" + f" in {late} of {len(games)} games" * (late > 0))
-    for name, seconds in reached.items():
-        if seconds and reached.get("shared"):
-            print(f"shared against {name}: {seconds / reached['shared']:.1f} times as fast")
+            print(f"  {held.name} done", flush=True)
+    names, games = (list(dict.fromkeys(r[key] for r in records)) for key in ("contender", "game"))
+    reached = {name: seconds_to(records, name, threshold) for name in names}
+    print(f"\n== seconds until the relative MSE is below {threshold}, {len(games)} games")
+    print(f"{'':36}{'median':>10}{'worst':>10}{'reached in':>12}   shared takes 1/x of it: median (range)")
+    for name in names:
+        seconds = np.array([reached[name].get(game, np.inf) for game in games])
+        ratio = np.array([s / reached["shared"][g] for g, s in zip(games, seconds, strict=True)])
+        print(
+            f"{name:36}{np.median(seconds):10.3f}{seconds.max():10.3f}"
+            f"{np.isfinite(seconds).sum():>7} of {len(games)}"
+            f"   {np.median(ratio):.1f} ({ratio.min():.1f}-{ratio.max():.1f})"
+        )
     return records
+
+
+def seconds_to(records: list[dict], name: str, threshold: float) -> dict[str, float]:
+    """Seconds of a contender's first run below the threshold, by game; games without one are left out."""
+    first: dict[str, float] = {}
+    for r in records:
+        if r["contender"] == name and r["relative"] < threshold:
+            first.setdefault(r["game"], r["seconds"])
+    return first
 
 
 def timed_contenders(n: int) -> Iterator[tuple[str, bool, Contender]]:
@@ -282,28 +281,12 @@ def timed_contenders(n: int) -> Iterator[tuple[str, bool, Contender]]:
     yield "paper, dense passes", False, named["paper"]
     yield "paper", True, named["paper"]
     for name in (
-        "ProxySHAP, xgboost",
         "ProxySHAP, xgboost, adjusted",
         "SVARMIQ, paired",
         "InconsistentKernelSHAPIQ, paired",
     ):
         if name in named:
             yield name, True, named[name]
-
-
-def time_curve(records: list[dict], name: str) -> list[tuple[float, float]]:
-    """Median seconds and geometric mean error at each budget; a game that is done keeps its last error."""
-    own = [r for r in records if r["contender"] == name]
-    curve = []
-    for budget in sorted({r["budget"] for r in own}):
-        seconds, errors = [], []
-        for game in dict.fromkeys(r["game"] for r in own):
-            until = [r for r in own if r["game"] == game and r["budget"] <= budget]
-            if until:
-                seconds.append(until[-1]["seconds"])
-                errors.append(until[-1]["relative"])
-        curve.append((float(np.median(seconds)), float(np.exp(np.mean(np.log(errors))))))
-    return curve
 
 
 def keep(results: dict[str, list[dict]], folder: Path) -> None:
@@ -322,48 +305,52 @@ def keep(results: dict[str, list[dict]], folder: Path) -> None:
         results[section] = kept + records
     path.write_text(json.dumps({**before, **results}))
     for section, records in results.items():
-        groups = sorted({r["game"] if section == "closed" else "" for r in records})
-        for group in groups:
+        for group in sorted({r["game"] if section == "closed" else "" for r in records}):
             own = [r for r in records if not group or r["game"] == group]
             figure, axes = plt.subplots(figsize=(7, 4.2))
-            for name in dict.fromkeys(r["contender"] for r in own):
-                if section == "time":
-                    points = time_curve(own, name)
-                else:
-                    points = [
-                        (
-                            b,
-                            float(
-                                np.exp(
-                                    np.mean(
-                                        [
-                                            np.log(r["relative"])
-                                            for r in own
-                                            if r["contender"] == name and r["budget"] == b
-                                        ]
-                                    )
-                                )
-                            ),
-                        )
-                        for b in sorted({r["budget"] for r in own if r["contender"] == name})
-                    ]
-                if points and min(e for _, e in points) < 5:
-                    mine = name.split(",")[0] in OURS
-                    axes.plot(
-                        *zip(*points, strict=True),
-                        marker="o",
-                        ms=3,
-                        lw=2 if mine else 1,
-                        ls="-" if mine else "--",
-                        label=name,
-                    )
-            axes.set(xscale="log", yscale="log", ylabel="relative mean squared error of SII")
-            axes.set_xlabel("seconds, one CPU thread" if section == "time" else "evaluations of the model")
+            (draw_times if section == "time" else draw_errors)(axes, own)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=6, frameon=False)
             figure.tight_layout()
             figure.savefig(folder / f"{section}{re.sub('[^a-z0-9]+', '-', group.lower())}.svg")
             plt.close(figure)
+
+
+def draw_errors(axes, records: list[dict]) -> None:
+    """Geometric mean of the error over games against the number of evaluations."""
+    for name in dict.fromkeys(r["contender"] for r in records):
+        own = [r for r in records if r["contender"] == name]
+        errors = {
+            b: float(np.exp(np.mean([np.log(r["relative"]) for r in own if r["budget"] == b])))
+            for b in sorted({r["budget"] for r in own})
+        }
+        if min(errors.values()) < 5:
+            axes.plot(errors.keys(), errors.values(), marker="o", ms=3, label=name, **line_style(name))
+    axes.set(xscale="log", yscale="log", ylabel="relative mean squared error of SII")
+    axes.set_xlabel("evaluations of the model")
+
+
+def draw_times(axes, records: list[dict], threshold: float = 0.05) -> None:
+    """Share of the games that are known to the threshold after so many seconds."""
+    games = {r["game"] for r in records}
+    longest = max(r["seconds"] for r in records)
+    for name in dict.fromkeys(r["contender"] for r in records):
+        seconds = sorted(seconds_to(records, name, threshold).values())
+        share = np.arange(1, len(seconds) + 1) / len(games)
+        axes.step(
+            [*seconds, longest],
+            [*share, len(seconds) / len(games)],
+            where="post",
+            label=name,
+            **line_style(name),
+        )
+    axes.set(xscale="log", ylim=(0, 1.02), ylabel=f"games with a relative MSE below {threshold}")
+    axes.set_xlabel("seconds, one CPU thread")
+
+
+def line_style(name: str) -> dict:
+    mine = name.split(",")[0] in OURS
+    return {"lw": 2 if mine else 1, "ls": "-" if mine else "--"}
 
 
 if __name__ == "__main__":

@@ -32,17 +32,16 @@ class Samples:
 
     def __init__(self, folder: str) -> None:
         self.project = project_at(folder)
-        run(self.project, "attribute")
-        workspace = self.project.workspace
+        workspace, table = self.project.workspace, f"{self.project.run}/importance.arrow"
+        if not workspace.exists(table):
+            run(self.project, "attribute")
         self.store = FeatureStore.open(workspace, self.project.features, "raymoe encode demo")
         self.model, self.info = load_checkpoint(
             workspace, f"{self.project.run}/checkpoint", "raymoe train demo"
         )
-        table = read_table(
-            workspace, f"{self.project.run}/importance.arrow", IMPORTANCE, "raymoe attribute demo"
-        )
+        importance = read_table(workspace, table, IMPORTANCE, "raymoe attribute demo")
         self.scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        for row in table.to_pylist():
+        for row in importance.to_pylist():
             key = row["sample_id"], row["expert"]
             self.scores.setdefault(key, {})[row["modality"]] = np.array(row["scores"])
         self.sample_ids = list(dict.fromkeys(sample for sample, _ in self.scores))

@@ -11,15 +11,14 @@ Shapes: p pairs.
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
 from raymoe.interactions.coalitions import SizeLaw, seed_of
-from raymoe.interactions.games import Game, evaluate
+from raymoe.interactions.games import Game
 from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.result import InteractionEstimate, too_small
 from raymoe.interactions.shared import SharedEstimator
@@ -63,22 +62,24 @@ def adaptive(
     first_cost = 1 + FIRST_ROUND * FlipGrid(pairs, n).evaluations
     if budget < first_cost:
         raise too_small(budget, "adaptive", pairs, first_cost)
-    empty = float(evaluate(game, np.zeros((1, n), dtype=bool))[0])
-    spent, total, open_pairs = 1, None, np.arange(p)
+    spent, total, open_pairs, empty = 0, None, np.arange(p), None
     effects, counted = np.zeros(n), np.zeros(n)
     chosen, settled = np.zeros(p, dtype=bool), False
     for number in count():
         each = FlipGrid(pairs[open_pairs], n).evaluations
-        coalitions = min(FIRST_ROUND << number, (budget - spent) // each)
+        coalitions = min(FIRST_ROUND << number, (budget - 1 - spent) // each)  # 1 for nobody
         if coalitions < FIRST_ROUND:
             break
         work = SharedEstimator(game, pairs[open_pairs], n, coalitions, seed_of(seed, 20, number), law)
         sums = work.sums()
+        empty = work.value_of_nobody() if empty is None else empty
         spent += work.num_evaluations
         total = sums if total is None else _add(total, sums, open_pairs)
         effects[work.grid.players] += work.main_effects() * coalitions
         counted[work.grid.players] += coalitions
-        low, high, value = _bounds(total, score, 1 - (1 - confidence) / (p * (number + 1) * (number + 2)))
+        found = InteractionEstimate.of_sums(pairs, total, law, num_evaluations=spent, num_players=n)
+        risk = (1 - confidence) / (p * (number + 1) * (number + 2))
+        low, high, value = _bounds(found, score, 1 - risk)
         rank = np.argsort(-value, kind="stable")
         chosen = np.zeros(p, dtype=bool)
         chosen[rank[:top]] = True
@@ -92,17 +93,7 @@ def adaptive(
             break
     with np.errstate(invalid="ignore"):
         main_effects = np.where(counted > 0, effects / counted, np.nan)
-    return InteractionEstimate.of_sums(
-        pairs,
-        total,
-        law,
-        num_evaluations=spent,
-        num_players=n,
-        main_effects=main_effects,
-        empty_value=empty,
-        top=chosen,
-        settled=settled,
-    )
+    return replace(found, main_effects=main_effects, empty_value=empty, top=chosen, settled=settled)
 
 
 def _add(total: RunningSums, part: RunningSums, where: np.ndarray) -> RunningSums:
@@ -114,12 +105,13 @@ def _add(total: RunningSums, part: RunningSums, where: np.ndarray) -> RunningSum
     return RunningSums(**columns)
 
 
-def _bounds(sums: RunningSums, score: str, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scores = sums.scores()
+def _bounds(
+    found: InteractionEstimate, score: str, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower and upper bound, and the value itself."""
     name = "sii" if score == "sii_magnitude" else score
-    half = student_t.ppf((1 + level) / 2, sums.degrees_of_freedom()) * scores[f"{name}_stderr"]
-    value = scores[name]
+    (low, high), value = found.interval(level, score=name), getattr(found, name)
     if score != "sii_magnitude":
-        return value - half, value + half, value
+        return low, high, value
     magnitude = np.abs(value)
-    return np.maximum(magnitude - half, 0), magnitude + half, magnitude
+    return np.maximum(magnitude - (high - value), 0), magnitude + (high - value), magnitude

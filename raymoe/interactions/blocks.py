@@ -15,7 +15,7 @@ from raymoe.interactions.estimate import estimate, evaluations_per_coalition
 from raymoe.interactions.exact import check_players
 from raymoe.interactions.games import Game
 from raymoe.interactions.paper import paper_sums
-from raymoe.interactions.shared import SharedEstimator, layout, pilot_sample
+from raymoe.interactions.shared import SharedEstimator, pilot_evaluations, pilot_layout
 from raymoe.interactions.sums import RunningSums
 
 
@@ -24,10 +24,10 @@ def divisible(method: str) -> bool:
     return method in ("shared", "paper")
 
 
-def count_blocks(n: int, method: str, coalitions: int) -> int:
-    """How many blocks an estimate with so many coalitions has."""
+def count_blocks(pairs: np.ndarray, n: int, method: str, coalitions: int) -> int:
+    """How many blocks an estimate of all these pairs with so many coalitions has."""
     if method == "shared":
-        return layout(coalitions, n, SizeLaw()).blocks
+        return pilot_layout(coalitions, pairs, n, SizeLaw()).blocks
     return coalitions if method == "paper" else 1
 
 
@@ -50,11 +50,10 @@ def block_evaluations(
         return 1 << n
     each = evaluations_per_coalition(pairs, "paper" if method == "paper" else "shared")
     if method == "shared":
-        plan = layout(coalitions, n, SizeLaw())
-        cost = each * plan.cost(start, plan.blocks if stop is None else stop)
-        if plan.pilot and all_pairs is not None and len(all_pairs) != len(pairs):
-            cost += evaluations_per_coalition(pilot_sample(all_pairs), "shared") * plan.cost(0, 0)
-        return cost
+        every = pairs if all_pairs is None else all_pairs
+        plan = pilot_layout(coalitions, every, n, SizeLaw())
+        cost = each * 2 * plan.length * ((plan.blocks if stop is None else stop) - start)
+        return cost + plan.pilot * pilot_evaluations(pairs, every)
     if method == "paper":
         return each * ((coalitions if stop is None else stop) - start)
     return each * coalitions + 1

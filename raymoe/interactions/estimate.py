@@ -14,13 +14,8 @@ from raymoe.interactions import shared as shared_estimator
 from raymoe.interactions.adaptive import adaptive
 from raymoe.interactions.coalitions import SizeLaw
 from raymoe.interactions.exact import exact
-from raymoe.interactions.games import (
-    Game,
-    check_interactions,
-    check_modalities,
-    evaluate,
-    players_of,
-)
+from raymoe.interactions.games import Game, checked_players
+from raymoe.interactions.grid import grid_evaluations
 from raymoe.interactions.paper import MIN_COALITIONS as PAPER_MIN
 from raymoe.interactions.paper import paper_sums
 from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
@@ -63,8 +58,7 @@ def estimate(
 
     Raises:
         InputError: unknown method or index, pairs out of range, of a player with itself or within one
-            modality,
-            a budget too small for these pairs, or n too large for ``exact``. Before any evaluation.
+            modality, a budget too small for these pairs, or n too large for ``exact``. Before any evaluation.
         RaymoeError: the game answers with another shape, or with values that are not finite.
     """
     if method not in METHODS:
@@ -72,15 +66,10 @@ def estimate(
     if options and method != "adaptive":
         raise InputError(f"{method!r} takes no option {', '.join(options)}", "See the docstring of estimate.")
     law = SizeLaw(index, inclusion)
-    n = players_of(game, num_players)
-    pairs = check_interactions(pairs, n, 2)
-    if not within_modality:
-        check_modalities(game, pairs)
+    n, pairs = checked_players(game, pairs, 2, num_players, within_modality)
     if method == "exact":
         return exact(game, pairs, n, budget, law)
-    if budget is None:
-        raise InputError(f"{method!r} needs a budget", "Give budget=, the most evaluations of the game.")
-    budget = checked_budget(budget)
+    budget = checked_budget(budget, method)
     if method == "paper":
         return _paper(game, pairs, n, budget, seed, law)
     if method == "shared":
@@ -104,7 +93,7 @@ def evaluations_per_coalition(pairs: np.ndarray, method: str) -> int:
     if method == "paper":
         return 4 * len(pairs)
     if method == "shared":
-        return 1 + len(np.unique(pairs)) + len(np.unique(np.sort(pairs, 1), axis=0))
+        return grid_evaluations(pairs)
     raise InputError(f"{method!r} does not work coalition by coalition", "Such methods: shared, paper.")
 
 
@@ -116,18 +105,14 @@ def _shared(
     if coalitions < shared_estimator.MIN_COALITIONS:
         raise too_small(budget, "shared", pairs, 1 + each * shared_estimator.MIN_COALITIONS)
     work = shared_estimator.SharedEstimator(game, pairs, n, coalitions, seed, law)
-    sums = work.sums()
-    evaluations, empty = work.num_evaluations, work.empty_value
-    if empty is None:
-        empty = float(evaluate(game, np.zeros((1, n), dtype=bool))[0])
-        evaluations += 1
+    sums, empty = work.sums(), work.value_of_nobody()
     effects = np.full(n, np.nan)
     effects[work.grid.players] = work.main_effects()
     return InteractionEstimate.of_sums(
         pairs,
         sums,
         law,
-        num_evaluations=evaluations,
+        num_evaluations=work.num_evaluations,
         num_players=n,
         main_effects=effects,
         empty_value=empty,

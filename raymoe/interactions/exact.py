@@ -26,8 +26,8 @@ def exact(game: Game, pairs: np.ndarray, n: int, budget: int | None, law: SizeLa
         InputError: too many players, or a budget below 2^n.
     """
     check_players(n)
-    if budget is not None and checked_budget(budget) < 1 << n:
-        raise too_small(checked_budget(budget), "exact", pairs, 1 << n)
+    if budget is not None and checked_budget(budget, "exact") < 1 << n:
+        raise too_small(budget, "exact", pairs, 1 << n)
     values = all_values(game, n)
     sii, base, span = pair_scores(values, n, pairs, law)
     zero = np.zeros(len(pairs))

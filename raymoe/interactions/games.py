@@ -18,6 +18,21 @@ FIRST = 256  # coalitions asked first
 AT_ONCE = 1 << 16  # and then at a time, which bounds memory
 
 
+def checked_players(
+    game: Game, interactions: np.ndarray, order: int, num_players: int | None, within_modality: bool
+) -> tuple[int, np.ndarray]:
+    """n, and the pairs or triples as int64 [p, order], found to fit the game.
+
+    Raises:
+        InputError: n is unknown, or an interaction is none; names the first bad one.
+    """
+    n = players_of(game, num_players)
+    interactions = check_interactions(interactions, n, order)
+    if not within_modality:
+        check_modalities(game, interactions)
+    return n, interactions
+
+
 def players_of(game: Game, num_players: int | None) -> int:
     """n: as told, or as the game says.
 
@@ -81,9 +96,7 @@ def evaluate(game: Game, coalitions: np.ndarray) -> np.ndarray:
         RaymoeError: the game answers with another shape or with values that are not finite; names the game
             where it has a name, and the coalition.
     """
-    parts = [
-        _checked(game, coalitions[:FIRST])
-    ]  # a game that is no good is found out before the whole is asked
+    parts = [_checked(game, coalitions[:FIRST])]  # so a game that is no good is soon found out
     parts += [_checked(game, coalitions[i : i + AT_ONCE]) for i in range(FIRST, len(coalitions), AT_ONCE)]
     return np.concatenate(parts)
 

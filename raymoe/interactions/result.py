@@ -92,8 +92,14 @@ class InteractionEstimate(Exchange):
         return value - half, value + half
 
 
-def checked_budget(budget: int) -> int:
-    """A budget as an int, or an InputError."""
+def checked_budget(budget: int | None, method: str) -> int:
+    """A budget as an int.
+
+    Raises:
+        InputError: there is none, or it is no number.
+    """
+    if budget is None:
+        raise InputError(f"{method!r} needs a budget", "Give budget=, the most evaluations of the game.")
     if isinstance(budget, bool) or not isinstance(budget, (int, float, np.number)) or budget != budget:
         raise InputError(f"budget is {budget!r}", "Give a number of evaluations.")
     return int(min(budget, 1 << 62))

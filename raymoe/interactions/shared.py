@@ -4,10 +4,11 @@ Three things make its coalitions worth more than independent ones:
 
 * tiles: sizes are stratified and members balanced (``coalitions.tiled_coalitions``);
 * edges: the context of nobody and that of everybody else are one each and weigh as much as all the contexts
-  of another size together; where at least eight other coalitions remain, the grids around the empty and the
-  full coalition give both exactly;
-* allocation: a pilot of four coalitions measures how large the differences are at each size, and the others
-  go to the sizes in proportion (Neyman).
+  of another size together; the grids around the empty and the full coalition give both exactly;
+* allocation: a pilot of four coalitions, on some of the pairs, measures how large the differences are at each
+  size, and the others go to the sizes in proportion (Neyman).
+
+Edges and pilot have to be paid for: below ``MIN_FOR_PILOT`` coalitions there are only tiles.
 
 Whatever the allocation, a term in a context of size s weighs (probability of s under the index) / (expected
 number of contexts of size s), which keeps the estimate unbiased (Horvitz-Thompson). How many contexts of a
@@ -25,26 +26,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymoe.interactions.coalitions import SizeLaw, context_probability, tiled_coalitions
-from raymoe.interactions.games import Game
-from raymoe.interactions.grid import Corners, FlipGrid
+from raymoe.interactions.games import Game, evaluate
+from raymoe.interactions.grid import Corners, FlipGrid, grid_evaluations
 from raymoe.interactions.sums import RunningSums, corner_terms, tiled_sums
 
 MIN_COALITIONS = 4
-MIN_BESIDE_EDGES = 8
+MIN_FOR_PILOT = 18
 PILOT = (2, 2)  # replicates, coalitions in each
-MIN_BESIDE_PILOT = 8
+PILOT_PAIRS = 48  # of a table at most, enough to see how differences depend on the size
 MAX_LENGTH = 12  # of a replicate: longer ones gained nothing and leave fewer to tell the error from
 MASKS_AT_ONCE = 1 << 15  # bounds the memory of masks and corner values
-PILOT_PAIRS = 128  # of a table, enough to see how differences depend on the size
 SPIKE = 4  # times what the pilot saw next to it: the most that an edge counts for
-FLOOR = 0.5  # of the mean size of differences: a size where the pilot saw nothing is still visited
+FLOOR = 1.0  # of the mean size of differences: a size where the pilot saw nothing is still visited
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a number of coalitions is spent."""
+    """How a number of coalitions is spent; ``pilot`` brings the edges with it."""
 
-    edges: bool
     pilot: bool
     replicates: int
     length: int
@@ -54,26 +53,27 @@ class Layout:
         """Pairs of replicates, the smallest piece of work."""
         return self.replicates // 2
 
-    @property
-    def coalitions(self) -> int:
-        """All of them, edges included."""
-        return 2 * self.edges + self.pilot * PILOT[0] * PILOT[1] + self.replicates * self.length
 
-    def cost(self, start: int, stop: int) -> int:
-        """Coalitions that blocks ``start..stop`` take, with the pilot and the edges that they need."""
-        pilot = PILOT[0] * PILOT[1] if self.pilot else 0
-        return 2 * self.edges + pilot + (stop - start) * 2 * self.length
-
-
-def layout(coalitions: int, n: int, law: SizeLaw, *, plain: bool = False) -> Layout:
-    """The best use of at most so many coalitions; ``plain``: without edges and pilot."""
-    edges = not plain and law.index == "sii" and n >= 5 and coalitions - 2 >= MIN_BESIDE_EDGES
-    left = coalitions - 2 * edges
-    pilot = edges and left - PILOT[0] * PILOT[1] >= MIN_BESIDE_PILOT
-    left -= pilot * PILOT[0] * PILOT[1]
-    used = [(left // (2 * length) * 2 * length, length) for length in range(2, MAX_LENGTH + 1)]
+def layout(coalitions: int, pilot: bool = False) -> Layout:
+    """The most whole pairs of replicates among so many coalitions."""
+    used = [(coalitions // (2 * length) * 2 * length, length) for length in range(2, MAX_LENGTH + 1)]
     total, length = max(used)
-    return Layout(edges, pilot, total // length, length)
+    return Layout(pilot, total // length, length)
+
+
+def pilot_layout(coalitions: int, pairs: np.ndarray, n: int, law: SizeLaw) -> Layout:
+    """The best use of what ``coalitions`` of them cost for a table of pairs."""
+    if law.index != "sii" or n < 5 or coalitions < MIN_FOR_PILOT:
+        return layout(coalitions)
+    each = grid_evaluations(pairs)
+    return layout((coalitions * each - pilot_evaluations(pairs, pairs)) // each, pilot=True)
+
+
+def pilot_evaluations(pairs: np.ndarray, all_pairs: np.ndarray) -> int:
+    """What the pilot costs, with the edges, for a block of a table's pairs."""
+    sample = grid_evaluations(pilot_sample(all_pairs))
+    own_edges = len(pairs) == len(all_pairs)  # the sample's are among them
+    return 2 * grid_evaluations(pairs) + sample * (PILOT[0] * PILOT[1] + (0 if own_edges else 2))
 
 
 class SharedEstimator:
@@ -86,7 +86,7 @@ class SharedEstimator:
         coalitions: to be spent, at least 4.
         seed: what is drawn depends on it alone.
         law: of contexts.
-        pilot_pairs: the pairs of the whole table, where ``pairs`` is only a block of it.
+        all_pairs: of the whole table, where ``pairs`` is only a block of it.
     """
 
     def __init__(
@@ -97,37 +97,34 @@ class SharedEstimator:
         coalitions: int,
         seed: int,
         law: SizeLaw,
-        pilot_pairs: np.ndarray | None = None,
+        all_pairs: np.ndarray | None = None,
     ) -> None:
         self.game, self.pairs, self.n, self.seed, self.law = game, pairs, n, seed, law
-        self.layout = layout(coalitions, n, law)
+        self._all_pairs = pairs if all_pairs is None else all_pairs
+        self.layout = pilot_layout(coalitions, self._all_pairs, n, law)
         self.grid = FlipGrid(pairs, n)
         self.num_evaluations = 0
         self.first_sum = np.zeros(len(self.grid.players))
         self._first_count = 0
         self._inner = law.sizes(n)  # of coalitions, without the edges where those are exact
-        if self.layout.edges:
+        if self.layout.pilot:
             self._inner = np.where(np.isin(np.arange(n + 1), (0, n)), 0.0, self._inner)
         self._edge_first = 0.0
         self._edge_terms: np.ndarray | None = None
         self._allocation: np.ndarray | None = None
-        self._pilot_pairs = pairs if pilot_pairs is None else pilot_pairs
-        self._pilot: Corners | None = None
         self._courses: list[tuple[np.ndarray, np.ndarray]] = []
-        self.empty_value: float | None = None
+        self._empty_value: float | None = None
 
     def sums(self, start: int = 0, stop: int | None = None) -> RunningSums:
         """Sums over blocks ``start..stop``, by default all of them."""
         stop = self.layout.blocks if stop is None else stop
         if not 0 <= start < stop <= self.layout.blocks:
             raise ValueError(f"blocks {start}..{stop} are not among 0..{self.layout.blocks}")
-        if self.layout.edges:
-            self._measure_edges()
+        total, allocation, guess = None, self._inner, np.zeros((3, self.n - 1, len(self.pairs)))
         if self.layout.pilot:
+            self._measure_edges()
             self._measure_pilot()
-        total = None
-        allocation = self._inner if self._allocation is None else self._allocation
-        guess = self._by_pilot() if self.layout.pilot else self._by_edges()
+            allocation, guess = self._allocation, self._guess()
         shape = self.layout.replicates, self.layout.length
         # A model's batches are the fuller the more coalitions it is given at once.
         at_once = max(1, MASKS_AT_ONCE // (2 * shape[1] * self.grid.evaluations))
@@ -142,6 +139,13 @@ class SharedEstimator:
         """Shapley (or Banzhaf) value of each player of ``grid.players``, from the blocks summed so far."""
         return self.first_sum / self._first_count
 
+    def value_of_nobody(self) -> float:
+        """The game's value of the empty coalition; one more evaluation where no edge gave it."""
+        if self._empty_value is None:
+            self._empty_value = float(evaluate(self.game, np.zeros((1, self.n), dtype=bool))[0])
+            self.num_evaluations += 1
+        return self._empty_value
+
     def _measure(self, bases_kn: np.ndarray, grid: FlipGrid | None = None) -> Corners:
         grid = grid or self.grid
         self.num_evaluations += len(bases_kn) * grid.evaluations
@@ -153,7 +157,7 @@ class SharedEstimator:
             return
         corners = self._measure(_edge_coalitions(self.n))
         # the corners of the first pair around nobody start with f of the empty coalition
-        self.empty_value = float(corners.corners[0, 0, 0])
+        self._empty_value = float(corners.corners[0, 0, 0])
         self._edge_terms = np.stack(corner_terms(*corners.corners))  # [3, 2, p]
         self._edge_first = self.law.sizes(self.n - 1)[[0, -1]] @ corners.first_ks
 
@@ -162,54 +166,34 @@ class SharedEstimator:
         if self._allocation is not None:
             return
         bases = tiled_coalitions(self._inner, *PILOT, 0, PILOT[0], (self.seed, 0)).reshape(-1, self.n)
-        self._pilot = self._measure(bases)
-        if len(self._pilot_pairs) == len(self.pairs):
-            some = pilot_sample(np.arange(len(self.pairs)))
-            seen, edge = self._pilot, self._edge_terms[..., some]
-            inner = np.stack(corner_terms(*seen.corners))[..., some]
-            inside = self._inside(seen)[:, some]
+        grid = FlipGrid(pilot_sample(self._all_pairs), self.n)
+        seen = self._measure(bases, grid)
+        if len(self._all_pairs) == len(self.pairs):
+            edge_terms = self._edge_terms[..., pilot_sample(np.arange(len(self.pairs)))]
         else:  # the same pairs decide in every block of pairs
-            grid = FlipGrid(pilot_sample(self._pilot_pairs), self.n)
-            seen = self._measure(bases, grid)
-            inner, inside = np.stack(corner_terms(*seen.corners)), self._inside(seen)
-            edge = np.stack(corner_terms(*self._measure(_edge_coalitions(self.n), grid).corners))
+            edge_terms = np.stack(corner_terms(*self._measure(_edge_coalitions(self.n), grid).corners))
+        inner_terms = np.stack(corner_terms(*seen.corners))
+        inside = (seen.context_size_kp > 0) & (seen.context_size_kp < self.n - 2)
         sizes = bases.sum(1)
         # by the size of the coalition, which is close to that of the contexts
         self._courses = [
-            _by_size(sizes * (self.n - 2) / self.n, own_inner, inside, own_edge, self.n - 2)
-            for own_inner, own_edge in zip(inner, edge, strict=True)
+            _by_size(sizes * (self.n - 2) / self.n, inner, inside, edge, self.n - 2)
+            for inner, edge in zip(inner_terms, edge_terms, strict=True)
         ]
-        typical = _by_size(sizes, inner[0], inside, edge[0], self.n)[0]
+        typical = _by_size(sizes, inner_terms[0], inside, edge_terms[0], self.n)[0]
         mean = self._inner @ typical / self._inner.sum()
         share = self._inner * (typical + FLOOR * mean) if mean > 0 else self._inner
         self._allocation = share / share.sum()
 
-    def _by_edges(self) -> np.ndarray:
-        """A guess of each term by the context's size, [3, n - 1, p]: what both edges have in common."""
-        if not self.layout.edges:
-            return np.zeros((3, self.n - 1, len(self.pairs)))
-        first, last = self._edge_terms[:, 0], self._edge_terms[:, 1]
-        smaller = np.where(np.abs(first) < np.abs(last), first, last)
-        common = np.where(first * last > 0, smaller, 0.0)
-        return np.repeat(common[:, None], self.n - 1, axis=1)
-
-    def _by_pilot(self) -> np.ndarray:
-        """A guess of each term by the context's size, [3, n - 1, p]: the usual course, scaled by pair."""
+    def _guess(self) -> np.ndarray:
+        """Each term by the context's size, [3, n - 1, p]: the usual course through the pair's own edges."""
         guess = []
-        sizes, inside = self._pilot.context_size_kp, self._inside(self._pilot)
-        inner_terms = corner_terms(*self._pilot.corners)
-        for (course, usual), edge, inner in zip(self._courses, self._edge_terms, inner_terms, strict=True):
-            seen = np.concatenate([edge[usual], inner])
-            ends = np.broadcast_to(course[[0, -1], None], edge.shape)[usual]
-            at = np.concatenate([ends, course[sizes] * inside])
-            size = (at * at).sum(0)
-            scale = np.divide((seen * at).sum(0), size, out=np.zeros_like(size), where=size > 0)
-            guess.append(course[:, None] * scale)
+        for (course, usual), edge_2p in zip(self._courses, self._edge_terms, strict=True):
+            ends, seen_ep = course[[0, -1]][usual], edge_2p[usual]
+            scale_p = ends @ seen_ep / (ends @ ends) if usual.any() else np.zeros(len(self.pairs))
+            most_p = np.abs(edge_2p).max(0)  # no more than was seen
+            guess.append(np.clip(course[:, None] * scale_p, -most_p, most_p))
         return np.stack(guess)
-
-    def _inside(self, corners: Corners) -> np.ndarray:
-        """Which contexts are none of the edges, bool [k, p]."""
-        return (corners.context_size_kp > 0) & (corners.context_size_kp < self.n - 2)
 
     def _block(
         self,
@@ -229,7 +213,7 @@ class SharedEstimator:
         terms = []
         for number, term in enumerate(corner_terms(*corners.corners)):
             known = wanted @ guess[number]
-            if self.layout.edges:
+            if self.layout.pilot:
                 known = known + self.law.sizes(self.n - 2)[[0, -1]] @ self._edge_terms[number]
             sampled = weight[sizes] * (term - guess[number][sizes, each]) * coalitions
             terms.append((known + sampled).reshape(-1, shape[1], len(self.pairs)))
@@ -238,7 +222,7 @@ class SharedEstimator:
     def _weights(self, drawn: np.ndarray, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:
         """Probability and weight of a context of each size, [n - order + 1]; 0 where the edges are exact."""
         wanted = self.law.sizes(self.n - order)
-        if self.layout.edges:
+        if self.layout.pilot:
             wanted[[0, -1]] = 0
         expected = coalitions * (drawn / drawn.sum()) @ context_probability(self.n, order)
         return wanted, np.divide(wanted, expected, out=np.zeros_like(wanted), where=wanted > 0)

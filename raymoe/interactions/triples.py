@@ -16,7 +16,7 @@ from scipy.stats import t as student_t
 from raymoe.errors import InputError
 from raymoe.interactions import exact as enumeration
 from raymoe.interactions.coalitions import SizeLaw, tiled_coalitions
-from raymoe.interactions.games import Game, check_interactions, check_modalities, players_of
+from raymoe.interactions.games import Game, checked_players
 from raymoe.interactions.grid import FlipGrid
 from raymoe.interactions.result import checked_budget, too_small
 from raymoe.interactions.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
@@ -65,24 +65,19 @@ def estimate_triples(
     if method not in ("shared", "exact"):
         raise InputError(f"unknown method {method!r} for triples", "Methods: shared, exact.")
     law = SizeLaw(index, inclusion)
-    n = players_of(game, num_players)
-    triples = check_interactions(triples, n, 3)
-    if not within_modality:
-        check_modalities(game, triples)
+    n, triples = checked_players(game, triples, 3, num_players, within_modality)
     if method == "exact":
         enumeration.check_players(n)
-        if budget is not None and checked_budget(budget) < 1 << n:
-            raise too_small(checked_budget(budget), "exact", triples, 1 << n)
+        if budget is not None and checked_budget(budget, method) < 1 << n:
+            raise too_small(budget, method, triples, 1 << n)
         values = enumeration.derivative_means(enumeration.all_values(game, n), n, triples, law)
         zero = np.zeros(len(triples))
         return TripleEstimate(triples, values, zero, 1 << n, zero + np.inf)
-    grid = FlipGrid(triples, n)
-    if budget is None:
-        raise InputError("'shared' needs a budget", "Give budget=, the most evaluations of the game.")
-    coalitions = checked_budget(budget) // grid.evaluations
+    budget, grid = checked_budget(budget, method), FlipGrid(triples, n)
+    coalitions = budget // grid.evaluations
     if coalitions < MIN_COALITIONS:
-        raise too_small(checked_budget(budget), "shared", triples, MIN_COALITIONS * grid.evaluations)
-    plan = layout(coalitions, n, law, plain=True)  # so every coalition weighs alike
+        raise too_small(budget, method, triples, MIN_COALITIONS * grid.evaluations)
+    plan = layout(coalitions)  # without edges and pilot, so every coalition weighs alike
     sizes, total = law.sizes(n), None
     shape = plan.replicates, plan.length
     at_once = max(1, MASKS_AT_ONCE // (2 * plan.length * grid.evaluations)) * 2

@@ -138,7 +138,7 @@ def cut(job: Job, config: ProbeConfig) -> Iterator[Unit]:
     """A job's units: first fewer coalitions, then, if one block still costs too much, fewer pairs."""
     method, coalitions = config.estimator, config.coalitions
     pairs, n = job.candidates.pairs, len(job.candidates.players)
-    blocks = count_blocks(n, method, coalitions)
+    blocks = count_blocks(pairs, n, method, coalitions)
     at_once = len(pairs)
     if divisible(method):
         # Flips of single features are done again for every block of pairs, so pairs are split only where one

@@ -135,7 +135,7 @@ def test_shared_beats_paper_at_equal_budget():
 def test_any_cut_of_the_coalitions_gives_the_same_sums(method, coalitions, cuts, seed):
     n = 7
     game, pairs = smooth_game(n, 1), cross_pairs(n, 3)
-    blocks = count_blocks(n, method, coalitions)
+    blocks = count_blocks(pairs, n, method, coalitions)
     options = {"method": method, "coalitions": coalitions, "seed": seed}
     edges = sorted({0, blocks, *(round(c * blocks) for c in cuts)})
     whole = block_sums(game, pairs, n, start=0, stop=blocks, **options)
@@ -208,7 +208,7 @@ def test_a_blocks_cost_is_what_it_takes():
             seen.append(len(z))
             return game(z)
 
-        blocks = count_blocks(9, method, coalitions)
+        blocks = count_blocks(pairs, 9, method, coalitions)
         for start, stop in ((0, blocks), (blocks - 1, blocks)):
             seen.clear()
             block_sums(

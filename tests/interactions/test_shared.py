@@ -8,18 +8,34 @@ from hypothesis import strategies as st
 
 from raymoe.interactions import estimate
 from raymoe.interactions.coalitions import SizeLaw
-from raymoe.interactions.shared import SharedEstimator, layout
+from raymoe.interactions.grid import FlipGrid, grid_evaluations
+from raymoe.interactions.shared import SharedEstimator, pilot_evaluations, pilot_layout
 
 
-@given(coalitions=st.integers(4, 3000), n=st.integers(2, 60), index=st.sampled_from(["sii", "banzhaf"]))
-def test_layouts_spend_nearly_all(coalitions, n, index):
-    plan = layout(coalitions, n, SizeLaw(index))
-    assert plan.coalitions <= coalitions
-    assert plan.coalitions >= max(4, coalitions - 8 - coalitions // 20)
+@given(
+    coalitions=st.integers(4, 3000),
+    n=st.integers(2, 60),
+    words=st.integers(1, 30),
+    index=st.sampled_from(["sii", "banzhaf"]),
+)
+def test_layouts_spend_nearly_all(coalitions, n, words, index):
+    pairs = cross_pairs(n, min(words, n - 1))
+    plan = pilot_layout(coalitions, pairs, n, SizeLaw(index))
+    each = grid_evaluations(pairs)
+    spent = plan.replicates * plan.length * each + plan.pilot * pilot_evaluations(pairs, pairs)
+    assert spent <= coalitions * each
+    assert spent >= each * max(4, coalitions - 8 - coalitions // 20)
     assert plan.replicates % 2 == 0
     assert plan.replicates >= 2
-    assert not plan.edges or coalitions >= 10
-    assert plan.cost(0, plan.blocks) == plan.coalitions
+    assert plan.pilot == (coalitions >= 18 and n >= 5 and index == "sii")
+
+
+@pytest.mark.parametrize("order", [2, 3])
+def test_a_grid_is_counted_without_building_it(order):
+    rng = np.random.default_rng(0)
+    for count in (1, 5, 40):
+        rows = np.array([rng.permutation(9)[:order] for _ in range(count)])
+        assert grid_evaluations(rows) == FlipGrid(rows, 9).evaluations
 
 
 def test_edges_are_exact():

@@ -162,7 +162,9 @@ def test_units_of_a_job_cover_it_exactly(tiny):
         config = tiny_preset(probe={"unit_evaluations": unit_evaluations, "coalitions": 200}).probe
         plan = make_plan(store, importance, ["unique:text", "unique:image", "synergy", "redundancy"], config)
         for job in plan.jobs:
-            blocks = count_blocks(len(job.candidates.players), config.estimator, config.coalitions)
+            blocks = count_blocks(
+                job.candidates.pairs, len(job.candidates.players), config.estimator, config.coalitions
+            )
             covered = np.zeros((len(job.candidates.pairs), blocks), dtype=int)
             for unit in cut(job, config):
                 covered[unit.pairs, unit.start : unit.stop] += 1
