@@ -24,6 +24,7 @@ from machine import machine_line
 
 from raymoe.config import ModelConfig
 from raymoe.interactions import ExpertGame, collapse, estimate
+from raymoe.interactions.grid import grid_evaluations
 from raymoe.interactions.precision import noise_floor
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
@@ -225,7 +226,7 @@ class Recorder:
 
 def ask(game, bins: list[np.ndarray], coalitions: int) -> list:
     """One estimate per bin with the budget of so many coalitions."""
-    return [estimate(game, pairs, budget=1 + coalitions * cost(pairs), seed=0) for pairs in bins]
+    return [estimate(game, pairs, budget=1 + coalitions * grid_evaluations(pairs), seed=0) for pairs in bins]
 
 
 def dense_evaluations(device: torch.device, quick: bool) -> int:
@@ -233,17 +234,12 @@ def dense_evaluations(device: torch.device, quick: bool) -> int:
     return 8 if quick else 64 if device.type == "cpu" else 2048
 
 
-def cost(pairs: np.ndarray) -> int:
-    """Evaluations that one coalition costs the shared estimator."""
-    return 1 + len(np.unique(pairs)) + len(pairs)
-
-
 class PlainCollapse:
     """The zero-token collapse alone, through the expert's own forward pass."""
 
     def __init__(self, sample: Sample, players: list[tuple[str, int]]) -> None:
         game = sample.game(players, collapse=False)
-        self.sequence, self.expert, self.target = game.sequence, game.expert, sample.target
+        self.sequence, self.expert, self.target = game.sequence, game.evaluator.expert, sample.target
         tokens_TD = self.sequence.tokens_TD
         self.tokens_per_batch = 1 << (11 if tokens_TD.device.type == "cpu" else 17)
         self.bank = torch.cat([tokens_TD, torch.zeros_like(tokens_TD[:1])])

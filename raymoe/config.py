@@ -134,6 +134,7 @@ class ProbeConfig(Section):
     num_bins: int = Field(1, ge=1)  # importance bins; pairs are formed within a bin
     estimator: Literal["shared", "surrogate", "adaptive", "exact", "paper"] = "shared"
     coalitions: int = Field(32, ge=4)  # per sample and expert; other estimators get what shared would spend
+    precision: Literal["float32", "float64"] = "float32"  # float32 without TF32
     seed: int = Field(0, ge=0)
     max_samples: int | None = Field(None, ge=1)  # the first so many of the split, in table order
     unit_evaluations: int = Field(16384, ge=1)  # a work unit is about this many model evaluations

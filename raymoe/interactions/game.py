@@ -8,9 +8,11 @@ Shapes: m coalitions, n players (the universe), C classes, K targets.
 
 from __future__ import annotations
 
+from typing import Self
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from raymoe.errors import InputError
 from raymoe.interactions.collapse import CollapsedExpert, DenseExpert
@@ -23,7 +25,48 @@ from raymoe.models.fusion import FusionExperts
 TOKENS_PER_BATCH = {"cpu": 1 << 11, "cuda": 1 << 17}
 
 
-class ExpertGame(MaskedGame):
+class SequenceGame(MaskedGame):
+    """What the games of one sample share: options that fit, precision, batches, one target or several."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        experts: FusionExperts,
+        sequence: MaskedSequence,
+        target: Tensor,
+        *,
+        collapse: bool = True,
+        dtype: torch.dtype | None = None,
+        tokens_per_batch: int | None = None,
+        name: str = "",
+    ) -> None:
+        dtype = dtype or sequence.tokens_TD.dtype
+        device = sequence.tokens_TD.device
+        self._tokens_per_batch = check_options(experts, target, dtype, tokens_per_batch, device)
+        self._evaluator = CollapsedExpert if collapse else DenseExpert
+        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
+        self._model, self.target, self.name = model, target, name
+        self.sequence = sequence.to(dtype)
+        self.num_players = len(sequence.players)
+        self.player_modality = sequence.player_modality
+
+    def double(self) -> Self:
+        """The same game in float64."""
+        return type(self)(self._model, self.sequence, self.target, dtype=torch.float64, **self._options)
+
+    def _evaluator_of(self, expert: FusionExperts) -> CollapsedExpert | DenseExpert:
+        """What evaluates one expert, in the game's precision."""
+        target_CK = self.target if self.target.dim() == 2 else self.target[:, None]
+        expert = expert.to(self.sequence.tokens_TD.dtype)
+        with torch.no_grad():
+            return self._evaluator(expert, self.sequence, target_CK, self._tokens_per_batch)
+
+    def _answer(self, values_mK: Tensor) -> np.ndarray:
+        found = values_mK.double().cpu().numpy()
+        return found if self.target.dim() == 2 else found[:, 0]
+
+
+class ExpertGame(SequenceGame):
     """One expert, one sample, one target or several: ``bool[m, n] -> float64[m]`` or ``[m, K]``.
 
     Args:
@@ -47,27 +90,11 @@ class ExpertGame(MaskedGame):
         expert: FusionExperts,
         sequence: MaskedSequence,
         target: Tensor,
-        *,
-        collapse: bool = True,
-        dtype: torch.dtype | None = None,
-        tokens_per_batch: int | None = None,
-        name: str = "",
+        **options,
     ) -> None:
-        dtype = dtype or sequence.tokens_TD.dtype
-        device = sequence.tokens_TD.device
-        tokens_per_batch = check_options(expert, target, dtype, tokens_per_batch, device)
-        self.name = name
-        self.sequence = sequence.to(dtype)
+        super().__init__(expert, expert, sequence, target, **options)
         # select: parameters of its own, so the model's keep their type
-        self.expert = expert.select(0).to(dtype)
-        self.target = target
-        self.num_players = len(sequence.players)
-        self.player_modality = sequence.player_modality
-        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
-        evaluator = CollapsedExpert if collapse else DenseExpert
-        target_CK = target if target.dim() == 2 else target[:, None]
-        with torch.no_grad():
-            self.evaluator = evaluator(self.expert, self.sequence, target_CK, tokens_per_batch)
+        self.evaluator = self._evaluator_of(expert.select(0))
 
     @classmethod
     def of_sample(
@@ -103,13 +130,8 @@ class ExpertGame(MaskedGame):
             return MixtureGame(model, sequence, target, **options)
         return cls(model.experts.select(expert_index(model, expert)), sequence, target, **options)
 
-    def double(self) -> ExpertGame:
-        """The same game in float64."""
-        return ExpertGame(self.expert, self.sequence, self.target, dtype=torch.float64, **self._options)
-
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
-        values_mK = self.evaluator(coalitions).double().cpu().numpy()
-        return values_mK if self.target.dim() == 2 else values_mK[:, 0]
+        return self._answer(self.evaluator(coalitions))
 
 
 def expert_index(model: FLI2MoE, expert: int | str) -> int:

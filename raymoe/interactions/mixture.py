@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raymoe.interactions.collapse import CollapsedExpert, DenseExpert
-from raymoe.interactions.game import check_options
-from raymoe.interactions.masked import MaskedGame
+from raymoe.interactions.game import SequenceGame
 from raymoe.interactions.sequence import MaskedSequence
 from raymoe.models.fl_i2moe import FLI2MoE
 
 
-class MixtureGame(MaskedGame):
+class MixtureGame(SequenceGame):
     """The model's logit for the target: ``bool[m, n] -> float64[m]`` or ``[m, K]``.
 
     A masked feature is the zero vector everywhere: the experts see a zero token in its place (no projection
@@ -40,34 +38,15 @@ class MixtureGame(MaskedGame):
         model: FLI2MoE,
         sequence: MaskedSequence,
         target: Tensor,
-        *,
-        collapse: bool = True,
-        dtype: torch.dtype | None = None,
-        tokens_per_batch: int | None = None,
-        name: str = "",
+        **options,
     ) -> None:
-        dtype = dtype or sequence.tokens_TD.dtype
-        device = sequence.tokens_TD.device
-        tokens_per_batch = check_options(model.experts, target, dtype, tokens_per_batch, device)
-        self.name = name
-        self.model, self.target = model, target
-        self.sequence = sequence.to(dtype)
-        self.num_players = len(sequence.players)
-        self.player_modality = sequence.player_modality
-        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
-        self._gate = copy.deepcopy(model.gate).to(dtype)
-        evaluator = CollapsedExpert if collapse else DenseExpert
-        target_CK = target if target.dim() == 2 else target[:, None]
+        super().__init__(model, model.experts, sequence, target, **options)
+        self._gate = copy.deepcopy(model.gate).to(self.sequence.tokens_TD.dtype)
+        self._experts = [
+            self._evaluator_of(model.experts.select(e)) for e in range(model.experts.num_experts)
+        ]
         with torch.no_grad():
-            self._experts = [
-                evaluator(model.experts.select(e).to(dtype), self.sequence, target_CK, tokens_per_batch)
-                for e in range(model.experts.num_experts)
-            ]
             self._prepare_gate()
-
-    def double(self) -> MixtureGame:
-        """The same game in float64."""
-        return MixtureGame(self.model, self.sequence, self.target, dtype=torch.float64, **self._options)
 
     def gate_weights(self, coalitions: np.ndarray) -> Tensor:
         """The mixture's weights [m, E] for coalitions, bool [m, n].
@@ -93,5 +72,4 @@ class MixtureGame(MaskedGame):
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
         weights_mE = self.gate_weights(coalitions)
         values_mK = sum(weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
-        values_mK = values_mK.double().cpu().numpy()
-        return values_mK if self.target.dim() == 2 else values_mK[:, 0]
+        return self._answer(values_mK)

@@ -101,6 +101,7 @@ def probe(
         checkpoint,
         project.features,
         {"features": store.fingerprint, "checkpoint": info.fingerprint},
+        config.precision,
     )
     failed = _run(plan, files, runner, address, num_actors, device)
     if failed and all(any(unit.key in failed for unit in cut_up(job, config)) for job in plan.jobs):

@@ -23,14 +23,22 @@ class UnitRunner:
         workspace: where checkpoint and features lie.
         checkpoint, features: their folders.
         expected: fingerprints of the checkpoint and the features that the plan was made from.
+        precision: of the experts' arithmetic, ``float32`` or ``float64``.
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
     """
 
     def __init__(
-        self, workspace: Workspace, checkpoint: str, features: str, expected: dict[str, str], device: str
+        self,
+        workspace: Workspace,
+        checkpoint: str,
+        features: str,
+        expected: dict[str, str],
+        precision: str,
+        device: str,
     ) -> None:
         self.workspace, self.checkpoint, self.features = workspace, checkpoint, features
         self.expected, self.device = expected, device
+        self.dtype = getattr(torch, precision)
 
     def ready(self) -> str:
         """Open everything; answers with the name of the device.
@@ -71,6 +79,7 @@ class UnitRunner:
             job.candidates.players,
             self._target(job, index),
             valid=valid,
+            dtype=self.dtype,
             name=f"sample {job.sample_id}, expert {job.expert}",
         )
         pairs = job.candidates.pairs[unit.pairs]

@@ -16,15 +16,6 @@ from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads only get in each other's way on matrices of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def make_model(widths, classes=5, seed=0, **config):
     torch.manual_seed(seed)
     shapes = tuple(Shape(f"m{i}", width, 12) for i, width in enumerate(widths))

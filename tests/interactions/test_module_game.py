@@ -17,15 +17,6 @@ from raymoe.interactions.module_game import ModuleGame
 DOCUMENT = Path(__file__).parents[2] / "docs" / "own-model.md"
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Threads only get in each other's way on matrices of this size."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def tiny_clip():
     """CLIP at random, 3 words and 2 x 2 patches, with the inputs a processor would give."""
     transformers = pytest.importorskip("transformers")

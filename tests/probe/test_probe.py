@@ -98,7 +98,16 @@ def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, ray_sess
         probe(with_probe(tiny, coalitions=12))
     assert "--overwrite" in caught.value.remedy
     assert probe(with_probe(tiny, coalitions=12), overwrite=True).ran
-    assert (read(tiny)["n_coalitions"].to_numpy() == 10).all()  # and two exact edges
+    assert (read(tiny)["n_coalitions"].to_numpy() == 12).all()
+
+
+def test_double_precision_differs_by_rounding(tiny, ray_session):
+    probe(tiny)
+    single = read(tiny).to_pandas()
+    probe(with_probe(tiny, precision="float64"), overwrite=True)
+    double = read(tiny).to_pandas()
+    difference = np.abs(single["sii"] - double["sii"]).max()
+    assert 0 < difference < 1e-5
 
 
 def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
