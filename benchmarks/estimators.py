@@ -213,7 +213,9 @@ def measure_closed(arguments, budgets: tuple[int, ...]) -> list[dict]:
         for largest in (4, n):
             games = [UnanimitySum(n, largest, seed) for seed in range(3)][: arguments.limit]
             print(f"\n== {games[0].name}: {len(games)} games, {len(games[0].pairs)} pairs")
-            found = compare(games, [game.sii for game in games], budgets, 1, arguments.contenders)
+            found = compare(
+                games, [game.sii for game in games], budgets, arguments.seeds, arguments.contenders
+            )
             table(found, budgets)
             records += found
     return records
