@@ -85,7 +85,10 @@ def training_step(device: torch.device, quick: bool):
 
     def step() -> None:
         output, passes = model.forward_passes(features, valid)
-        loss = task_loss(output.logits_BC, labels, "multilabel") + 0.5 * interaction_losses(passes).mean()
+        loss = (
+            task_loss(output.logits_BC, labels, "multilabel")
+            + 0.5 * interaction_losses(passes.logits_EPBC).mean()
+        )
         loss.backward()
 
     took = seconds(step, device, 1 if quick else 3)

@@ -79,12 +79,19 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """FL-I2MoE's shape; defaults are those of the paper's MM-IMDb recipe."""
+    """Which model, and its shape; defaults are those of the paper's MM-IMDb recipe.
 
+    ``kind``: ``fl-i2moe``, ``dense`` (one fusion Transformer over the same sequences) or ``i2moe`` (the
+    original: experts over pooled vectors). ``residual``: see ``docs/models.md``.
+    """
+
+    kind: Literal["fl-i2moe", "dense", "i2moe"] = "fl-i2moe"
     hidden_dim: int = Field(256, ge=4)
     num_layers: int = Field(2, ge=1)
     num_heads: int = Field(4, ge=1)
     ffn_ratio: int = Field(2, ge=1)
+    residual: Literal["input", "attention"] = "input"  # what attention's output is added to
+    num_patches: int = Field(16, ge=1)  # i2moe: slices that a pooled vector is cut into
     dropout: float = Field(0.5, ge=0, lt=1)
     dropout_attention: float | None = Field(None, ge=0, lt=1)  # of attention weights; None: as dropout
     temperature_rw: float = Field(2.0, gt=0)
@@ -107,9 +114,13 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     epochs: int = Field(40, ge=1)
     batch_size: int = Field(32, ge=1)
+    micro_batch_size: int | None = Field(None, ge=1)  # at most so many at once; gradients are summed
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float | None = Field(None, gt=0)  # of the gradient; None: not clipped
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"  # of matrix products
     interaction_loss_weight: float = Field(0.5, ge=0)
+    interaction_on: Literal["logits", "latents"] = "logits"  # what the interaction losses compare
     expert_task_weight: float = Field(0.0, ge=0)  # >0: every expert also learns the task, so none dies
     positive_weight: float = Field(1.0, gt=0)  # multi-label: weight of a class that is there in the task loss
     selection: Metric = "macro_f1"

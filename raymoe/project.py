@@ -53,7 +53,7 @@ class Project:
     @property
     def run(self) -> str:
         """The folder of one trained model and all that is derived from it."""
-        return f"{self.root}/runs/fl-i2moe-seed{self.preset.train.seed}"
+        return f"{self.root}/runs/{self.preset.model.kind}-seed{self.preset.train.seed}"
 
     @property
     def report(self) -> str:

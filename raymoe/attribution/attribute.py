@@ -13,8 +13,8 @@ from raymoe.attribution.rollout import grad_attention_rollout, min_max
 from raymoe.device import resolve_device
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureBatch, FeatureStore
+from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint, read_info
-from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.models.target import predicted_classes, target_weights
 from raymoe.progress import track
 from raymoe.project import Project, StageResult
@@ -34,7 +34,7 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
 
     Raises:
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
-        InputError: the split has no samples.
+        InputError: the split has no samples, or the model is an i2moe.
     """
     workspace, config = project.workspace, project.preset.attribute
     name, folder = f"{project.run}/importance.arrow", f"{project.run}/checkpoint"
@@ -57,6 +57,11 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         raise InputError(
             f"{workspace.path(project.features)} has no sample in the split {config.split!r}",
             f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
+        )
+    if project.preset.model.kind == "i2moe":
+        raise InputError(
+            "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
+            "Attribute a model of kind fl-i2moe or dense.",
         )
     device = resolve_device(device)
     workspace.check_writable()
@@ -108,7 +113,7 @@ class Importance:
 
 
 def importance(
-    model: FLI2MoE, batch: FeatureBatch, task: str, targets: list[list[int]] | None = None
+    model: FusionModel, batch: FeatureBatch, task: str, targets: list[list[int]] | None = None
 ) -> Importance:
     """Grad x AttnRoll of every expert for a batch; a sample's scores do not depend on the others.
 

@@ -38,6 +38,17 @@ class FeatureBatch:
     labels: torch.Tensor
     sample_ids: list[str]
 
+    @property
+    def pooled(self) -> dict[str, torch.Tensor]:
+        """Means over valid non-special positions, or all valid ones if none is left, ``[B, D]``."""
+        found = {}
+        for name, features_BTD in self.features.items():
+            used_BT = self.valid[name] & ~self.special[name]
+            used_BT = torch.where(used_BT.any(1, keepdim=True), used_BT, self.valid[name])
+            mask_BT1 = used_BT[..., None].to(features_BTD.dtype)
+            found[name] = (features_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+        return found
+
     def to(self, device: str | torch.device) -> FeatureBatch:
         """The batch on a device."""
         parts = (

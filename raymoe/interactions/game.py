@@ -18,7 +18,7 @@ from raymoe.errors import InputError
 from raymoe.interactions.collapse import CollapsedExpert, DenseExpert
 from raymoe.interactions.masked import MaskedGame
 from raymoe.interactions.sequence import MaskedSequence
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.models.base import FusionModel
 from raymoe.models.fusion import FusionExperts
 
 # On a CPU 2^9 to 2^12 are equally fast and more is slower; a GPU wants enough rows to be busy.
@@ -43,7 +43,8 @@ class SequenceGame(MaskedGame):
         dtype = dtype or sequence.tokens_TD.dtype
         device = sequence.tokens_TD.device
         self._tokens_per_batch = check_options(experts, target, dtype, tokens_per_batch, device)
-        self._evaluator = CollapsedExpert if collapse else DenseExpert
+        # zero tokens collapse in any case, but the algebra is written for the usual residual
+        self._evaluator = CollapsedExpert if collapse and experts.residual == "input" else DenseExpert
         self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
         self._model, self.target, self.name = model, target, name
         self.sequence = sequence.to(dtype)
@@ -99,7 +100,7 @@ class ExpertGame(SequenceGame):
     @classmethod
     def of_sample(
         cls,
-        model: FLI2MoE,
+        model: FusionModel,
         expert: int | str,
         features: dict[str, Tensor],
         special: dict[str, Tensor],
@@ -126,6 +127,8 @@ class ExpertGame(SequenceGame):
         from raymoe.interactions.mixture import MixtureGame  # builds on this file
 
         sequence = MaskedSequence.of_sample(model, features, special, players, valid)
+        if expert == "mixture" and len(model.expert_names) == 1:
+            expert = 0  # the dense Transformer is its only expert
         if expert == "mixture":
             return MixtureGame(model, sequence, target, **options)
         return cls(model.experts.select(expert_index(model, expert)), sequence, target, **options)
@@ -134,7 +137,7 @@ class ExpertGame(SequenceGame):
         return self._answer(self.evaluator(coalitions))
 
 
-def expert_index(model: FLI2MoE, expert: int | str) -> int:
+def expert_index(model: FusionModel, expert: int | str) -> int:
     """Which expert is meant, by index or name.
 
     Raises:

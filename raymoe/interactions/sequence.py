@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from raymoe.errors import InputError
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.models.base import FusionModel
 
 
 class MaskedSequence:
@@ -65,7 +65,7 @@ class MaskedSequence:
     @torch.no_grad()
     def of_sample(
         cls,
-        model: FLI2MoE,
+        model: FusionModel,
         features: dict[str, Tensor],
         special: dict[str, Tensor],
         players: list[tuple[str, int]],
@@ -80,8 +80,14 @@ class MaskedSequence:
             valid: per modality [T_m], False at padding; by default there is none.
 
         Raises:
-            InputError: a player of an unknown modality, outside the sequence, at padding, special or twice.
+            InputError: the model is an i2moe; a player of an unknown modality, outside the sequence, at
+                padding, special or twice.
         """
+        if model.kind == "i2moe":
+            raise InputError(
+                "i2moe works on pooled vectors: it has no tokens or patches to mask",
+                "Take a model of kind fl-i2moe or dense.",
+            )
         device, dtype = model.position_TD.device, model.position_TD.dtype
         batch = {n: features[n].to(device, dtype)[None] for n in model.names}
         sizes = [batch[n].shape[1] for n in model.names]

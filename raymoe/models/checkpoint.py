@@ -17,7 +17,8 @@ from safetensors.torch import save as save_tensors
 
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
-from raymoe.models.fl_i2moe import FLI2MoE, expert_names
+from raymoe.models.base import FusionModel, expert_names
+from raymoe.models.build import build_model
 from raymoe.workspace import Workspace
 
 FORMAT = "fl-i2moe/1"
@@ -63,17 +64,22 @@ class CheckpointInfo:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def kind(self) -> str:
+        """Which model it is."""
+        return self.model.get("kind", "fl-i2moe")
+
+    @property
     def experts(self) -> list[str]:
         """The experts' names, in order."""
-        return expert_names([m.name for m in self.modalities])
+        return expert_names(self.kind, [m.name for m in self.modalities])
 
-    def build(self) -> FLI2MoE:
+    def build(self) -> FusionModel:
         """The model, with random weights."""
-        return FLI2MoE(self.modalities, len(self.classes), ModelConfig.model_validate(self.model))
+        return build_model(self.modalities, len(self.classes), ModelConfig.model_validate(self.model))
 
 
 def save_checkpoint(
-    workspace: Workspace, folder: str, model: FLI2MoE, info: CheckpointInfo
+    workspace: Workspace, folder: str, model: FusionModel, info: CheckpointInfo
 ) -> CheckpointInfo:
     """Write the weights, then the JSON that makes them a checkpoint; returns it with the hash filled in."""
     weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
@@ -109,7 +115,7 @@ def read_info(workspace: Workspace, folder: str, made_by: str) -> CheckpointInfo
 
 def load_checkpoint(
     workspace: Workspace, folder: str, made_by: str, *, features: str | None = None
-) -> tuple[FLI2MoE, CheckpointInfo]:
+) -> tuple[FusionModel, CheckpointInfo]:
     """The model in eval mode, on the CPU, and its info.
 
     Args:

@@ -1,170 +1,57 @@
 """FL-I2MoE: interaction experts over token and patch sequences, and the gate that mixes them (paper §3.1).
 
-Shapes: B samples, T_m tokens of modality m and T of the joint sequence, D hidden width, M modalities,
-E = M + 2 experts in the order unique per modality, synergy, redundancy; C classes; P = M + 1 passes (the full
-input, then each modality replaced by noise).
+Shapes: B samples, T_m tokens of modality m, D hidden width, M modalities, E = M + 2 experts in the order
+unique per modality, synergy, redundancy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from raymoe.config import ModelConfig
-from raymoe.models.fusion import FusionExperts, position_code
+from raymoe.models.base import FusionModel, ModalityShape
 
 
-class ModalityShape(Protocol):
-    """What a model must know of a modality."""
+class FLI2MoE(FusionModel):
+    """The feature-level mixture of interaction experts; arguments as of ``FusionModel``."""
 
-    name: str
-    width: int
-    max_length: int
-
-
-@dataclass
-class Output:
-    """What every model answers: the prediction, and what each expert contributed to it."""
-
-    logits_BC: Tensor
-    expert_logits_EBC: Tensor
-    expert_weights_BE: Tensor
-
-
-@dataclass
-class FusionInput:
-    """The joint sequence as the experts see it."""
-
-    tokens_BTD: Tensor  # projected, position code added, zero at padding
-    key_bias_BT: Tensor  # 0, or -inf at padding
-    pool_BMT: Tensor  # mean over each modality's valid tokens
-    valid_BT: Tensor
-
-
-class FLI2MoE(nn.Module):
-    """The feature-level mixture of interaction experts.
-
-    Args:
-        modalities: name, width and longest sequence of each; their order is that of the joint sequence.
-        num_classes: C.
-        config: the model's shape.
-    """
+    kind = "fl-i2moe"
 
     def __init__(self, modalities: tuple[ModalityShape, ...], num_classes: int, config: ModelConfig) -> None:
-        super().__init__()
-        self.names = [m.name for m in modalities]
-        self.lengths = [m.max_length for m in modalities]
-        self.config = config
-        self.num_classes = num_classes
-        M, D = len(modalities), config.hidden_dim
-        self.projections = nn.ModuleList(nn.Linear(m.width, D) for m in modalities)
-        self.experts = FusionExperts(
-            M + 2,
-            M,
-            num_classes,
-            hidden_dim=D,
-            num_layers=config.num_layers,
-            num_heads=config.num_heads,
-            ffn_ratio=config.ffn_ratio,
-            dropout=config.dropout,
-            dropout_attention=config.dropout_attention,
-        )
-        self.gate = Gate(M * D, M + 2, config)
-        # A modality's code starts where the longest sequences of those before it end, so that a token's
-        # position does not depend on how the batch was padded.
-        self.register_buffer("position_TD", position_code(sum(self.lengths), D), persistent=False)
+        super().__init__(modalities, num_classes, config, len(modalities) + 2)
+        self.gate = Gate(len(modalities) * config.hidden_dim, len(modalities) + 2, config)
 
-    @property
-    def expert_names(self) -> list[str]:
-        """In the order of the outputs' expert axis."""
-        return expert_names(self.names)
+    def variants(
+        self, embeddings: dict[str, Tensor], generator: torch.Generator | None
+    ) -> list[dict[str, Tensor]]:
+        """The full input, then each modality replaced by Gaussian noise (I2MoE).
 
-    def forward(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> Output:
-        """Predict.
-
-        Args:
-            features: per modality [B, T_m, D_m], zero at padding.
-            valid: per modality [B, T_m], False at padding.
+        The experts see the same noise: each expert's losses have the same distribution as with noise of its
+        own.
         """
-        embeddings = self.project(features, valid)
-        inputs = self.fusion_input(embeddings, valid)
-        expert_logits_EBC = self.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
-        return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
-
-    def forward_passes(
-        self, features: dict[str, Tensor], valid: dict[str, Tensor], generator: torch.Generator | None = None
-    ) -> tuple[Output, Tensor]:
-        """Predict, and let every expert answer with each modality replaced by Gaussian noise (I2MoE).
-
-        All E x P passes are one batch. The experts see the same noise: each expert's losses have the same
-        distribution as with noise of its own.
-
-        Returns:
-            The output on the full input, and expert logits [E, P, B, C], pass 0 being the full input.
-        """
-        embeddings = self.project(features, valid)
-        variants = [embeddings]
+        found = [embeddings]
         for replaced in self.names:
             noise = torch.empty_like(embeddings[replaced]).normal_(generator=generator)
-            variants.append({**embeddings, replaced: noise})
-        stacked = {n: torch.cat([v[n] for v in variants]) for n in self.names}
-        repeated = {n: valid[n].repeat(len(variants), 1) for n in self.names}
-        inputs = self.fusion_input(stacked, repeated)
-        logits = self.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
-        logits_EPBC = logits.view(logits.shape[0], len(variants), -1, self.num_classes)
-        return self.mix(logits_EPBC[:, 0], self.gate_weights(embeddings, valid)), logits_EPBC
-
-    def project(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Each modality's sequence at the common width, [B, T_m, D], zero at padding."""
-        each = zip(self.names, self.projections, strict=True)
-        return {n: projection(features[n]) * valid[n][..., None] for n, projection in each}
-
-    def fusion_input(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> FusionInput:
-        """The joint sequence: position code added, padding zeroed and kept out of attention and pooling."""
-        parts, pools, start = [], [], 0
-        for name, length in zip(self.names, self.lengths, strict=True):
-            size = embeddings[name].shape[1]
-            parts.append(embeddings[name] + self.position_TD[start : start + size])
-            mean = valid[name].to(embeddings[name].dtype)
-            pools.append(mean / mean.sum(1, keepdim=True).clamp(min=1))
-            start += length
-        valid_BT = torch.cat([valid[n] for n in self.names], 1)
-        tokens_BTD = torch.cat(parts, 1) * valid_BT[..., None]
-        pool_BMT = torch.stack(
-            [
-                torch.cat([p if i == j else torch.zeros_like(p) for j, p in enumerate(pools)], 1)
-                for i in range(len(pools))
-            ],
-            1,
-        )
-        key_bias_BT = torch.zeros_like(valid_BT, dtype=tokens_BTD.dtype).masked_fill(~valid_BT, -torch.inf)
-        return FusionInput(tokens_BTD, key_bias_BT, pool_BMT, valid_BT)
+            found.append({**embeddings, replaced: noise})
+        return found
 
     def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
         """Mixture weights [B, E] from the L2-normalised mean embedding of each modality."""
-        means = []
-        for name in self.names:
-            mask = valid[name][..., None].to(embeddings[name].dtype)
-            mean = (embeddings[name] * mask).sum(1) / mask.sum(1).clamp(min=1)
-            means.append(F.normalize(mean, dim=-1))
-        return self.gate(torch.cat(means, -1))
-
-    @staticmethod
-    def mix(expert_logits_EBC: Tensor, weights_BE: Tensor) -> Output:
-        """The prediction: the experts' logits weighted by the gate."""
-        return Output(
-            torch.einsum("ebc,be->bc", expert_logits_EBC, weights_BE), expert_logits_EBC, weights_BE
-        )
+        means = mean_embeddings(embeddings, valid)
+        return self.gate(torch.cat([F.normalize(means[name], dim=-1) for name in self.names], -1))
 
 
-def expert_names(modalities: list[str]) -> list[str]:
-    """One unique expert per modality, then synergy and redundancy."""
-    return [*(f"unique:{name}" for name in modalities), "synergy", "redundancy"]
+def mean_embeddings(embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean over each modality's valid positions, [B, D]; 0 where there is none."""
+    found = {}
+    for name, embedding_BTD in embeddings.items():
+        mask_BT1 = valid[name][..., None].to(embedding_BTD.dtype)
+        found[name] = (embedding_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
+    return found
 
 
 class Gate(nn.Module):

@@ -10,6 +10,7 @@ Shapes: E experts, N sequences, T tokens, D hidden width, H heads, M modalities,
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,16 @@ class FusionExperts(nn.Module):
     A block is ``x + Wo attention(LN(x))`` and ``x + FFN(LN(x))`` with GELU, no query/key/value bias; dropout
     on attention weights, on the output projection and in the FFN.
 
+    With ``residual="attention"`` the first sum is ``attention + attention`` as in the original I2MoE's code,
+    where the block's input does not reach its output but through attention.
+
     Args:
         num_experts: E.
         num_modalities: M; the head sees M pooled vectors side by side.
         num_classes: C.
         hidden_dim, num_layers, num_heads, ffn_ratio: the block's shape.
         dropout, dropout_attention: of activations, and of attention weights (``None``: the same).
+        residual: what attention's output is added to: the block's ``input``, or (``attention``) itself.
     """
 
     def __init__(
@@ -42,13 +47,14 @@ class FusionExperts(nn.Module):
         ffn_ratio: int,
         dropout: float,
         dropout_attention: float | None = None,
+        residual: Literal["input", "attention"] = "input",
     ) -> None:
         super().__init__()
-        self.num_experts = num_experts
+        self.num_experts, self.residual = num_experts, residual
         if dropout_attention is None:
             dropout_attention = dropout
         self.blocks = nn.ModuleList(
-            FusionBlock(num_experts, hidden_dim, num_heads, ffn_ratio, dropout, dropout_attention)
+            FusionBlock(num_experts, hidden_dim, num_heads, ffn_ratio, dropout, dropout_attention, residual)
             for _ in range(num_layers)
         )
         self.head = StackedLinear(num_experts, num_modalities * hidden_dim, num_classes)
@@ -69,20 +75,37 @@ class FusionExperts(nn.Module):
         Returns:
             Logits [E, N, C]; with ``return_attention`` also the list of attention weights.
         """
+        if not return_attention:
+            return self.head(self.latents(tokens, key_bias_NT, pool_NMT))
+        attentions: list[Tensor] = []
+        latents_ENI = self.latents(tokens, key_bias_NT, pool_NMT, attentions)
+        return self.head(latents_ENI), attentions
+
+    def latents(
+        self,
+        tokens: Tensor,
+        key_bias_NT: Tensor,
+        pool_NMT: Tensor,
+        attentions: list[Tensor] | None = None,
+    ) -> Tensor:
+        """What the heads see: the modalities' pooled vectors side by side, [E, N, M D].
+
+        Args:
+            tokens, key_bias_NT, pool_NMT: as for ``forward``.
+            attentions: a list that each layer's attention weights are put into.
+        """
         x_ENTD = tokens.expand(self.num_experts, *tokens.shape) if tokens.dim() == 3 else tokens
-        attentions = []
         for block in self.blocks:
-            x_ENTD, attention = block(x_ENTD, key_bias_NT, explicit=return_attention)
-            attentions.append(attention)
-        pooled_ENMD = torch.matmul(pool_NMT, x_ENTD)
-        logits_ENC = self.head(pooled_ENMD.flatten(2))
-        return (logits_ENC, attentions) if return_attention else logits_ENC
+            x_ENTD, attention = block(x_ENTD, key_bias_NT, explicit=attentions is not None)
+            if attentions is not None:
+                attentions.append(attention)
+        return torch.matmul(pool_NMT, x_ENTD).flatten(2)
 
     def select(self, index: int) -> FusionExperts:
         """Expert ``index`` alone (E = 1), sharing its weights with this module."""
         alone = object.__new__(FusionExperts)
         nn.Module.__init__(alone)
-        alone.num_experts = 1
+        alone.num_experts, alone.residual = 1, self.residual
         alone.blocks = nn.ModuleList(block.select(index) for block in self.blocks)
         alone.head = self.head.select(index)
         alone.train(self.training)
@@ -93,10 +116,18 @@ class FusionBlock(nn.Module):
     """One layer of E Transformers."""
 
     def __init__(
-        self, num_experts: int, dim: int, heads: int, ffn_ratio: int, dropout: float, dropout_attention: float
+        self,
+        num_experts: int,
+        dim: int,
+        heads: int,
+        ffn_ratio: int,
+        dropout: float,
+        dropout_attention: float,
+        residual: str,
     ) -> None:
         super().__init__()
         self.heads, self.dropout, self.dropout_attention = heads, dropout, dropout_attention
+        self.residual = residual
         self.norm1 = StackedLayerNorm(num_experts, dim)
         self.qkv = StackedLinear(num_experts, dim, 3 * dim, bias=False)
         self.out = StackedLinear(num_experts, dim, dim)
@@ -120,7 +151,8 @@ class FusionBlock(nn.Module):
         else:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop_attention)
         mixed_ENTD = mixed.transpose(1, 2).reshape(E, N, T, D)
-        x_ENTD = x_ENTD + _dropout(self.out(mixed_ENTD), drop)
+        mixed_ENTD = self.out(mixed_ENTD)
+        x_ENTD = (x_ENTD if self.residual == "input" else mixed_ENTD) + _dropout(mixed_ENTD, drop)
         hidden = _dropout(F.gelu(self.up(self.norm2(x_ENTD))), drop)
         return x_ENTD + _dropout(self.down(hidden), drop), weights
 
@@ -128,7 +160,8 @@ class FusionBlock(nn.Module):
         """The same layer of one expert."""
         alone = object.__new__(FusionBlock)
         nn.Module.__init__(alone)
-        alone.heads, alone.dropout, alone.dropout_attention = self.heads, self.dropout, self.dropout_attention
+        for name in ("heads", "dropout", "dropout_attention", "residual"):
+            setattr(alone, name, getattr(self, name))
         for name, part in self.named_children():
             setattr(alone, name, part.select(index))
         return alone

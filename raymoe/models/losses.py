@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 
 def interaction_losses(logits_EPBC: Tensor) -> Tensor:
-    """One loss per expert, [E] (I2MoE; reference formulas on logits).
+    """One loss per expert, [E] (I2MoE; on logits as in the original, or on latents [E, P, B, I]).
 
     * unique expert m: triplet margin loss (margin 1, p = 2), anchor the full output, negative the output with
       modality m replaced, positives the outputs with another modality replaced, mean over positives;

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from raymoe.features.store import FeatureStore
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.models.base import FusionModel
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,12 @@ class Predictions:
 
 @torch.no_grad()
 def predict(
-    model: FLI2MoE, store: FeatureStore, indices: np.ndarray, *, batch_size: int, device: torch.device | str
+    model: FusionModel,
+    store: FeatureStore,
+    indices: np.ndarray,
+    *,
+    batch_size: int,
+    device: torch.device | str,
 ) -> Predictions:
     """Predict samples of a store, leaving the model in eval mode.
 
@@ -37,7 +42,7 @@ def predict(
     parts: list[tuple[np.ndarray, ...]] = []
     for start in range(0, len(indices), batch_size):
         batch = store.batch(indices[start : start + batch_size], device)
-        output = model(batch.features, batch.valid)
+        output = model(*model.inputs(batch))
         tensors = output.logits_BC, output.expert_weights_BE, output.expert_logits_EBC.transpose(0, 1)
         parts.append(tuple(t.float().cpu().numpy() for t in tensors))
     return Predictions(*(np.concatenate(column) for column in zip(*parts, strict=True)))

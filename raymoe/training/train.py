@@ -1,4 +1,4 @@
-"""The stage that trains FL-I2MoE on a feature store and says how good it is."""
+"""The stage that trains a model on a feature store and says how good it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from raymoe.device import resolve_device
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
+from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
-from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
 from raymoe.tables import (
@@ -28,10 +28,9 @@ from raymoe.tables import (
     write_table,
 )
 from raymoe.training.epochs import EVAL_BATCH, DivergedError, State, run_epochs
-from raymoe.training.metrics import scores
+from raymoe.training.metrics import class_f1, scores
 from raymoe.training.predict import Predictions, predict
 
-MODEL = "fl-i2moe"
 EVALUATED = ("val", "test")
 
 
@@ -103,7 +102,7 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
     }
     outputs = {
         "epochs": (EPOCHS, _epochs_table(state)),
-        "metrics": (METRICS, _metrics_table(predictions, store, model.expert_names)),
+        "metrics": (METRICS, _metrics_table(predictions, store, model)),
         "predictions": (PREDICTIONS, _predictions_table(predictions, store)),
     }
     extra = {
@@ -138,7 +137,12 @@ def _finished(project: Project, folder: str, last: str) -> str:
 
 
 def _train(
-    project: Project, model: FLI2MoE, store: FeatureStore, info: CheckpointInfo, device: str, overwrite: bool
+    project: Project,
+    model: FusionModel,
+    store: FeatureStore,
+    info: CheckpointInfo,
+    device: str,
+    overwrite: bool,
 ) -> State:
     """All epochs, from where an interrupted training of the same inputs stopped."""
     config, workspace = project.preset.train, project.workspace
@@ -191,7 +195,7 @@ def _resume(project: Project, tag: str, device: str) -> State:
 
 
 def _save_best(
-    project: Project, folder: str, model: FLI2MoE, state: State, info: CheckpointInfo
+    project: Project, folder: str, model: FusionModel, state: State, info: CheckpointInfo
 ) -> CheckpointInfo:
     """Put the best epoch's weights into the model and write the checkpoint."""
     model.load_state_dict(state.best)
@@ -205,15 +209,17 @@ def _epochs_table(state: State) -> pa.Table:
     return table.set_column(0, "epoch", table["epoch"].cast(pa.int32()))
 
 
-def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, experts: list[str]) -> pa.Table:
-    """The mixture, then each expert on its own: a row per split and metric."""
+def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, model: FusionModel) -> pa.Table:
+    """The mixture, then each expert on its own: a row per split and metric, F1 of each class included."""
     rows = []
-    for model in (None, *range(len(experts))):
-        name = MODEL if model is None else f"expert:{experts[model]}"
+    alone = enumerate(model.expert_names) if len(model.expert_names) > 1 else ()
+    for name, expert in ((model.kind, None), *((f"expert:{name}", e) for e, name in alone)):
         for split, answers in predictions.items():
-            logits = answers.logits if model is None else answers.expert_logits[:, model]
+            logits = answers.logits if expert is None else answers.expert_logits[:, expert]
             labels = [store.labels[i] for i in store.indices(split)]
-            for metric, value in scores(logits, labels, store.task).items():
+            by_class = zip(store.classes, class_f1(logits, labels, store.task), strict=True)
+            found = scores(logits, labels, store.task) | {f"f1:{c}": float(value) for c, value in by_class}
+            for metric, value in found.items():
                 rows.append({"model": name, "split": split, "metric": metric, "value": value})
     return pa.Table.from_pylist(rows, METRICS.schema)
 

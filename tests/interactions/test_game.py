@@ -12,15 +12,15 @@ from raymoe.interactions import collapse as collapse_module
 from raymoe.interactions.game import ExpertGame
 from raymoe.interactions.mixture import MixtureGame
 from raymoe.interactions.precision import full_precision, noise_floor
+from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
-from raymoe.models.fl_i2moe import FLI2MoE
 
 
 def make_model(widths, classes=5, seed=0, **config):
     torch.manual_seed(seed)
     shapes = tuple(Shape(f"m{i}", width, 12) for i, width in enumerate(widths))
     settings = {"hidden_dim": 16, "num_heads": 2, **config}
-    return FLI2MoE(shapes, classes, ModelConfig(**settings)).eval()
+    return build_model(shapes, classes, ModelConfig(**settings)).eval()
 
 
 def make_sample(widths, lengths, specials, seed=0):
@@ -177,6 +177,38 @@ def test_the_whole_mixture_is_the_prediction():
         logits = model(batch, valid).logits_BC[0]
     game = ExpertGame.of_sample(model, "mixture", features, special, players, torch.eye(5))
     np.testing.assert_allclose(game(np.ones((1, 11), bool))[0], logits, atol=1e-6)
+
+
+@pytest.mark.parametrize("residual", ["input", "attention"])
+def test_the_dense_transformer_is_a_game_too(residual):
+    widths, lengths = (6, 4), (5, 7)
+    model = make_model(widths, kind="dense", residual=residual)
+    features, special = make_sample(widths, lengths, [(0,), ()])
+    players = [("m0", 1), ("m0", 3), ("m1", 0), ("m1", 6)]
+    args = features, special, players, torch.eye(5)[1]
+    coalitions = np.array([[True, False, False, True], [False, False, True, True]])
+    batch = {n: x[None] for n, x in features.items()}
+    valid = {n: torch.ones(1, len(x), dtype=torch.bool) for n, x in features.items()}
+    expected = []
+    for coalition in coalitions:
+        keep = torch.zeros(12, dtype=torch.bool)
+        keep[0] = True
+        keep[[[1, 3, 5, 11][i] for i in np.flatnonzero(coalition)]] = True
+        with torch.no_grad():
+            inputs = model.fusion_input(model.project(batch, valid), valid)
+            masked = inputs.tokens_BTD * keep[None, :, None]
+            expected.append(float(model.experts(masked, inputs.key_bias_BT, inputs.pool_BMT)[0, 0, 1]))
+    for expert in ("dense", "mixture", 0):
+        game = ExpertGame.of_sample(model, expert, *args)
+        np.testing.assert_allclose(game(coalitions), expected, atol=1e-6)
+        np.testing.assert_allclose(game.double()(coalitions), expected, atol=1e-6)
+
+
+def test_pooled_vectors_have_no_features_to_mask():
+    model = make_model((6, 4), kind="i2moe", num_patches=2)
+    features, special = make_sample((6, 4), (5, 7), [(0,), ()])
+    with pytest.raises(InputError, match="no tokens or patches"):
+        ExpertGame.of_sample(model, "synergy", features, special, [("m0", 1)], torch.eye(5)[0])
 
 
 def test_an_expert_by_name_is_the_one_by_index():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raymoe.config import TrainConfig
-from raymoe.models.fl_i2moe import Output
+from raymoe.models.base import Output, Passes
 from raymoe.models.losses import interaction_losses, task_loss
 from raymoe.training.objective import objective
 
@@ -80,15 +80,31 @@ def test_objective_is_the_weighted_sum_of_its_parts(task):
     mixture = torch.einsum("ebc,be->bc", logits[:, 0], weights)
     labels = torch.randint(0, 2, (5, 6)).float() if task == "multilabel" else torch.tensor([0, 5, 2, 2, 1])
     output = Output(mixture, logits[:, 0], weights)
+    passes = Passes(logits, torch.randn(4, 3, 5, 8, generator=generator))
     plain = TrainConfig(interaction_loss_weight=0.3)
-    loss, parts = objective(output, logits, labels, task, plain)
+    loss, parts = objective(output, passes, labels, task, plain)
     expected = task_loss(mixture, labels, task) + 0.3 * interaction_losses(logits).mean()
     torch.testing.assert_close(loss, expected)
     assert set(parts) == {"task", "interaction"}
 
     own = sum(task_loss(logits[e, 0], labels, task) for e in range(4)) / 4
     loss, parts = objective(
-        output, logits, labels, task, plain.model_copy(update={"expert_task_weight": 0.7})
+        output, passes, labels, task, plain.model_copy(update={"expert_task_weight": 0.7})
     )
     torch.testing.assert_close(loss, expected + 0.7 * own)
     torch.testing.assert_close(parts["expert_task"], own)
+
+    later = plain.model_copy(update={"interaction_on": "latents"})
+    loss, parts = objective(output, passes, labels, task, later)
+    torch.testing.assert_close(parts["interaction"], interaction_losses(passes.latents_EPBI))
+    torch.testing.assert_close(loss, task_loss(mixture, labels, task) + 0.3 * parts["interaction"].mean())
+
+
+def test_a_model_of_one_pass_has_the_task_loss_alone():
+    logits = torch.randn(1, 1, 5, 6, generator=torch.Generator().manual_seed(0))
+    output = Output(logits[0, 0], logits[:, 0], torch.ones(5, 1))
+    labels = torch.zeros(5, 6)
+    config = TrainConfig(expert_task_weight=1.0)
+    loss, parts = objective(output, Passes(logits, logits), labels, "multilabel", config)
+    assert set(parts) == {"task"}
+    torch.testing.assert_close(loss, task_loss(logits[0, 0], labels, "multilabel"))

@@ -1,6 +1,7 @@
 """The stacked experts, the gate and the whole model against plain implementations with the same weights."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from raymoe.config import ModelConfig
+from raymoe.models.base import FusionModel
+from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.models.fusion import position_code
@@ -19,9 +22,10 @@ SHAPES = {
 }
 
 
-def make_model(modalities: int, classes: int = 5, seed: int = 0) -> FLI2MoE:
+def make_model(modalities: int, classes: int = 5, seed: int = 0, **options) -> FusionModel:
     torch.manual_seed(seed)
-    model = FLI2MoE(SHAPES[modalities], classes, CONFIG).eval()
+    config = CONFIG.model_copy(update=options)
+    model = build_model(SHAPES[modalities], classes, config).eval()
     with torch.no_grad():  # norms start as the identity, which would hide a mistake
         for name, parameter in model.named_parameters():
             if "norm" in name:
@@ -50,7 +54,7 @@ def make_batch(modalities: int, lengths: list[list[int]], pad: int = 0, seed: in
     return features, valid
 
 
-def plain_expert(model: FLI2MoE, e: int, tokens_BTD, valid_BT, segments) -> torch.Tensor:
+def plain_expert(model: FusionModel, e: int, tokens_BTD, valid_BT, segments) -> torch.Tensor:
     """One expert in terms of nn.MultiheadAttention and nn.Linear, one sample and no padding at a time."""
     D, H = CONFIG.hidden_dim, CONFIG.num_heads
     out = []
@@ -63,7 +67,8 @@ def plain_expert(model: FLI2MoE, e: int, tokens_BTD, valid_BT, segments) -> torc
             attention.out_proj.weight.data = block.out.weight_EIO[e].T
             attention.out_proj.bias.data = block.out.bias_E1O[e, 0]
             h = F.layer_norm(x, (D,), block.norm1.scale_ED[e], block.norm1.shift_ED[e])
-            x = x + attention(h, h, h, need_weights=False)[0]
+            attended = attention(h, h, h, need_weights=False)[0]
+            x = (x if model.config.residual == "input" else attended) + attended
             h = F.layer_norm(x, (D,), block.norm2.scale_ED[e], block.norm2.shift_ED[e])
             h = F.gelu(F.linear(h, block.up.weight_EIO[e].T, block.up.bias_E1O[e, 0]))
             x = x + F.linear(h, block.down.weight_EIO[e].T, block.down.bias_E1O[e, 0])
@@ -169,8 +174,8 @@ def test_passes_are_the_full_input_and_one_modality_replaced_each():
     features, valid = make_batch(3, [[3, 4, 2], [7, 9, 4]])
     output, passes = model.forward_passes(features, valid, torch.Generator().manual_seed(3))
     plain = model(features, valid)
-    assert passes.shape == (5, 4, 2, 5)
-    torch.testing.assert_close(passes[:, 0], plain.expert_logits_EBC, atol=1e-6, rtol=1e-5)
+    assert passes.logits_EPBC.shape == (5, 4, 2, 5)
+    torch.testing.assert_close(passes.logits_EPBC[:, 0], plain.expert_logits_EBC, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(output.logits_BC, plain.logits_BC, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(output.expert_weights_BE, plain.expert_weights_BE)
 
@@ -179,7 +184,7 @@ def test_passes_are_the_full_input_and_one_modality_replaced_each():
         embeddings = model.project(features, valid)
         embeddings[name] = torch.empty_like(embeddings[name]).normal_(generator=generator)
         expected = model.experts(*inputs_of(model.fusion_input(embeddings, valid)))
-        torch.testing.assert_close(passes[:, p], expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(passes.logits_EPBC[:, p], expected, atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -196,3 +201,65 @@ def test_attention_dropout_can_be_set_apart():
     model = FLI2MoE(tuple(replace(s) for s in SHAPES[2]), 5, config)
     assert {block.dropout_attention for block in model.experts.blocks} == {0.0}
     assert {block.dropout for block in model.experts.blocks} == {0.3}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["fl-i2moe", "dense"])
+def test_the_residual_of_the_original_code_is_attention_twice(kind):
+    model = make_model(2, kind=kind, residual="attention")
+    features, valid = make_batch(2, [[3, 4], [7, 9]])
+    inputs = model.fusion_input(model.project(features, valid), valid)
+    segments = torch.cat([torch.full((features[n].shape[1],), m) for m, n in enumerate(model.names)])
+    for e in range(len(model.expert_names)):
+        expected = plain_expert(model, e, inputs.tokens_BTD, inputs.valid_BT, segments)
+        found = model(features, valid).expert_logits_EBC[e]
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_dense_transformer_is_one_expert_and_nothing_else():
+    model = make_model(3, kind="dense")
+    features, valid = make_batch(3, [[3, 4, 2], [7, 9, 4]])
+    output, passes = model.forward_passes(features, valid)
+    segments = torch.cat([torch.full((features[n].shape[1],), m) for m, n in enumerate(model.names)])
+    inputs = model.fusion_input(model.project(features, valid), valid)
+    expected = plain_expert(model, 0, inputs.tokens_BTD, inputs.valid_BT, segments)
+    torch.testing.assert_close(output.logits_BC, expected, atol=1e-5, rtol=1e-5)
+    assert passes.logits_EPBC.shape == (1, 1, 2, 5)
+    assert torch.equal(output.expert_weights_BE, torch.ones(2, 1))
+    assert model.expert_names == ["dense"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("slices", [1, 4])
+def test_i2moe_is_experts_over_slices_of_pooled_vectors(slices):
+    """One sample, one expert and one slice at a time."""
+    model = make_model(2, kind="i2moe", num_patches=slices)
+    model.slice_position_MSD.normal_()
+    generator = torch.Generator().manual_seed(4)
+    pooled = {s.name: torch.randn(3, s.width, generator=generator) for s in SHAPES[2]}
+    batch = SimpleNamespace(pooled=pooled)
+    features, valid = model.inputs(batch)
+    output = model(features, valid)
+    tokens = []
+    for m, (name, vectors) in enumerate(pooled.items()):
+        width = -(-vectors.shape[1] // slices)
+        for i in range(slices):
+            piece = torch.zeros(3, width)
+            part = vectors[:, i * width : (i + 1) * width]
+            piece[:, : part.shape[1]] = part
+            projection = model.projections[m]
+            tokens.append(piece @ projection.weight.T + projection.bias + model.slice_position_MSD[m, i])
+        torch.testing.assert_close(
+            model.project(features, valid)[name], torch.stack(tokens[-slices:], 1), atol=1e-6, rtol=1e-5
+        )
+    tokens_BTD = torch.stack(tokens, 1)
+    segments = torch.arange(2).repeat_interleave(slices)
+    there = torch.ones(tokens_BTD.shape[:2], dtype=torch.bool)
+    experts = torch.stack([plain_expert(model, e, tokens_BTD, there, segments) for e in range(4)])
+    torch.testing.assert_close(output.expert_logits_EBC, experts, atol=1e-5, rtol=1e-5)
+    means = torch.cat([tokens_BTD[:, segments == m].mean(1) for m in range(2)], -1)
+    weights = (model.gate.mlp(means) / CONFIG.temperature_rw).softmax(-1)
+    torch.testing.assert_close(output.expert_weights_BE, weights, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(output.logits_BC, torch.einsum("ebc,be->bc", experts, weights))
+    assert model.forward_passes(features, valid)[1].logits_EPBC.shape == (4, 3, 3, 5)

@@ -1,6 +1,7 @@
 """Training learns, is deterministic, goes on exactly after an interruption, and refuses what it can't use."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,49 @@ def test_it_learns_and_writes_every_table(tmp_path, task):
     np.testing.assert_allclose(mixed, first["logits"], atol=1e-5)
     assert first["labels"] == store.labels[store.index_of(first["sample_id"])]
     assert not project.workspace.exists(f"{project.run}/resume.pt")
+
+
+@pytest.mark.parametrize("kind", ["dense", "i2moe"])
+def test_the_models_of_the_comparison_learn_too(tmp_path, kind):
+    project = make_project(tmp_path, epochs=12)
+    model = project.preset.model.model_copy(update={"kind": kind, "num_patches": 2})
+    project = replace(project, preset=project.preset.model_copy(update={"model": model}))
+    train(project, device="cpu")
+    loaded, info = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
+    assert (loaded.kind, info.kind) == (kind, kind)
+    assert project.run.endswith(f"runs/{kind}-seed0")
+    found = tables_of(project)
+    assert info.experts == (["dense"] if kind == "dense" else EXPERTS)
+    of = {(r["model"], r["split"], r["metric"]): r["value"] for r in found["metrics"].to_pylist()}
+    # a token of a class stands out in the mean of four to eight less than by itself
+    assert of[kind, "test", "micro_f1"] > (0.8 if kind == "dense" else 0.6)
+    by_class = [of[kind, "test", f"f1:{name}"] for name in CLASSES]
+    assert np.mean(by_class) == pytest.approx(of[kind, "test", "macro_f1"])
+    assert any(m.startswith("expert:") for m, _, _ in of) == (kind == "i2moe")
+
+
+def test_a_batch_in_pieces_has_the_gradients_of_the_whole(tmp_path):
+    """The dense model draws no noise, and without dropout nothing else is random."""
+    whole = make_project(tmp_path / "a", epochs=2, clip_norm=0.5)
+    model = whole.preset.model.model_copy(update={"kind": "dense", "dropout": 0.0})
+    whole = replace(whole, preset=whole.preset.model_copy(update={"model": model}))
+    settings = whole.preset.train.model_copy(update={"micro_batch_size": 5})
+    pieces = make_project(tmp_path / "b")
+    pieces = replace(pieces, preset=whole.preset.model_copy(update={"train": settings}))
+    train(whole, device="cpu")
+    train(pieces, device="cpu")
+    a, b = weights_of(whole), weights_of(pieces)
+    assert max(float((a[name] - b[name]).abs().max()) for name in a) < 1e-4
+    losses = [tables_of(p)["epochs"]["train_loss"].to_numpy() for p in (whole, pieces)]
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_mixed_precision_learns(tmp_path):
+    project = make_project(tmp_path, epochs=12, precision="bfloat16")
+    train(project, device="cpu")
+    of = {(r["split"], r["metric"]): r["value"] for r in tables_of(project)["metrics"].to_pylist()[:9]}
+    assert of["val", "micro_f1"] > 0.8
+    assert weights_of(project)["experts.head.weight_EIO"].dtype == torch.float32
 
 
 def test_same_seed_same_bits_and_another_seed_other_ones(tmp_path):

@@ -1,0 +1,206 @@
+"""What the three models share: projections, the joint sequence, a stack of fusion Transformers, the mixture.
+
+Shapes: B samples, T_m tokens of modality m and T of the joint sequence, D hidden width, M modalities, E
+experts, C classes; P passes (the full input, then any in which something was replaced), I = M D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from raymoe.config import ModelConfig
+from raymoe.models.fusion import FusionExperts, position_code
+
+
+class ModalityShape(Protocol):
+    """What a model must know of a modality."""
+
+    name: str
+    width: int
+    max_length: int
+
+
+class Batch(Protocol):
+    """What a model must know of a batch; a ``FeatureBatch`` is one."""
+
+    features: dict[str, Tensor]
+    valid: dict[str, Tensor]
+    pooled: dict[str, Tensor]
+
+
+@dataclass
+class Output:
+    """What every model answers: the prediction, and what each expert contributed to it."""
+
+    logits_BC: Tensor
+    expert_logits_EBC: Tensor
+    expert_weights_BE: Tensor
+
+
+@dataclass
+class Passes:
+    """Every expert's answers to every pass, pass 0 being the full input: logits, and what the heads see."""
+
+    logits_EPBC: Tensor
+    latents_EPBI: Tensor
+
+
+@dataclass
+class FusionInput:
+    """The joint sequence as the experts see it."""
+
+    tokens_BTD: Tensor  # projected, position code added, zero at padding
+    key_bias_BT: Tensor  # 0, or -inf at padding
+    pool_BMT: Tensor  # mean over each modality's valid tokens
+    valid_BT: Tensor
+
+
+class FusionModel(nn.Module):
+    """A mixture of fusion Transformers over the modalities' sequences; subclasses say of which, and its gate.
+
+    Args:
+        modalities: name, width and longest sequence of each; their order is that of the joint sequence.
+        num_classes: C.
+        config: the model's shape.
+        num_experts: E.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        modalities: tuple[ModalityShape, ...],
+        num_classes: int,
+        config: ModelConfig,
+        num_experts: int,
+    ) -> None:
+        super().__init__()
+        self.names = [m.name for m in modalities]
+        self.lengths = self._sequence_lengths(modalities, config)
+        self.config = config
+        self.num_classes = num_classes
+        widths = self._input_widths(modalities, config)
+        self.projections = nn.ModuleList(nn.Linear(width, config.hidden_dim) for width in widths)
+        self.experts = FusionExperts(
+            num_experts,
+            len(modalities),
+            num_classes,
+            hidden_dim=config.hidden_dim,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            ffn_ratio=config.ffn_ratio,
+            dropout=config.dropout,
+            dropout_attention=config.dropout_attention,
+            residual=config.residual,
+        )
+        # A modality's code starts where the longest sequences of those before it end, so that a token's
+        # position does not depend on how the batch was padded.
+        self.register_buffer("position_TD", self._position(config), persistent=False)
+
+    @property
+    def expert_names(self) -> list[str]:
+        """In the order of the outputs' expert axis."""
+        return expert_names(self.kind, self.names)
+
+    def inputs(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What ``forward`` takes, from a batch of the feature store: features and validity."""
+        return batch.features, batch.valid
+
+    def forward(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> Output:
+        """Predict.
+
+        Args:
+            features: per modality [B, T_m, D_m], zero at padding.
+            valid: per modality [B, T_m], False at padding.
+        """
+        embeddings = self.project(features, valid)
+        inputs = self.fusion_input(embeddings, valid)
+        expert_logits_EBC = self.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+        return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
+
+    def forward_passes(
+        self, features: dict[str, Tensor], valid: dict[str, Tensor], generator: torch.Generator | None = None
+    ) -> tuple[Output, Passes]:
+        """Predict, and let every expert answer each of the passes that training compares.
+
+        All E x P passes are one batch.
+
+        Returns:
+            The output on the full input, and all answers.
+        """
+        embeddings = self.project(features, valid)
+        variants = self.variants(embeddings, generator)
+        stacked = {n: torch.cat([v[n] for v in variants]) for n in self.names}
+        repeated = {n: valid[n].repeat(len(variants), 1) for n in self.names}
+        inputs = self.fusion_input(stacked, repeated)
+        latents_ENI = self.experts.latents(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+        logits_ENC = self.experts.head(latents_ENI)
+        passes = Passes(
+            *(x.view(x.shape[0], len(variants), -1, x.shape[-1]) for x in (logits_ENC, latents_ENI))
+        )
+        return self.mix(passes.logits_EPBC[:, 0], self.gate_weights(embeddings, valid)), passes
+
+    def variants(
+        self, embeddings: dict[str, Tensor], generator: torch.Generator | None
+    ) -> list[dict[str, Tensor]]:
+        """The embeddings of each pass, the full input first; here that is all."""
+        return [embeddings]
+
+    def project(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each modality's sequence at the common width, [B, T_m, D], zero at padding."""
+        each = zip(self.names, self.projections, strict=True)
+        return {n: projection(features[n]) * valid[n][..., None] for n, projection in each}
+
+    def fusion_input(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> FusionInput:
+        """The joint sequence: position code added, padding zeroed and kept out of attention and pooling."""
+        parts, pools, start = [], [], 0
+        for name, length in zip(self.names, self.lengths, strict=True):
+            size = embeddings[name].shape[1]
+            parts.append(embeddings[name] + self.position_TD[start : start + size])
+            mean = valid[name].to(embeddings[name].dtype)
+            pools.append(mean / mean.sum(1, keepdim=True).clamp(min=1))
+            start += length
+        valid_BT = torch.cat([valid[n] for n in self.names], 1)
+        tokens_BTD = torch.cat(parts, 1) * valid_BT[..., None]
+        pool_BMT = torch.stack(
+            [
+                torch.cat([p if i == j else torch.zeros_like(p) for j, p in enumerate(pools)], 1)
+                for i in range(len(pools))
+            ],
+            1,
+        )
+        key_bias_BT = torch.zeros_like(valid_BT, dtype=tokens_BTD.dtype).masked_fill(~valid_BT, -torch.inf)
+        return FusionInput(tokens_BTD, key_bias_BT, pool_BMT, valid_BT)
+
+    def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
+        """Mixture weights [B, E], rows summing to 1."""
+        raise NotImplementedError
+
+    @staticmethod
+    def mix(expert_logits_EBC: Tensor, weights_BE: Tensor) -> Output:
+        """The prediction: the experts' logits weighted by the gate."""
+        return Output(
+            torch.einsum("ebc,be->bc", expert_logits_EBC, weights_BE), expert_logits_EBC, weights_BE
+        )
+
+    @staticmethod
+    def _sequence_lengths(modalities: tuple[ModalityShape, ...], config: ModelConfig) -> list[int]:
+        return [m.max_length for m in modalities]
+
+    @staticmethod
+    def _input_widths(modalities: tuple[ModalityShape, ...], config: ModelConfig) -> list[int]:
+        return [m.width for m in modalities]
+
+    def _position(self, config: ModelConfig) -> Tensor:
+        return position_code(sum(self.lengths), config.hidden_dim)
+
+
+def expert_names(kind: str, modalities: list[str]) -> list[str]:
+    """One unique expert per modality, then synergy and redundancy; the dense Transformer is one expert."""
+    if kind == "dense":
+        return ["dense"]
+    return [*(f"unique:{name}" for name in modalities), "synergy", "redundancy"]
