@@ -205,8 +205,8 @@ def reading(device: torch.device, size: int, step: float, samples: int) -> None:
             wait(device)
             each = (time.perf_counter() - begin) / len(starts)
             print(
-                f"  {count:6} samples: {each * 1e3:.1f} ms a batch, a step takes {step / each:.0f} times that "
-                f"(wanted: 3); private memory {private_memory():.0f} MiB"
+                f"  {count:6} samples: {each * 1e3:.1f} ms a batch, a step takes {step / each:.0f} times "
+                f"that (wanted: 3); private memory {private_memory():.0f} MiB"
             )
 
 
