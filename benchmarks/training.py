@@ -14,6 +14,7 @@ import os
 import resource
 import tempfile
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,11 +24,12 @@ from torch.nn import functional as F
 
 from raymoe.config import ModelConfig, TrainConfig
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.features.store import FeatureStore
+from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import Output, Passes
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.tables import FEATURES, Provenance
+from raymoe.training.epochs import accumulate
 from raymoe.training.objective import objective
 from raymoe.workspace import Workspace
 
@@ -65,13 +67,17 @@ def steps(device: torch.device, size: int, rounds: int) -> float:
         model = FLI2MoE(SHAPES, CLASSES, ModelConfig(dropout=dropout, dropout_rw=dropout)).to(device)
         loop = Loop(model).to(device)
         batch = made_up_batch(size, device)
-        ways = {TOGETHER: model.forward_passes, LOOP: loop.forward_passes}
+        config, scaler = TrainConfig(), torch.amp.GradScaler(device.type, enabled=False)
+        ways = {
+            TOGETHER: partial(accumulate, model, batch, "multilabel", config, scaler),
+            LOOP: partial(looped_step, loop, batch),
+        }
         took = {name: [] for name in ways}
         for _ in range(rounds + 1):
-            for name, forward in ways.items():
+            for name, step in ways.items():
                 wait(device)
                 start = time.perf_counter()
-                one_step(forward, *batch)
+                step()
                 wait(device)
                 took[name].append(time.perf_counter() - start)
         seconds = {name: np.array(values[1:]) for name, values in took.items()}
@@ -88,30 +94,34 @@ def steps(device: torch.device, size: int, rounds: int) -> float:
     return first
 
 
-def one_step(forward, features, valid, labels) -> dict[str, Tensor]:
-    """Forward, losses, backward; answers with the losses."""
-    output, passes = forward(features, valid)
-    loss, parts = objective(output, passes, labels, "multilabel", TrainConfig())
-    loss.backward()
-    return {name: value.detach() for name, value in {"loss": loss, **parts}.items()}
+def looped_step(loop: Loop, batch: FeatureBatch) -> None:
+    """Forward, losses, backward."""
+    output, passes = loop.forward_passes(batch.features, batch.valid)
+    objective(output, passes, batch.labels, "multilabel", TrainConfig())[0].backward()
 
 
-def difference(model: FLI2MoE, loop: Loop, batch) -> float:
+@torch.no_grad()
+def difference(model: FLI2MoE, loop: Loop, batch: FeatureBatch) -> float:
     """Of any loss, on the same noise."""
     losses = []
     for forward in (model.forward_passes, loop.forward_passes):
         torch.manual_seed(1)
-        losses.append(one_step(forward, *batch))
+        loss, parts = objective(
+            *forward(batch.features, batch.valid), batch.labels, "multilabel", TrainConfig()
+        )
+        losses.append({"loss": loss, **parts})
     return max(float((losses[0][name] - losses[1][name]).abs().max()) for name in losses[0])
 
 
-def made_up_batch(size: int, device: torch.device):
+def made_up_batch(size: int, device: torch.device) -> FeatureBatch:
     """Features, validity and labels at random."""
     generator = torch.Generator().manual_seed(0)
     features = {s.name: torch.randn(size, s.max_length, WIDTH, generator=generator) for s in SHAPES}
     valid = {n: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for n, x in features.items()}
     labels = (torch.rand(size, CLASSES, generator=generator) < 0.1).float()
-    return {n: x.to(device) for n, x in features.items()}, valid, labels.to(device)
+    special = {n: torch.zeros_like(x) for n, x in valid.items()}
+    ids = [str(i) for i in range(size)]
+    return FeatureBatch(features, valid, special, labels, ids).to(device)
 
 
 class Loop(nn.Module):
@@ -125,9 +135,9 @@ class Loop(nn.Module):
     def forward_passes(self, features, valid) -> tuple[Output, Passes]:
         model = self.model[0]
         embeddings = model.project(features, valid)
-        inputs = [
-            model.fusion_input(variant, valid).tokens_BTD for variant in model.variants(embeddings, None)
-        ]
+        noise = model.noise(embeddings, None)
+        variants = [embeddings, *({**embeddings, name: noise[name]} for name in model.names)]
+        inputs = [model.fusion_input(variant, valid).tokens_BTD for variant in variants]
         answers = [[expert(tokens_BTD) for tokens_BTD in inputs] for expert in self.experts]
         logits_EPBC = torch.stack([torch.stack([logits for logits, _ in row]) for row in answers])
         latents_EPBI = torch.stack([torch.stack([latents for _, latents in row]) for row in answers])

@@ -114,7 +114,7 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0)
     epochs: int = Field(40, ge=1)
     batch_size: int = Field(32, ge=1)
-    micro_batch_size: int | None = Field(None, ge=1)  # at most so many at once; gradients are summed
+    micro_batch_size: int | None = Field(None, ge=1)  # so many at once; None: what suits the device
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float | None = Field(None, gt=0)  # of the gradient; None: not clipped

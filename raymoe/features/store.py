@@ -49,6 +49,19 @@ class FeatureBatch:
             found[name] = (features_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
         return found
 
+    def split(self, size: int) -> list[FeatureBatch]:
+        """Pieces of at most ``size`` samples, as views."""
+        if size >= len(self.sample_ids):
+            return [self]
+        pieces = []
+        for start in range(0, len(self.sample_ids), size):
+            part = slice(start, start + size)
+            dicts = (
+                {name: t[part] for name, t in d.items()} for d in (self.features, self.valid, self.special)
+            )
+            pieces.append(FeatureBatch(*dicts, self.labels[part], self.sample_ids[part]))
+        return pieces
+
     def to(self, device: str | torch.device) -> FeatureBatch:
         """The batch on a device."""
         parts = (

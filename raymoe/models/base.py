@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from raymoe.config import ModelConfig
-from raymoe.models.fusion import FusionExperts, position_code
+from raymoe.models.fusion import FusionExperts, Segments, position_code
 
 
 class ModalityShape(Protocol):
@@ -127,28 +127,34 @@ class FusionModel(nn.Module):
     ) -> tuple[Output, Passes]:
         """Predict, and let every expert answer each of the passes that training compares.
 
-        All E x P passes are one batch.
+        All E x P passes are one batch; what passes share is computed once.
 
         Returns:
             The output on the full input, and all answers.
         """
         embeddings = self.project(features, valid)
-        variants = self.variants(embeddings, generator)
-        stacked = {n: torch.cat([v[n] for v in variants]) for n in self.names}
-        repeated = {n: valid[n].repeat(len(variants), 1) for n in self.names}
-        inputs = self.fusion_input(stacked, repeated)
-        latents_ENI = self.experts.latents(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
-        logits_ENC = self.experts.head(latents_ENI)
-        passes = Passes(
-            *(x.view(x.shape[0], len(variants), -1, x.shape[-1]) for x in (logits_ENC, latents_ENI))
+        inputs = self.fusion_input(embeddings, valid)
+        noise = self.noise(embeddings, generator)
+        sources_BTD = [inputs.tokens_BTD]
+        passes = [tuple(0 for _ in self.names)]
+        if noise is not None:
+            sources_BTD.append(self.fusion_input(noise, valid).tokens_BTD)
+            passes += [tuple(int(i == m) for i in range(len(self.names))) for m in range(len(self.names))]
+        P = len(passes)
+        latents_ENI = self.experts.latents(
+            Segments(sources_BTD, [valid[n].shape[1] for n in self.names], passes),
+            inputs.key_bias_BT.repeat(P, 1),
+            inputs.pool_BMT.repeat(P, 1, 1),
         )
-        return self.mix(passes.logits_EPBC[:, 0], self.gate_weights(embeddings, valid)), passes
+        logits_ENC = self.experts.head(latents_ENI)
+        answers = Passes(*(x.view(x.shape[0], P, -1, x.shape[-1]) for x in (logits_ENC, latents_ENI)))
+        return self.mix(answers.logits_EPBC[:, 0], self.gate_weights(embeddings, valid)), answers
 
-    def variants(
+    def noise(
         self, embeddings: dict[str, Tensor], generator: torch.Generator | None
-    ) -> list[dict[str, Tensor]]:
-        """The embeddings of each pass, the full input first; here that is all."""
-        return [embeddings]
+    ) -> dict[str, Tensor] | None:
+        """What replaces each modality in a pass of its own; None: there is the full input alone."""
+        return None
 
     def project(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each modality's sequence at the common width, [B, T_m, D], zero at padding."""

@@ -25,19 +25,13 @@ class FLI2MoE(FusionModel):
         super().__init__(modalities, num_classes, config, len(modalities) + 2)
         self.gate = Gate(len(modalities) * config.hidden_dim, len(modalities) + 2, config)
 
-    def variants(
-        self, embeddings: dict[str, Tensor], generator: torch.Generator | None
-    ) -> list[dict[str, Tensor]]:
-        """The full input, then each modality replaced by Gaussian noise (I2MoE).
+    def noise(self, embeddings: dict[str, Tensor], generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Gaussian noise in the place of each modality's embedding (I2MoE).
 
         The experts see the same noise: each expert's losses have the same distribution as with noise of its
         own.
         """
-        found = [embeddings]
-        for replaced in self.names:
-            noise = torch.empty_like(embeddings[replaced]).normal_(generator=generator)
-            found.append({**embeddings, replaced: noise})
-        return found
+        return {n: torch.empty_like(embeddings[n]).normal_(generator=generator) for n in self.names}
 
     def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
         """Mixture weights [B, E] from the L2-normalised mean embedding of each modality."""

@@ -10,11 +10,42 @@ Shapes: E experts, N sequences, T tokens, D hidden width, H heads, M modalities,
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from raymoe.models.attention import attend
+from raymoe.models.dropout import keep_mask
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Sequences put together from segments of others: what several have in common is projected once.
+
+    Attributes:
+        sources_BTD: sequences of equal shape, each of M segments.
+        sizes: tokens of each segment.
+        passes: for each pass, from which source each segment is.
+    """
+
+    sources_BTD: list[Tensor]
+    sizes: list[int]
+    passes: list[tuple[int, ...]]
+
+    def assemble(self, sources: list[Tensor], dim: int) -> Tensor:
+        """What was made of every source, side by side along the batch, pass by pass.
+
+        Args:
+            sources: one tensor per source, with a batch axis at ``dim`` and tokens at ``dim + 1``.
+        """
+        if len(self.passes) == 1:
+            return sources[0]
+        parts = [source.split(self.sizes, dim + 1) for source in sources]
+        rows = [torch.cat([parts[s][m] for m, s in enumerate(chosen)], dim + 1) for chosen in self.passes]
+        return torch.cat(rows, dim)
 
 
 class FusionExperts(nn.Module):
@@ -83,7 +114,7 @@ class FusionExperts(nn.Module):
 
     def latents(
         self,
-        tokens: Tensor,
+        tokens: Tensor | Segments,
         key_bias_NT: Tensor,
         pool_NMT: Tensor,
         attentions: list[Tensor] | None = None,
@@ -91,12 +122,21 @@ class FusionExperts(nn.Module):
         """What the heads see: the modalities' pooled vectors side by side, [E, N, M D].
 
         Args:
-            tokens, key_bias_NT, pool_NMT: as for ``forward``.
+            tokens: as for ``forward``, or sequences put together from others.
+            key_bias_NT, pool_NMT: as for ``forward``.
             attentions: a list that each layer's attention weights are put into.
         """
-        x_ENTD = tokens.expand(self.num_experts, *tokens.shape) if tokens.dim() == 3 else tokens
-        for block in self.blocks:
-            x_ENTD, attention = block(x_ENTD, key_bias_NT, explicit=attentions is not None)
+        x_ENTD, qkv = tokens, None
+        if isinstance(tokens, Segments):
+            x_ENTD = tokens.assemble(tokens.sources_BTD, 0)
+            each = [self.blocks[0].queries_keys_values(source) for source in tokens.sources_BTD]
+            qkv = tokens.assemble(each, 1)
+        if x_ENTD.dim() == 3:
+            qkv = self.blocks[0].queries_keys_values(x_ENTD) if qkv is None else qkv
+            x_ENTD = x_ENTD.expand(self.num_experts, *x_ENTD.shape)
+        for depth, block in enumerate(self.blocks):
+            first = None if depth else qkv
+            x_ENTD, attention = block(x_ENTD, key_bias_NT, first, explicit=attentions is not None)
             if attentions is not None:
                 attentions.append(attention)
         return torch.matmul(pool_NMT, x_ENTD).flatten(2)
@@ -135,26 +175,52 @@ class FusionBlock(nn.Module):
         self.up = StackedLinear(num_experts, dim, ffn_ratio * dim)
         self.down = StackedLinear(num_experts, ffn_ratio * dim, dim)
 
-    def forward(self, x_ENTD: Tensor, key_bias_NT: Tensor, *, explicit: bool) -> tuple[Tensor, Tensor | None]:
-        """The layer's output [E, N, T, D] and, when asked for, its attention weights [E, N, H, T, T]."""
+    def queries_keys_values(self, x: Tensor) -> Tensor:
+        """Of tokens [N, T, D] that are the same for all experts, or [E, N, T, D]: [E, N, T, 3, H, d]."""
+        *lead, T, D = x.shape
+        weight_EDX, bias_EX = self.norm1.folded(self.qkv)
+        normal = F.layer_norm(x, (D,))
+        if x.dim() == 3:  # one product for all experts
+            E, _, X = weight_EDX.shape
+            flat = torch.addmm(
+                bias_EX.flatten(), normal.view(-1, D), weight_EDX.transpose(0, 1).reshape(D, -1)
+            )
+            qkv = flat.view(*lead, T, E, X).permute(2, 0, 1, 3)
+        else:
+            qkv = torch.baddbmm(bias_EX[:, None], normal.flatten(1, 2), weight_EDX)
+        return qkv.view(-1, lead[-1], T, 3, self.heads, D // self.heads)
+
+    def forward(
+        self, x_ENTD: Tensor, key_bias_NT: Tensor, qkv: Tensor | None, *, explicit: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """The layer's output [E, N, T, D] and, when asked for, its attention weights [E, N, H, T, T].
+
+        Args:
+            x_ENTD: tokens.
+            key_bias_NT: added to the attention logits of each key.
+            qkv: their queries, keys and values, where they are known.
+            explicit: whether attention is computed in a way that shows its weights.
+        """
         E, N, T, D = x_ENTD.shape
-        q, k, v = (
-            self.qkv(self.norm1(x_ENTD)).view(E * N, T, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
-        )
-        bias = key_bias_NT[:, None, None, :].repeat(E, 1, 1, 1)
+        qkv = self.queries_keys_values(x_ENTD) if qkv is None else qkv
+        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)
         drop, drop_attention = (self.dropout, self.dropout_attention) if self.training else (0.0, 0.0)
         weights = None
         if explicit:
-            scores = q @ k.transpose(-1, -2) / math.sqrt(D // self.heads) + bias
-            weights = scores.softmax(-1).view(E, N, self.heads, T, T)
-            mixed = F.dropout(weights, drop_attention).view(E * N, self.heads, T, T) @ v
+            scores = q @ k.transpose(-1, -2) / math.sqrt(D // self.heads) + key_bias_NT[:, None, None, :]
+            weights = scores.softmax(-1)
+            mixed = F.dropout(weights, drop_attention) @ v
         else:
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=drop_attention)
-        mixed_ENTD = mixed.transpose(1, 2).reshape(E, N, T, D)
-        mixed_ENTD = self.out(mixed_ENTD)
-        x_ENTD = (x_ENTD if self.residual == "input" else mixed_ENTD) + _dropout(mixed_ENTD, drop)
-        hidden = _dropout(F.gelu(self.up(self.norm2(x_ENTD))), drop)
-        return x_ENTD + _dropout(self.down(hidden), drop), weights
+            mixed = attend(q, k, v, key_bias_NT, drop_attention)
+        attended_ENTD = self.out(mixed.transpose(2, 3).reshape(E, N, T, D))
+        x_ENTD = x_ENTD if self.residual == "input" else attended_ENTD
+        x_ENTD = _add_dropped(x_ENTD, attended_ENTD, drop)
+        weight_EDF, bias_EF = self.norm2.folded(self.up)
+        normal_ERD = F.layer_norm(x_ENTD, (D,)).flatten(1, 2)
+        hidden_ENTF = F.gelu(torch.baddbmm(bias_EF[:, None], normal_ERD, weight_EDF)).view(E, N, T, -1)
+        if drop:
+            hidden_ENTF = hidden_ENTF * keep_mask(hidden_ENTF.shape[1:], drop, hidden_ENTF)
+        return _add_dropped(x_ENTD, self.down(hidden_ENTF), drop), weights
 
     def select(self, index: int) -> FusionBlock:
         """The same layer of one expert."""
@@ -167,11 +233,11 @@ class FusionBlock(nn.Module):
         return alone
 
 
-def _dropout(x_ENTD: Tensor, p: float) -> Tensor:
-    """Dropout with one mask for all experts: to each the same as one of its own, at 1/E of the draws."""
+def _add_dropped(x_ENTD: Tensor, branch_ENTD: Tensor, p: float) -> Tensor:
+    """``x + dropout(branch)`` with one mask for all experts: to each the same as one of its own."""
     if p == 0.0:
-        return x_ENTD
-    return x_ENTD * torch.empty_like(x_ENTD[0]).bernoulli_(1 - p).div_(1 - p)
+        return x_ENTD + branch_ENTD
+    return torch.addcmul(x_ENTD, branch_ENTD, keep_mask(branch_ENTD.shape[1:], p, branch_ENTD))
 
 
 class StackedLinear(nn.Module):
@@ -200,17 +266,21 @@ class StackedLinear(nn.Module):
 
 
 class StackedLayerNorm(nn.Module):
-    """E layer norms: one normalisation, E scales and shifts."""
+    """Scales and shifts of E layer norms; applied with the linear map that follows."""
 
     def __init__(self, num_experts: int, dim: int) -> None:
         super().__init__()
         self.scale_ED = nn.Parameter(torch.ones(num_experts, dim))
         self.shift_ED = nn.Parameter(torch.zeros(num_experts, dim))
 
-    def forward(self, x_ENTD: Tensor) -> Tensor:
-        """Normalise the last axis of [E, N, T, D]."""
-        normal = F.layer_norm(x_ENTD, x_ENTD.shape[-1:])
-        return torch.addcmul(self.shift_ED[:, None, None], normal, self.scale_ED[:, None, None])
+    def folded(self, linear: StackedLinear) -> tuple[Tensor, Tensor]:
+        """Weight [E, D, O] and bias [E, O] of scale, shift and the linear map after them, as one map.
+
+        Two passes over the tokens less, and a normalisation that all experts share.
+        """
+        weight_EDO = self.scale_ED[..., None] * linear.weight_EIO
+        bias_EO = (self.shift_ED[:, None] @ linear.weight_EIO)[:, 0]
+        return weight_EDO, bias_EO if linear.bias_E1O is None else bias_EO + linear.bias_E1O[:, 0]
 
     def select(self, index: int) -> StackedLayerNorm:
         """Expert ``index``'s norm, sharing its weights."""

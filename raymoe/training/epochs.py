@@ -17,13 +17,16 @@ from torch import Tensor
 
 from raymoe.config import TrainConfig
 from raymoe.errors import RaymoeError
-from raymoe.features.store import FeatureStore
+from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.training.metrics import scores
 from raymoe.training.objective import objective
 from raymoe.training.predict import predict
 
 EVAL_BATCH = 64  # without gradients a larger batch fits
+REUSED_BYTES = (
+    32 << 20
+)  # glibc gives larger blocks back to the system, and the next step faults them in again
 
 
 class DivergedError(RaymoeError):
@@ -130,7 +133,7 @@ def _train_epoch(
     for step, start in enumerate(range(0, len(order), config.batch_size), 1):
         chosen = order[start : start + config.batch_size]
         optimizer.zero_grad(set_to_none=True)
-        values = _gradients(model, scaler, store, chosen, config, device)
+        values = accumulate(model, store.batch(chosen, device), store.task, config, scaler)
         if not math.isfinite(values["train_loss"]):
             raise DivergedError(
                 f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
@@ -147,32 +150,41 @@ def _train_epoch(
     return {name: total / len(order) for name, total in totals.items()}
 
 
-def _gradients(
-    model: FusionModel,
-    scaler: torch.amp.GradScaler,
-    store: FeatureStore,
-    chosen: np.ndarray,
-    config: TrainConfig,
-    device: torch.device | str,
+def accumulate(
+    model: FusionModel, batch: FeatureBatch, task: str, config: TrainConfig, scaler: torch.amp.GradScaler
 ) -> dict[str, float]:
-    """Add a batch's gradients to the parameters', in pieces that fit the device; returns the mean losses.
+    """Add a batch's gradients to the parameters', piece by piece; returns the mean losses.
 
     Every loss is a mean over samples, so pieces weighted by their size sum to the whole batch's.
+
+    Args:
+        model: in training mode, on the batch's device.
+        batch: any number of samples.
+        task: what the labels are.
+        config: how to train.
+        scaler: of gradients; does nothing unless the precision is float16.
     """
-    size = config.micro_batch_size or len(chosen)
-    dtype = getattr(torch, config.precision)
-    kind = str(device).partition(":")[0]
+    dtype, device = getattr(torch, config.precision), batch.labels.device
     values: dict[str, float] = {}
-    for start in range(0, len(chosen), size):
-        batch = store.batch(chosen[start : start + size], device)
-        with torch.autocast(kind, dtype, enabled=dtype != torch.float32):
-            output, passes = model.forward_passes(*model.inputs(batch))
-        loss, parts = objective(output, passes, batch.labels, store.task, config)
-        share = len(batch.labels) / len(chosen)
+    for piece in batch.split(config.micro_batch_size or _fitting(model, batch)):
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            output, passes = model.forward_passes(*model.inputs(piece))
+        loss, parts = objective(output, passes, piece.labels, task, config)
+        share = len(piece.labels) / len(batch.labels)
         scaler.scale(loss * share).backward()
         for name, value in _columns(loss, parts, model.expert_names).items():
             values[name] = values.get(name, 0.0) + share * value
     return values
+
+
+def _fitting(model: FusionModel, batch: FeatureBatch) -> int:
+    """Samples at once: all on a GPU; on a CPU so many that the largest tensor's memory is used again."""
+    if batch.labels.device.type != "cpu":
+        return len(batch.labels)
+    passes = 1 + len(model.names) * (len(model.expert_names) > 1)
+    tokens = sum(mask_BT.shape[1] for mask_BT in batch.valid.values())
+    width = model.config.hidden_dim * model.config.ffn_ratio
+    return max(1, REUSED_BYTES // (4 * len(model.expert_names) * passes * tokens * width))
 
 
 def _columns(loss: Tensor, parts: dict[str, Tensor], experts: list[str]) -> dict[str, float]:

@@ -104,8 +104,8 @@ def test_it_learns_and_writes_every_table(tmp_path, task):
 
 @pytest.mark.parametrize("kind", ["dense", "i2moe"])
 def test_the_models_of_the_comparison_learn_too(tmp_path, kind):
-    project = make_project(tmp_path, epochs=12)
-    model = project.preset.model.model_copy(update={"kind": kind, "num_patches": 2})
+    project = make_project(tmp_path, epochs=20)
+    model = project.preset.model.model_copy(update={"kind": kind, "num_patches": 2, "dropout": 0.1})
     project = replace(project, preset=project.preset.model_copy(update={"model": model}))
     train(project, device="cpu")
     loaded, info = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
