@@ -41,6 +41,7 @@ class _DroppedAttention(torch.autograd.Function):
     """
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(ctx, q, k, v, bias_NT, dropout):
         _, N, H, T, _ = q.shape
         out = torch.empty_like(q)
@@ -56,6 +57,7 @@ class _DroppedAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
     def backward(ctx, grad):
         q, k, v, bias_NT, kept_NHTT = ctx.saved_tensors
         dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
