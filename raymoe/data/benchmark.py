@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +97,10 @@ def names_in(folder: Path, pattern: str = ".*") -> list[str]:
         raise InputError(f"{folder} can't be read: {error}", "Make it readable.") from None
 
 
-def named(items: Iterable[str], count: int) -> str:
-    """The first few of ``count`` items, for a message."""
-    shown = [item for item, _ in zip(items, range(NAMED), strict=False)]
-    return ", ".join(shown) + (", ..." if count > len(shown) else "")
+def named(items: Sequence[str]) -> str:
+    """How many there are and the first few, for a message."""
+    more = ", ..." if len(items) > NAMED else ""
+    return f"{len(items):,} ({', '.join(items[:NAMED])}{more})"
 
 
 def missing_note(what: str, folder: str, wanted: Sequence[str], there: Collection[str]) -> list[str]:
@@ -109,8 +109,8 @@ def missing_note(what: str, folder: str, wanted: Sequence[str], there: Collectio
     if not missing:
         return []
     return [
-        f"{len(missing):,} of {len(wanted):,} {what} are missing in {folder}: "
-        f"{named(missing, len(missing))}; if the archive was only half extracted, extract it again"
+        f"of {len(wanted):,} {what} in {folder} are missing: {named(missing)}; "
+        "if the archive was only half extracted, extract it again"
     ]
 
 
@@ -152,9 +152,7 @@ def check_splits(source: str, splits: dict[str, list[str]], hint: str = "") -> N
             else:
                 first[sample_id] = split
     if repeated:
-        problems = [
-            f"\n    {len(ids):,} ids are {where}: {named(ids, len(ids))}" for where, ids in repeated.items()
-        ]
+        problems = [f"\n    ids {where}: {named(ids)}" for where, ids in repeated.items()]
         raise InputError(
             f"the splits in {source} overlap:{''.join(problems)}",
             hint or "Get the files again from where the benchmark's authors publish them.",

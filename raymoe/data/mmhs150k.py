@@ -77,7 +77,7 @@ def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
     listed = {i for ids in splits.values() for i in ids}
     unlisted = [i for i in tweets if i not in listed]
     if unlisted:
-        notes.append(f"{len(unlisted):,} tweets are in no split: {named(unlisted, len(unlisted))}")
+        notes.append(f"tweets in no split: {named(unlisted)}")
     columns["ocr_text"] = (
         _ocr(folder, columns["sample_id"], notes) if data.ocr_text else [""] * len(columns["split"])
     )
@@ -102,7 +102,7 @@ def _ids(path: Path) -> list[str]:
     wrong = [i for i in ids if not i.isdecimal()]
     if wrong:
         raise InputError(
-            f"{path} has {len(wrong):,} lines that are no tweet ids: {named(wrong, len(wrong))}",
+            f"{path} has lines that are no tweet ids: {named(wrong)}",
             "Get it again (an HTML page is what a failed download leaves).",
         )
     return ids
@@ -146,8 +146,7 @@ def _ocr(folder: Path, ids: list[str], notes: list[str]) -> list[str]:
     notes.append(f"{sum(map(bool, texts)):,} of {len(ids):,} pictures have text by OCR")
     if unreadable:
         notes.append(
-            f"{len(unreadable):,} files in img_txt can't be used, so those pictures have no text: "
-            f"{named(unreadable, len(unreadable))}"
+            f"files in img_txt that can't be used, so that those pictures have no text: {named(unreadable)}"
         )
     return texts
 

@@ -74,7 +74,7 @@ def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
         {name.removesuffix(".jpeg") for name in posters} - set(ids) - {a["sample_id"] for a in absent}
     )
     if orphans:
-        notes.append(f"{len(orphans):,} posters have no JSON file: {named(orphans, len(orphans))}")
+        notes.append(f"posters without a JSON file: {named(orphans)}")
     return _rows(folder, ids, split_of, data, notes, absent)
 
 
@@ -163,9 +163,7 @@ def _rows(
             for column, value in zip(columns.values(), row, strict=True):
                 column.append(value)
     if unknown:
-        problems = [
-            f"\n    {g!r} in {len(f):,} files: {named(f, len(f))}" for g, f in sorted(unknown.items())
-        ]
+        problems = [f"\n    {g!r} in {named(f)}" for g, f in sorted(unknown.items())]
         raise InputError(
             f"{folder} has genres that the benchmark has not:{''.join(problems[:10])}",
             "Get the archive again; for movies of your own list their genres as classes in a .toml file.",
@@ -174,10 +172,10 @@ def _rows(
         which = ", ".join(f"{g} {n:,}" for g, n in sorted(ignored.items()))
         notes.append(f"genres that the benchmark leaves out: {which}")
     if unlabelled:
-        notes.append(f"{unlabelled:,} movies have none of the {len(data.classes)} genres; they are kept")
+        notes.append(f"movies with none of the {len(data.classes)} genres: {unlabelled:,}; they are kept")
     if empty:
         fate = "kept, with only the special tokens" if data.empty_text == "keep" else "left out"
-        notes.append(f"{empty:,} plots are empty; those movies are {fate}")
+        notes.append(f"empty plots: {empty:,}; those movies are {fate}")
     return raw_table(folder, columns, notes, absent)
 
 
