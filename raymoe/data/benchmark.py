@@ -99,8 +99,11 @@ def names_in(folder: Path, pattern: str = ".*") -> list[str]:
 
 def named(items: Sequence[str]) -> str:
     """How many there are and the first few, for a message."""
-    more = ", ..." if len(items) > NAMED else ""
-    return f"{len(items):,} ({', '.join(items[:NAMED])}{more})"
+    return f"{len(items):,} ({_first(items)})"
+
+
+def _first(items: Sequence[str]) -> str:
+    return ", ".join(items[:NAMED]) + (", ..." if len(items) > NAMED else "")
 
 
 def missing_note(what: str, folder: str, wanted: Sequence[str], there: Collection[str]) -> list[str]:
@@ -109,7 +112,7 @@ def missing_note(what: str, folder: str, wanted: Sequence[str], there: Collectio
     if not missing:
         return []
     return [
-        f"of {len(wanted):,} {what} in {folder} are missing: {named(missing)}; "
+        f"{what} missing in {folder}: {len(missing):,} of {len(wanted):,} ({_first(missing)}); "
         "if the archive was only half extracted, extract it again"
     ]
 

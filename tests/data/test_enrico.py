@@ -65,7 +65,7 @@ def test_a_screen_without_a_usable_picture_is_left_out(tmp_path, kind, damage):
     kept = [(i, s) for i, s in zip(USED, shuffled_split(40), strict=True) if i != USED[5]]
     assert [(r["sample_id"], r["split"]) for r in prepared(p).to_pylist()] == kept
     if damage == "missing":
-        assert f"of 40 {kind} in {archive / kind} are missing: 1 ({USED[5]}." in "\n".join(
+        assert f"{kind} missing in {archive / kind}: 1 of 40 ({USED[5]}." in "\n".join(
             metadata_of(prepared(p).schema)["warnings"]
         )
 

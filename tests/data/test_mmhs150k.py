@@ -123,7 +123,7 @@ def test_a_tweet_without_a_usable_picture_is_left_out(tmp_path, damage):
     assert (skipped["sample_id"], skipped["row"]) == (IDS[11], None)
     assert reason in skipped["reason"]
     if damage == "missing":
-        assert f"of 30 pictures in {archive / 'img_resized'} are missing: 1 ({IDS[11]}.jpg)" in warnings_of(p)
+        assert f"pictures missing in {archive / 'img_resized'}: 1 of 30 ({IDS[11]}.jpg)" in warnings_of(p)
 
 
 def test_ids_without_tweet_and_tweets_without_split_are_said(tmp_path):

@@ -104,7 +104,7 @@ def test_movies_without_a_usable_poster_are_left_out_and_listed(tmp_path, damage
     assert prepared(p)["sample_id"].to_pylist() == [i for i in IDS if i not in (IDS[3], IDS[20])]
     assert prepared(p)["split"].to_pylist().count("train") == 15  # the others stay where they were
     if damage == "missing":
-        assert f"of 26 posters in {archive / 'dataset'} are missing: 2 ({IDS[3]}.jpeg, {IDS[20]}.jpeg)" in (
+        assert f"posters missing in {archive / 'dataset'}: 2 of 26 ({IDS[3]}.jpeg, {IDS[20]}.jpeg)" in (
             warnings_of(p)
         )
 
@@ -139,7 +139,7 @@ def test_a_half_extracted_archive_says_how_much_is_missing(tmp_path):
     p = project(tmp_path, archive)
     prepare(p)
     said = warnings_of(p)
-    assert f"of 26 movies in {archive / 'dataset'} are missing: 14 ({IDS[12]}.json, {IDS[13]}.json" in said
+    assert f"movies missing in {archive / 'dataset'}: 14 of 26 ({IDS[12]}.json, {IDS[13]}.json" in said
     assert "half extracted" in said
     assert "12 movies, not 25,959" in said
     assert f"posters without a JSON file: 1 ({IDS[13]})" in said
