@@ -6,6 +6,11 @@ import io
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+# Memory of pictures is kept for the next, at most so many blocks of 16 MB: mapping it anew for each picture
+# takes most of the time of decoding them (docs/benchmarks.md).
+KEPT_BLOCKS = 16
+Image.core.set_blocks_max(KEPT_BLOCKS)
+
 
 def decode(data: bytes) -> Image.Image:
     """The whole picture, as RGB.

@@ -318,8 +318,8 @@ def _join(parts: list[str]) -> str:
 def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
     """For each row with a picture that can't be used the reason why: every one is decoded.
 
-    By threads, as Pillow lets others run while it decodes: no slower than processes and ten times as fast
-    as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
+    By threads, as Pillow lets others run while it decodes: no slower than processes and several times as
+    fast as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
     """
     columns = _picture_columns(data)
 
