@@ -7,7 +7,6 @@ genres that the benchmark keeps of the 27 that the movies have.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,7 +144,7 @@ def _rows(
     columns: dict[str, list[Any]] = {n: [] for n in ("sample_id", "split", "labels", "plot", "poster")}
     unknown: dict[str, list[str]] = {}
     ignored, unlabelled, empty = Counter(), 0, 0
-    with track("read movies", len(ids)) as task, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with track("read movies", len(ids)) as task, ThreadPoolExecutor() as pool:
         for sample_id, found in zip(ids, pool.map(lambda i: _movie(folder / f"{i}.json"), ids), strict=True):
             task.advance()
             if isinstance(found, str):

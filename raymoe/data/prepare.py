@@ -322,6 +322,8 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
     fast as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
     """
     columns = _picture_columns(data)
+    if not columns:
+        return {}
 
     def check(values: tuple[Any, ...]) -> str | None:
         for column, value in zip(columns, values, strict=True):

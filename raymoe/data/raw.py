@@ -54,13 +54,13 @@ class RawTable:
         return self.streamed is not None and name in self.streamed[1]
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """Rows in order, ``size`` at a time: each a tuple of the named columns' values."""
+        """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
         encoded = [name for name in names if self.is_encoded(name)]
         starts = range(0, len(self), size)
         read = _binary_batches(self.streamed[0], encoded, size) if encoded else ({} for _ in starts)
         for start, found in zip(starts, read, strict=True):
             parts = [found[n] if n in found else self.columns[n][start : start + size] for n in names]
-            yield list(zip(*parts, strict=True))
+            yield list(zip(*parts, strict=True)) if names else [()] * min(size, len(self) - start)
 
 
 def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> RawTable:

@@ -6,6 +6,7 @@ import json
 import sys
 import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,7 +16,7 @@ from rich.console import Console
 from raymoe.config import Preset, load_preset
 from raymoe.data import prepare, summary
 from raymoe.data.summary import print_summary
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError, ParentError, WorkspaceError
 from raymoe.project import Project
 from raymoe.tables import SAMPLES, metadata_of, read_table
 from raymoe.workspace import Workspace
@@ -476,3 +477,31 @@ def test_the_summary_counts_samples_by_split_and_class(monkeypatch, terminal):
             "  cat: train 1,200, val 1, test 0",
             "  dog: train 0, val 1, test 0",
         ]
+
+
+def test_two_texts_and_no_picture_are_fine(tmp_path):
+    modalities = [
+        {"name": name, "kind": "text", "columns": [name], "encoder": {"source": "hf:x"}}
+        for name in ("title", "body")
+    ]
+    raw = rows(600)
+    p = project(tmp_path, parquet(tmp_path, raw), modalities=modalities)
+    prepare(p)
+    assert prepared(p).select(["sample_id", "title", "body"]).to_pylist() == [
+        {"sample_id": r["id"], "title": r["title"], "body": r["body"]} for r in raw
+    ]
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_table(tmp_path, mounted):
+    noise = np.random.default_rng(0)
+    raw = rows(9)
+    for row in raw:
+        buffer = io.BytesIO()
+        Image.fromarray(noise.integers(0, 256, (300, 300, 3), np.uint8)).save(buffer, "PNG")
+        row["image"] = buffer.getvalue()
+    p = project(tmp_path, parquet(tmp_path, raw))
+    p = Project(p.preset, Workspace(mounted), p.dataset)
+    with pytest.raises(WorkspaceError, match="the workspace is full"):
+        prepare(p)
+    assert not p.workspace.exists(p.samples)
+    assert list((mounted / "toy").iterdir()) == []
