@@ -259,3 +259,30 @@ def test_what_is_read_from_the_files_counts_not_where_they_lie(tmp_path):
     change(moved / "dataset" / f"{IDS[0]}.json", plot=["A changed plot."])
     with pytest.raises(ParentError, match="the source it was made from"):
         prepare(project(tmp_path, moved))
+
+
+def test_a_file_of_ones_own_can_take_other_encoders(tmp_path):
+    write_mmimdb(tmp_path)
+    path = tmp_path / "small.toml"
+    path.write_text(
+        f"""
+[data]
+format = "mmimdb"
+source = "mmimdb"
+split = "archive"
+task = "multilabel"
+classes = {json.dumps(MMIMDB_GENRES)}
+empty_text = "keep"
+modalities = [
+  {{name = "text", kind = "text", columns = ["plot"], encoder = {{source = "hf:some/model"}}}},
+  {{name = "image", kind = "image", columns = ["poster"], encoder = {{source = "hf:other/model"}}}},
+]
+"""
+    )
+    p = Project(load_preset(str(path)), Workspace(tmp_path / "ws"), str(path))
+    prepare(p)
+    assert prepared(p)["sample_id"].to_pylist() == IDS
+    path.write_text(path.read_text().replace('"plot"', '"summary"'))
+    with pytest.raises(InputError, match="format mmimdb has no column summary") as caught:
+        prepare(Project(load_preset(str(path)), Workspace(tmp_path / "ws"), str(path)))
+    assert "plot, poster" in caught.value.remedy
