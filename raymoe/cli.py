@@ -29,7 +29,15 @@ app = typer.Typer(
 Dataset = Annotated[
     str,
     typer.Argument(
-        metavar="DATASET", help="A preset (demo) or a .toml file of your own.", show_default=False
+        metavar="DATASET",
+        help="A preset (demo, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
+        show_default=False,
+    ),
+]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source", metavar="DIR", help="Where a benchmark's archive was extracted, or the raw table."
     ),
 ]
 WorkspaceOption = Annotated[
@@ -66,18 +74,34 @@ ActorsOption = Annotated[
 @app.command()
 def prepare(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    settings: SetOption = None,
     overwrite: OverwriteOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
-    """Raw data -> samples table. Every row is checked; bad ones are left out, counted and listed."""
-    _run("prepare", dataset, workspace, again=_again(overwrite), allow_skipped=allow_skipped)
+    """Raw data -> samples table. Every row is checked; bad ones are left out, counted and listed.
+
+    Of the benchmarks MM-IMDb (mmimdb), ENRICO (enrico) and MMHS150K (mmhs150k) give the extracted archive as
+    --source; without it the command says where the archive comes from and what it must hold.
+    """
+    _run(
+        "prepare",
+        dataset,
+        workspace,
+        settings,
+        source=source,
+        again=_again(overwrite),
+        allow_skipped=allow_skipped,
+    )
 
 
 @app.command()
 def encode(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    settings: SetOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
@@ -88,7 +112,9 @@ def encode(
         "encode",
         dataset,
         workspace,
+        settings,
         device=device,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -97,6 +123,7 @@ def encode(
 @app.command()
 def baselines(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     overwrite: OverwriteOption = False,
@@ -109,6 +136,7 @@ def baselines(
         dataset,
         workspace,
         settings,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -117,6 +145,7 @@ def baselines(
 @app.command()
 def train(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
@@ -133,6 +162,7 @@ def train(
         settings,
         seed,
         device,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -141,6 +171,7 @@ def train(
 @app.command()
 def attribute(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
@@ -157,6 +188,7 @@ def attribute(
         settings,
         seed,
         device,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -165,6 +197,7 @@ def attribute(
 @app.command()
 def probe(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
@@ -185,6 +218,7 @@ def probe(
         device,
         address,
         actors,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -193,6 +227,7 @@ def probe(
 @app.command()
 def report(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     seed: SeedOption = None,
@@ -213,6 +248,7 @@ def report(
         device,
         address,
         actors,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
@@ -269,6 +305,7 @@ def _run(
     address: str | None = None,
     actors: int | None = None,
     *,
+    source: str | None = None,
     again: str = "none",
     allow_skipped: bool = False,
 ):
@@ -280,7 +317,8 @@ def _run(
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
     settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
-    project = Project(load_preset(dataset, settings), Workspace(workspace), dataset, tuple(settings))
+    preset = load_preset(dataset, settings, source)
+    project = Project(preset, Workspace(workspace), dataset, tuple(settings), source)
     try:
         done = run(project, stage, options=Options(device, address, actors), overwrite=again)
     except KeyboardInterrupt:

@@ -29,6 +29,7 @@ class Project:
     workspace: Workspace
     dataset: str  # as the user typed it, for the commands that messages suggest
     settings: tuple[str, ...] = ()  # likewise, the --set options
+    source: str | None = None  # likewise, --source
 
     @property
     def root(self) -> str:
@@ -65,8 +66,12 @@ class Project:
         words = ["raymoe", stage, self.dataset]
         if self.workspace.uri != DEFAULT_WORKSPACE:
             words += ["--workspace", self.workspace.uri]
-        if stage not in ("prepare", "encode"):  # they depend on the data section alone
-            words += [word for setting in self.settings for word in ("--set", setting)]
+        if self.source is not None:
+            words += ["--source", self.source]
+        data_only = stage in ("prepare", "encode")  # they depend on the data section alone
+        for setting in self.settings:
+            if not data_only or setting.startswith("data."):
+                words += ["--set", setting]
         return shlex.join(words)
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -238,12 +239,28 @@ def write_batches(
     contract: Contract,
     provenance: Provenance,
     extra: dict[str, Any] | None = None,
+    *,
+    schema: pa.Schema | None = None,
 ) -> None:
-    """Write an Arrow file batch by batch, as they come, so that the table is never held in memory."""
-    schema = contract.schema.with_metadata(provenance.metadata(extra))
+    """Write a table batch by batch, as they come, so that it is never held in memory.
+
+    In a Parquet file every batch is a row group.
+
+    Args:
+        workspace, name, contract, provenance, extra: as in ``write_table``.
+        batches: all of one schema.
+        schema: theirs, where the contract is open; by default the contract's.
+    """
+    schema = schema or contract.schema
+    conform(schema, contract, name)
+    schema = schema.with_metadata(provenance.metadata(extra))
 
     def write(sink: pa.NativeFile) -> None:
-        with pa.ipc.new_file(sink, schema) as writer:
+        if name.endswith(".parquet"):
+            writer = pq.ParquetWriter(sink, schema, compression="zstd")
+        else:
+            writer = pa.ipc.new_file(sink, schema)
+        with writer:
             for batch in batches:
                 writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
@@ -262,29 +279,59 @@ def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str
     Raises:
         ParentError: it is missing, cut short, or holds something else.
     """
-    path = workspace.path(name)
-    if not workspace.exists(name):
-        raise ParentError(f"{path} is missing", f"Make it with: {made_by}")
-    try:
+    _require(workspace, name, made_by)
+    with _whole(workspace, name, made_by):
         local = workspace.local(name)
         if name.endswith(".parquet"):
             table = pq.ParquetFile(local).read()
         else:
             with pa.memory_map(local) as source:
                 table = pa.ipc.open_file(source).read_all()
+    _check_contract(table.schema, workspace.path(name), contract, made_by)
+    return table
+
+
+def read_schema(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Schema:
+    """A table's schema with its metadata, from the file's footer: of the rows nothing is read.
+
+    Args and errors as in ``read_table``; damage to the rows themselves goes unnoticed.
+    """
+    _require(workspace, name, made_by)
+    with _whole(workspace, name, made_by), workspace.fs.open_input_file(workspace.path(name)) as source:
+        if name.endswith(".parquet"):
+            schema = pq.ParquetFile(source).schema_arrow
+        else:
+            schema = pa.ipc.open_file(source).schema
+    _check_contract(schema, workspace.path(name), contract, made_by)
+    return schema
+
+
+def _require(workspace: Workspace, name: str, made_by: str) -> None:
+    if not workspace.exists(name):
+        raise ParentError(f"{workspace.path(name)} is missing", f"Make it with: {made_by}")
+
+
+@contextmanager
+def _whole(workspace: Workspace, name: str, made_by: str) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into an error that says what to do."""
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
+        kind = "Parquet" if name.endswith(".parquet") else "Arrow"
         raise ParentError(
-            f"{path} is not a whole {'Parquet' if name.endswith('.parquet') else 'Arrow'} file ({error})",
+            f"{workspace.path(name)} is not a whole {kind} file ({error})",
             f"It was cut short or damaged: delete it and make it again with: {made_by}",
         ) from None
-    tag = metadata_of(table.schema).get("schema")
+
+
+def _check_contract(schema: pa.Schema, path: str, contract: Contract, made_by: str) -> None:
+    tag = metadata_of(schema).get("schema")
     if tag != contract.tag:
         raise ParentError(
             f"{path} holds {tag or 'no raymoe table'}, expected {contract.tag}",
             f"Delete it and make it again with: {made_by}",
         )
-    conform(table.schema, contract, path)
-    return table
+    conform(schema, contract, path)
 
 
 def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
@@ -319,7 +366,7 @@ def is_complete(
     *,
     overwrite: bool = False,
 ) -> bool:
-    """Whether the output is already there, made from the same inputs.
+    """Whether the output is already there, made from the same inputs; reads its metadata alone.
 
     Args:
         workspace, name, contract: the output.
@@ -332,8 +379,8 @@ def is_complete(
     """
     if overwrite or not workspace.exists(name):
         return False
-    table = read_table(workspace, name, contract, f"{command} --overwrite")
-    refuse_other_inputs(workspace.path(name), metadata_of(table.schema), provenance, command)
+    schema = read_schema(workspace, name, contract, f"{command} --overwrite")
+    refuse_other_inputs(workspace.path(name), metadata_of(schema), provenance, command)
     return True
 
 

@@ -69,3 +69,9 @@ def test_missing_games_are_named(tmp_path):
     )
     assert done.returncode == 1
     assert "holds no tabulated games" in done.stderr
+
+
+def test_pictures_compares_ways_that_find_the_same_ones_bad():
+    out = run("pictures.py", "--count", 21, "--rounds", 1)
+    assert "21 JPEGs" in out
+    assert [line.split(":")[0] for line in out.splitlines()[2:]] == ["loop", "threads", "processes"]

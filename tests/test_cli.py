@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from archives import mmimdb_ids, write_mmimdb
 
 from raymoe.config import load_preset
 from raymoe.demo import summary
@@ -213,6 +214,44 @@ def test_rows_that_can_be_left_out_are_counted_and_listed(tmp_path, rows):
 
 
 @pytest.mark.parametrize(
+    ("name", "origin", "file"),
+    [
+        ("mmimdb", "lisi1.unal.edu.co/mmimdb", "dataset/0000005.json"),
+        ("enrico", "github.com/luileito/enrico", "design_topics.csv"),
+        ("mmhs150k", "gombru.github.io/2019/10/09/MMHS", "MMHS150K_GT.json"),
+    ],
+)
+def test_a_benchmark_without_data_says_where_it_comes_from_and_what_to_type(tmp_path, name, origin, file):
+    stage = "train" if name == "mmimdb" else "prepare"  # a later stage makes its parents and says the same
+    code, said = raymoe(stage, name, cwd=tmp_path)
+    assert code == 1, said
+    assert origin in said
+    assert file in said
+    assert f"raymoe prepare {name} --source DIR" in said
+    assert "Traceback" not in said
+
+
+def test_a_benchmark_from_its_archive_once(tmp_path):
+    archive = write_mmimdb(tmp_path)
+    (archive / "dataset" / f"{mmimdb_ids(26)[1]}.jpeg").write_bytes(b"<html></html>")
+    code, said = raymoe("prepare", "mmimdb", "--source", "mmimdb", cwd=tmp_path)
+    assert code == 3, said
+    assert "warning: 26 movies, not 25,959" in said
+    assert f"{mmimdb_ids(26)[1]}: picture can't be decoded: it is an HTML page" in said
+    assert "samples: train 15, val 2, test 8" in said
+    assert "drama: train 4, val 1, test 2" in said
+    code, said = raymoe("prepare", "mmimdb", cwd=tmp_path)
+    assert code == 0, said
+    assert "already there" in said
+    code, said = raymoe(
+        "prepare", "mmimdb", "--source", "mmimdb", "--set", "data.split=archive", cwd=tmp_path
+    )
+    assert code == 1
+    assert "split: contiguous there, archive now" in said
+    assert "raymoe prepare mmimdb --source mmimdb --set data.split=archive --overwrite" in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["train", "imdb"], 1, ["unknown dataset 'imdb'", "Presets: demo"]),
@@ -238,6 +277,10 @@ def test_help_names_every_stage():
     assert code == 0
     for command in [*STAGES, "demo", "doctor"]:
         assert command in said
+    code, said = raymoe("prepare", "--help")
+    assert code == 0
+    for benchmark in ("mmimdb", "enrico", "mmhs150k"):
+        assert benchmark in said
 
 
 def test_a_stage_needs_its_ancestors_in_order():

@@ -39,6 +39,54 @@ def test_bad_overrides_are_named(override, message):
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("dataset", "override", "message"),
+    [
+        ("enrico", "data.split=archive", "split is no option of format enrico"),
+        ("mmimdb", "data.ocr_text=true", "ocr_text is no option of format mmimdb"),
+        ("demo", "data.split=archive", "split is no option of format table"),
+        ("mmimdb", "data.split=random", "data.split: Input should be 'contiguous' or 'archive'"),
+        ("mmimdb", "data.classes=[]", "data has no field 'classes' to set"),
+    ],
+)
+def test_what_the_data_is_cannot_be_set(dataset, override, message):
+    with pytest.raises(InputError) as caught:
+        load_preset(dataset, [override])
+    assert message in caught.value.message
+
+
+def test_the_benchmarks_have_the_papers_recipes():
+    mmimdb, enrico, mmhs = (load_preset(name) for name in ("mmimdb", "enrico", "mmhs150k"))
+    assert [len(p.data.classes) for p in (mmimdb, enrico, mmhs)] == [23, 20, 2]
+    assert [p.train.epochs for p in (mmimdb, enrico)] == [40, 50]
+    assert [p.model.num_layers_rw for p in (mmimdb, enrico)] == [2, 3]
+    assert [p.train.selection for p in (mmimdb, enrico, mmhs)] == ["macro_f1", "accuracy", "accuracy"]
+    for preset in (mmimdb, enrico, mmhs):
+        model, train = preset.model, preset.train
+        assert (model.hidden_dim, model.num_layers, model.num_heads, model.dropout) == (256, 2, 4, 0.5)
+        assert (model.temperature_rw, model.hidden_dim_rw) == (2, 256)
+        assert (train.lr, train.batch_size, train.interaction_loss_weight) == (1e-4, 32, 0.5)
+        assert (preset.probe.rho, preset.probe.num_bins) == (0.3, 3)
+    encoders = {m.name: m.encoder for m in mmimdb.data.modalities}
+    assert (encoders["text"].source, encoders["text"].max_length) == ("hf:roberta-base", 320)
+    assert not encoders["text"].drop_cls
+    assert all(
+        m.encoder.drop_cls for p in (mmimdb, enrico, mmhs) for m in p.data.modalities if m.kind == "image"
+    )
+    assert {m.encoder.source for m in enrico.data.modalities} == {"hf:openai/clip-vit-base-patch16"}
+    assert {m.encoder.source for m in mmhs.data.modalities} == {"hf:openai/clip-vit-base-patch32"}
+
+
+def test_a_source_given_with_the_command_comes_first(tmp_path):
+    assert load_preset("mmimdb").data.source == ""
+    assert load_preset("mmimdb", source="folder").data.source == "folder"
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN.replace('source = "table.csv"', ""))
+    with pytest.raises(InputError, match="source is missing"):
+        load_preset(str(path))
+    assert load_preset(str(path), source="other.csv").data.source == "other.csv"
+
+
 def test_unknown_presets_list_the_known_ones():
     with pytest.raises(InputError, match="unknown dataset 'mmimbd'") as caught:
         load_preset("mmimbd")

@@ -1,6 +1,7 @@
 """Contracts and provenance: what a table says of itself, and which tables are refused."""
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from raymoe.tables import (
     Provenance,
     is_complete,
     metadata_of,
+    read_schema,
     read_table,
     write_batches,
     write_table,
@@ -47,6 +49,8 @@ def test_a_file_cut_short_is_named_with_the_command_that_makes_it(tmp_path, name
     workspace.write(name, whole[: int(len(whole) * share)])
     with pytest.raises(ParentError, match="not a whole") as caught:
         read_table(workspace, name, METRICS, "raymoe train demo")
+    with pytest.raises(ParentError, match="not a whole"):
+        read_schema(workspace, name, METRICS, "raymoe train demo")
     assert name in caught.value.message
     assert "raymoe train demo" in caught.value.remedy
 
@@ -88,6 +92,35 @@ def test_complete_means_the_same_inputs(tmp_path):
             is_complete(workspace, "t.parquet", METRICS, other, "raymoe train x")
         assert message in caught.value.message
         assert "raymoe train x --overwrite" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
+def test_whether_it_is_complete_is_read_from_the_footer_alone(tmp_path, name):
+    """The rows are overwritten with noise, yet the metadata is found: nothing of them was read."""
+    workspace = Workspace(tmp_path)
+    write_table(workspace, name, ROWS, METRICS, MADE)
+    assert read_schema(workspace, name, METRICS, "x") == read_table(workspace, name, METRICS, "x").schema
+    whole = bytearray(workspace.read(name))
+    if name.endswith(".parquet"):
+        whole[4:60] = bytes(56)
+        workspace.write(name, bytes(whole))
+        with pytest.raises((ParentError, OSError)):
+            read_table(workspace, name, METRICS, "x")
+    assert is_complete(workspace, name, METRICS, MADE, "raymoe train x")
+
+
+def test_batches_are_the_row_groups_of_a_parquet_file(tmp_path):
+    workspace = Workspace(tmp_path)
+    schema = pa.schema([*SAMPLES.schema, pa.field("text", pa.string())])
+    made = Provenance("prepare", SAMPLES.tag, {})
+    rows = [pa.record_batch([[f"s{i}"], ["train"], [[i]], ["words"]], schema=schema) for i in range(3)]
+    write_batches(workspace, "t.parquet", rows, SAMPLES, made, {"skipped": []}, schema=schema)
+    table = read_table(workspace, "t.parquet", SAMPLES, "x")
+    assert table["sample_id"].to_pylist() == ["s0", "s1", "s2"]
+    assert metadata_of(table.schema)["fingerprint"] == made.fingerprint
+    assert pq.ParquetFile(workspace.path("t.parquet")).num_row_groups == 3
+    with pytest.raises(ParentError, match="column split is missing"):
+        write_batches(workspace, "u.parquet", [], SAMPLES, made, schema=schema.remove(1))
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4))

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Memory of pictures is kept for the next, at most so many blocks of 16 MB: mapping it anew for each picture
+# takes most of the time of decoding them (docs/benchmarks.md).
+KEPT_BLOCKS = 16
+Image.core.set_blocks_max(KEPT_BLOCKS)
 
 
 def decode(data: bytes) -> Image.Image:
@@ -21,8 +26,20 @@ def decode(data: bytes) -> Image.Image:
             raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
         picture.load()
         return _on_white(ImageOps.exif_transpose(picture))
+    except UnidentifiedImageError:  # its own message names an address in memory
+        raise ValueError(f"picture can't be decoded: {_what_else(data)}") from None
     except Exception as error:
         raise ValueError(f"picture can't be decoded: {type(error).__name__}: {error}") from None
+
+
+def _what_else(data: bytes) -> str:
+    """What it is when it is no picture: most often the error page of a failed download."""
+    start = data[:1000].lstrip().lower()
+    if not data:
+        return "the file is empty"
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        return "it is an HTML page, as a failed download leaves it"
+    return "of no known format"
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

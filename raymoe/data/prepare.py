@@ -7,26 +7,40 @@ something else than asked for (a wrong label, a repeated id) stops it, with ever
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raymoe.config import DataConfig, ModalityConfig, Preset
+from raymoe.config import DATA_OPTIONS, DataConfig, ModalityConfig, Preset
+from raymoe.data import enrico, mmhs150k, mmimdb
 from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, read_raw
+from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import SAMPLES, Provenance, is_complete, metadata_of, write_table
+from raymoe.tables import (
+    SAMPLES,
+    Provenance,
+    is_complete,
+    metadata_of,
+    read_schema,
+    refuse_other_inputs,
+    write_batches,
+)
 
+BENCHMARKS = {"mmimdb": mmimdb.BENCHMARK, "enrico": enrico.BENCHMARK, "mmhs150k": mmhs150k.BENCHMARK}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 SHOWN_PROBLEMS = 10
-ROWS_AT_A_TIME = 256  # pictures held as Python objects at once
+ROWS_AT_A_TIME = 256  # rows whose pictures are in memory at once, and of a row group at most
+BYTES_AT_A_TIME = 64 << 20  # of a row group, about
+READ_AHEAD = 32  # pictures
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
@@ -34,13 +48,64 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
 
     What it is made from is the content of the raw table; pictures in files of their own count by name, size
     and time of change, since reading them all to find that nothing changed would take as long as the work.
-    Rows are counted from 1, without a header.
+    Rows are counted from 1, without a header. Pictures are read twice, to check them and to write them, so
+    that nothing is written before all is known and few are in memory at any time.
+
+    Without a source a benchmark's samples table is complete when it was made with the same settings.
 
     Raises:
-        InputError: the raw table can't be used; up to ten places are named, and nothing is written.
+        InputError: the raw table can't be used, and nothing is written; up to ten places are named.
         ParentError: the samples table is there but was made from something else, and ``overwrite`` is off.
     """
     data, workspace = project.preset.data, project.workspace
+    _check_config(data)
+    command, path = project.command("prepare"), workspace.path(project.samples)
+    if not data.source:
+        return _without_source(project, overwrite)
+    raw = _read(data)
+    provenance = Provenance(
+        "prepare",
+        SAMPLES.tag,
+        samples_config(project.preset),
+        {"source": raw.sha256, "pictures": _picture_files(raw, data)},
+    )
+    if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
+        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+        return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+
+    workspace.check_writable()
+    for note in raw.notes:
+        console.print(f"  warning: {note}", markup=False)
+    ids, splits, labels = _check_rows(raw, data, command)
+    texts, reasons = _texts(raw, data)
+    for row, reason in _bad_pictures(raw, data).items():
+        reasons.setdefault(row, reason)
+    skipped = list(raw.left_out)
+    for i in sorted(reasons):
+        row = i + 1 if raw.numbered else None
+        skipped.append({"sample_id": ids[i], "row": row, "reason": reasons[i]})
+    kept = [i for i in range(len(ids)) if i not in reasons]
+    _check_splits({splits[i] for i in kept}, raw.name, skipped)
+    classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes)
+    extra = {
+        "classes": list(data.classes),
+        "task": data.task,
+        "modalities": {m.name: m.kind for m in data.modalities},
+        "skipped": skipped,
+        "source": {"name": data.source, **raw.provenance},
+        "warnings": [*raw.notes, *classless],
+    }
+    known = {"sample_id": ids, "split": splits, "labels": labels, **texts}
+    schema = _schema(data)
+    batches = _batches(raw, data, known, set(reasons), schema)
+    write_batches(workspace, project.samples, batches, SAMPLES, provenance, extra, schema=schema)
+    for note in classless:
+        console.print(f"  warning: {note}", markup=False)
+    print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
+    return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+
+
+def _check_config(data: DataConfig) -> None:
     if data.task == "binary" and len(data.classes) != 2:
         raise InputError(
             f"the task is binary but there are {len(data.classes)} classes",
@@ -52,43 +117,40 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
                 f"modality {modality.name} has {len(modality.columns)} columns, but a picture is in one",
                 "Make it one modality per column.",
             )
-    raw = read_raw(data.source, _columns(data))
-    provenance = Provenance(
-        "prepare",
-        SAMPLES.tag,
-        samples_config(project.preset),
-        {"source": raw.sha256, "pictures": _picture_files(raw, data)},
-    )
+
+
+def _without_source(project: Project, overwrite: bool) -> StageResult:
+    """Take the samples table as it is, if its settings are the preset's; else say where the archive is."""
+    workspace, command = project.workspace, project.command("prepare")
     path = workspace.path(project.samples)
-    command = project.command("prepare")
-    if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
-        metadata = metadata_of(pq.read_schema(workspace.local(project.samples)))
-        return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+    if overwrite or not workspace.exists(project.samples):
+        benchmark = BENCHMARKS[project.preset.data.format]
+        raise benchmark.unprepared(path, command, exists=workspace.exists(project.samples))
+    metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+    made = Provenance.from_json(metadata["made_by"])
+    now = Provenance(made.stage, made.contract, samples_config(project.preset), made.parents)
+    refuse_other_inputs(path, metadata, now, command)
+    return StageResult(path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 
-    workspace.check_writable()
-    ids, splits, labels = _check_rows(raw, data, project.command("prepare"))
-    columns, reasons = _modality_columns(raw, data)
-    skipped = [{"sample_id": ids[i], "row": i + 1, "reason": reasons[i]} for i in sorted(reasons)]
-    kept = [i for i in range(len(ids)) if i not in reasons]
-    _check_splits({splits[i] for i in kept}, raw.name, skipped)
-    notes = _warnings([labels[i] for i in kept if splits[i] == "train"], data.classes)
 
-    table = pa.table({"sample_id": ids, "split": splits, "labels": pa.array(labels, pa.list_(pa.int32()))})
-    for name, column in columns.items():
-        table = table.append_column(name, column)
-    table = table.filter(pa.array([i not in reasons for i in range(len(ids))], pa.bool_()))
-    extra = {
-        "classes": list(data.classes),
-        "task": data.task,
-        "modalities": {m.name: m.kind for m in data.modalities},
-        "skipped": skipped,
-        "source": {"name": data.source, **raw.provenance},
-        "warnings": notes,
-    }
-    write_table(workspace, project.samples, table, SAMPLES, provenance, extra)
-    for note in notes:
-        console.print(f"  warning: {note}")
-    return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+def _read(data: DataConfig) -> RawTable:
+    """The raw table, with all the columns that are asked for."""
+    named = [data.id_column, data.split_column, data.labels_column]
+    columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
+    if data.format == "table":
+        return read_raw(data.source, columns, _picture_columns(data))
+    raw = BENCHMARKS[data.format].read(Path(data.source).expanduser(), data)
+    missing = [name for name in columns if name not in raw.columns]
+    if missing:
+        raise InputError(
+            f"data.format {data.format} has no column {', '.join(missing)}",
+            f"Its columns are {', '.join(raw.columns)}; name the right ones in the preset's data section.",
+        )
+    return raw
+
+
+def _picture_columns(data: DataConfig) -> list[str]:
+    return [m.columns[0] for m in data.modalities if m.kind == "image"]
 
 
 def samples_config(preset: Preset) -> dict[str, Any]:
@@ -99,29 +161,22 @@ def samples_config(preset: Preset) -> dict[str, Any]:
     found = preset.data.model_dump(mode="json", exclude={"source"})
     for modality in found["modalities"]:
         del modality["encoder"]
+    others = {name for options in DATA_OPTIONS.values() for name in options}
+    for name in others.difference(DATA_OPTIONS[preset.data.format]):
+        del found[name]  # a format's options mean nothing to the others
+    if preset.data.format == "table":
+        del found["format"]
     return found
-
-
-def _columns(data: DataConfig) -> list[str]:
-    named = [data.id_column, data.split_column, data.labels_column]
-    return list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
 
 
 def _picture_files(raw: RawTable, data: DataConfig) -> str:
     """One hash over name, size and time of change of every picture that is a file."""
     digest = hashlib.sha256()
-    for modality in data.modalities:
-        if modality.kind == "image" and not _is_binary(raw.columns[modality.columns[0]]):
-            for value in raw.values(modality.columns[0]):
-                if isinstance(value, str):
-                    digest.update(f"{value}\0{_stat(raw.folder / value)}\n".encode())
+    for column in _picture_columns(data):
+        for value in [] if raw.is_encoded(column) else raw.columns[column]:
+            if isinstance(value, str):
+                digest.update(f"{value}\0{_stat(raw.folder / value)}\n".encode())
     return digest.hexdigest()
-
-
-def _is_binary(column: list[Any] | pa.ChunkedArray) -> bool:
-    return not isinstance(column, list) and (
-        pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
-    )
 
 
 def _stat(path: Path) -> str:
@@ -143,9 +198,9 @@ def _check_rows(
     labels: list[list[int]] = []
     first_row: dict[str, int] = {}
     rows = zip(
-        raw.values(data.id_column),
-        raw.values(data.split_column),
-        raw.values(data.labels_column),
+        raw.columns[data.id_column],
+        raw.columns[data.split_column],
+        raw.columns[data.labels_column],
         strict=True,
     )
     for row, (sample_id, split, label) in enumerate(rows, 1):
@@ -213,11 +268,7 @@ def _type_problems(raw: RawTable, modality: ModalityConfig) -> Iterator[str]:
     """Values that are of no usable type; what merely can't be decoded is left out later."""
     wanted, names = (str, "text") if modality.kind == "text" else ((str, bytes), "a path or bytes")
     for column in modality.columns:
-        if _is_binary(raw.columns[column]):
-            if modality.kind == "text":
-                yield f"column {column}: binary, not text"
-            continue
-        for row, value in enumerate(raw.values(column), 1):
+        for row, value in enumerate([] if raw.is_encoded(column) else raw.columns[column], 1):
             if value is not None and not isinstance(value, wanted):
                 yield f"row {row}, column {column}: {type(value).__name__}, not {names}"
 
@@ -235,33 +286,24 @@ def _check_splits(found: set[str], name: str, skipped: list[dict]) -> None:
     raise InputError(f"{name} has {what}{why}", "Every split of train, val and test needs at least one.")
 
 
-def _warnings(train_labels: list[list[int]], classes: tuple[str, ...]) -> list[str]:
+def _classless(train_labels: list[list[int]], classes: tuple[str, ...]) -> list[str]:
     seen = {label for labels in train_labels for label in labels}
     unseen = [name for i, name in enumerate(classes) if i not in seen]
     return [f"no training sample of class {', '.join(unseen)}"] if unseen else []
 
 
-def _modality_columns(raw: RawTable, data: DataConfig) -> tuple[dict[str, pa.ChunkedArray], dict[int, str]]:
-    """A column per modality, and for each row that can't be used the first reason why."""
-    columns: dict[str, pa.ChunkedArray] = {}
-    reasons: dict[int, str] = {}
+def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[int, str]]:
+    """The text of every row by modality, and for each row without one the reason why it can't be used."""
+    texts, reasons = {}, {}
     for modality in data.modalities:
-        make = _texts if modality.kind == "text" else _pictures
-        columns[modality.name], found = make(raw, modality, data)
-        for row, reason in found.items():
-            reasons.setdefault(row, reason)
-    return columns, reasons
-
-
-def _texts(
-    raw: RawTable, modality: ModalityConfig, data: DataConfig
-) -> tuple[pa.ChunkedArray, dict[int, str]]:
-    rows = zip(*(raw.values(column) for column in modality.columns), strict=True)
-    parts = [[(value or "").strip() for value in row] for row in rows]
-    reasons = {}
-    if data.empty_text == "skip":
-        reasons = {i: f"empty text in column {modality.columns[0]}" for i, p in enumerate(parts) if not p[0]}
-    return pa.chunked_array([pa.array([_join(p) for p in parts], pa.string())]), reasons
+        if modality.kind == "text":
+            rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
+            parts = [[(value or "").strip() for value in row] for row in rows]
+            texts[modality.name] = [_join(p) for p in parts]
+            if data.empty_text == "skip":
+                for i in (i for i, p in enumerate(parts) if not p[0]):
+                    reasons.setdefault(i, f"empty text in column {modality.columns[0]}")
+    return texts, reasons
 
 
 def _join(parts: list[str]) -> str:
@@ -273,27 +315,92 @@ def _join(parts: list[str]) -> str:
     return text
 
 
-def _pictures(
-    raw: RawTable, modality: ModalityConfig, data: DataConfig
-) -> tuple[pa.ChunkedArray, dict[int, str]]:
-    """Encoded pictures as they were, each decoded once to see that it can be."""
+def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
+    """For each row with a picture that can't be used the reason why: every one is decoded.
 
-    def load(value: Any) -> tuple[bytes | None, str | None]:
-        if value is None or len(value) == 0:
-            return None, f"no picture in column {modality.columns[0]}"
+    By threads, as Pillow lets others run while it decodes: no slower than processes and several times as
+    fast as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
+    """
+    columns = _picture_columns(data)
+    if not columns:
+        return {}
+
+    def check(values: tuple[Any, ...]) -> str | None:
+        for column, value in zip(columns, values, strict=True):
+            if value is None or len(value) == 0:
+                return f"no picture in column {column}"
+            try:
+                decode(_encoded(raw, value))
+            except (OSError, ValueError) as error:
+                return str(error)
+        return None
+
+    reasons = {}
+    names = " and ".join(m.name for m in data.modalities if m.kind == "image")
+    with track(f"check {names}", len(raw)) as task, ThreadPoolExecutor() as pool:
+        rows = (row for batch in raw.batches(columns, ROWS_AT_A_TIME) for row in batch)
+        for i, reason in enumerate(_in_order(pool, check, rows)):
+            task.advance()
+            if reason:
+                reasons[i] = reason
+    return reasons
+
+
+def _encoded(raw: RawTable, value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
+
+
+def _in_order(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Results in the order of the items, of which only so many are in work or wait to be taken."""
+    pending = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) >= READ_AHEAD:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _schema(data: DataConfig) -> pa.Schema:
+    kinds = {"text": pa.string(), "image": pa.binary()}
+    return pa.schema([*SAMPLES.schema, *(pa.field(m.name, kinds[m.kind]) for m in data.modalities)])
+
+
+def _batches(
+    raw: RawTable, data: DataConfig, known: dict[str, list[Any]], left_out: set[int], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """The kept rows, pictures encoded as they were; cut by number and size of the rows alone."""
+    columns = _picture_columns(data)
+    names = [m.name for m in data.modalities if m.kind == "image"]
+
+    def load(row: tuple[int, tuple[Any, ...]]) -> dict[str, bytes] | None:
+        i, values = row
+        return None if i in left_out else dict(zip(names, (_encoded(raw, v) for v in values), strict=True))
+
+    def batch() -> pa.RecordBatch:
+        filled = [[row[f.name] for row in rows] for f in schema]
+        return pa.record_batch(
+            [pa.array(v, f.type) for v, f in zip(filled, schema, strict=True)], schema=schema
+        )
+
+    rows: list[dict[str, Any]] = []
+    size = 0
+    with track("write samples", len(raw)) as task, ThreadPoolExecutor() as pool:
+        found = enumerate(row for part in raw.batches(columns, ROWS_AT_A_TIME) for row in part)
         try:
-            encoded = value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
-            decode(encoded)
-        except (OSError, ValueError) as error:
-            return None, str(error)
-        return encoded, None
-
-    chunks, reasons = [], {}
-    with track(f"check {modality.name}", len(raw)) as task, ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(raw), ROWS_AT_A_TIME):
-            values = raw.values(modality.columns[0], start, start + ROWS_AT_A_TIME)
-            results = list(pool.map(load, values))
-            chunks.append(pa.array([encoded for encoded, _ in results], pa.binary()))
-            reasons |= {start + i: reason for i, (_, reason) in enumerate(results) if reason}
-            task.advance(len(results))
-    return pa.chunked_array(chunks, pa.binary()), reasons
+            for i, pictures in enumerate(_in_order(pool, load, found)):
+                task.advance()
+                if pictures is None:
+                    continue
+                rows.append({name: column[i] for name, column in known.items()} | pictures)
+                size += sum(map(len, pictures.values()))
+                if len(rows) == ROWS_AT_A_TIME or size >= BYTES_AT_A_TIME:
+                    yield batch()
+                    rows, size = [], 0
+        except OSError as error:  # not the workspace's
+            raise InputError(
+                f"a picture could be read when it was checked, but not afterwards: {error}",
+                "Leave the files alone while this runs, or look after the disk; then run it again.",
+            ) from None
+    if rows:
+        yield batch()

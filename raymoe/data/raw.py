@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,32 +27,49 @@ class RawTable:
     Attributes:
         name: its path or its ``embedded:`` name, for messages.
         folder: what relative picture paths start from.
-        columns: those asked for; lists of Python values, or Arrow arrays so that pictures aren't copied.
-        sha256: of the file's content.
+        columns: those asked for, but those of encoded pictures, which ``batches`` reads as they are needed.
+        sha256: of the content.
         provenance: what the file says about where it comes from.
+        streamed: the Parquet file and names of the columns that aren't held in memory.
+        notes: warnings for the user.
+        left_out: samples that have no row, each ``{"sample_id", "row", "reason"}``.
+        numbered: whether its rows have numbers that mean something to the user.
     """
 
     name: str
     folder: Path
-    columns: dict[str, list[Any] | pa.ChunkedArray]
+    columns: dict[str, list[Any]]
     sha256: str
     provenance: dict[str, str]
+    streamed: tuple[Path, frozenset[str]] | None = None
+    notes: tuple[str, ...] = ()
+    left_out: tuple[dict[str, Any], ...] = ()
+    numbered: bool = True
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
-    def values(self, name: str, start: int = 0, stop: int | None = None) -> list[Any]:
-        """A column's values as Python objects, of some rows or of all."""
-        found = self.columns[name][start:stop]
-        return found if isinstance(found, list) else found.to_pylist()
+    def is_encoded(self, name: str) -> bool:
+        """Whether a column holds encoded pictures, not their paths."""
+        return self.streamed is not None and name in self.streamed[1]
+
+    def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
+        """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
+        encoded = [name for name in names if self.is_encoded(name)]
+        starts = range(0, len(self), size)
+        read = _binary_batches(self.streamed[0], encoded, size) if encoded else ({} for _ in starts)
+        for start, found in zip(starts, read, strict=True):
+            parts = [found[n] if n in found else self.columns[n][start : start + size] for n in names]
+            yield list(zip(*parts, strict=True)) if names else [()] * min(size, len(self) - start)
 
 
-def read_raw(source: str, columns: list[str]) -> RawTable:
+def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> RawTable:
     """Read the named columns of a raw table.
 
     Args:
         source: path ending in .parquet, .csv or .jsonl, or ``embedded:NAME`` for a file of this package.
         columns: names of the columns needed.
+        pictures: those of them that may hold encoded pictures; such a column isn't read here.
 
     Raises:
         InputError: the file is missing, can't be parsed, or lacks a column.
@@ -67,13 +85,15 @@ def read_raw(source: str, columns: list[str]) -> RawTable:
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        found, names, metadata = readers[path.suffix](path, columns)
+        streamed = _binary_columns(path, pictures) if path.suffix == ".parquet" else frozenset()
+        held = [name for name in columns if name not in streamed]
+        found, names, metadata = readers[path.suffix](path, held)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"{source} can't be read as {path.suffix[1:]}: {error}",
             "It is damaged, cut short or of another format: get it again or correct it.",
         ) from None
-    missing = [name for name in columns if name not in found]
+    missing = [name for name in held if name not in found]
     if missing:
         raise InputError(
             f"{source} has no column {', '.join(missing)}",
@@ -82,7 +102,7 @@ def read_raw(source: str, columns: list[str]) -> RawTable:
     provenance = {
         k: metadata[k.encode()].decode(errors="replace") for k in PROVENANCE_KEYS if k.encode() in metadata
     }
-    return RawTable(source, path.parent, found, sha256, provenance)
+    return RawTable(source, path.parent, found, sha256, provenance, (path, streamed) if streamed else None)
 
 
 def _locate(source: str) -> Path:
@@ -92,15 +112,36 @@ def _locate(source: str) -> Path:
 
 
 # What a reader returns: those columns that are there, the names of all, and the file's metadata.
-_Found = tuple[dict[str, list[Any] | pa.ChunkedArray], list[str], dict[bytes, bytes]]
+_Found = tuple[dict[str, list[Any]], list[str], dict[bytes, bytes]]
 
 
 def _read_parquet(path: Path, columns: list[str]) -> _Found:
     file = pq.ParquetFile(path, memory_map=True)
     names = file.schema_arrow.names
     table = file.read(columns=[name for name in columns if name in names])
-    found = {name: table[name] for name in table.column_names}
+    found = {name: table[name].to_pylist() for name in table.column_names}
     return found, names, file.schema_arrow.metadata or {}
+
+
+def _binary_columns(path: Path, names: Sequence[str]) -> frozenset[str]:
+    """Those of the columns that hold bytes."""
+    schema = pq.read_schema(path)
+    kinds = {name: schema.field(name).type for name in names if name in schema.names}
+    return frozenset(n for n, t in kinds.items() if pa.types.is_binary(t) or pa.types.is_large_binary(t))
+
+
+def _binary_batches(path: Path, names: list[str], size: int) -> Iterator[dict[str, list[bytes | None]]]:
+    """Columns of bytes, ``size`` rows at a time; mapped and decompressed page by page."""
+    file = pq.ParquetFile(path, memory_map=True)
+    rows: dict[str, list[bytes | None]] = {name: [] for name in names}
+    for batch in file.iter_batches(size, columns=names, use_threads=False):
+        for name in names:  # a batch may end early where a row group does
+            rows[name] += batch.column(name).to_pylist()
+        while len(rows[names[0]]) >= size:
+            yield {name: values[:size] for name, values in rows.items()}
+            rows = {name: values[size:] for name, values in rows.items()}
+    if rows[names[0]]:
+        yield rows
 
 
 def _read_csv(path: Path, columns: list[str]) -> _Found:

@@ -3,18 +3,25 @@
 import csv
 import io
 import json
+import sys
+import tracemalloc
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from raymoe.config import Preset, load_preset
-from raymoe.data import prepare
-from raymoe.errors import InputError, ParentError
+from raymoe.data import prepare, summary
+from raymoe.data.summary import print_summary
+from raymoe.errors import InputError, ParentError, WorkspaceError
 from raymoe.project import Project
 from raymoe.tables import SAMPLES, metadata_of, read_table
 from raymoe.workspace import Workspace
+
+prepare_module = sys.modules["raymoe.data.prepare"]
 
 
 def picture(colour="red", form="PNG", size=(12, 8)):
@@ -364,3 +371,137 @@ def test_the_embedded_drawings_prepare_whole(tmp_path):
     table = prepared(p)
     assert len(table) == 2193
     assert "public domain" in metadata_of(table.schema)["source"]["licence"]
+
+
+def big_pictures(tmp_path, count, embedded):
+    """Rows of different pictures of 270 KB each, in files or in the table."""
+    made = []
+    for i in range(count):
+        data = picture((i, 255 - i, 7), "BMP", (300, 300))
+        if not embedded:
+            (tmp_path / f"{i}.bmp").write_bytes(data)
+        split = ("train", "val", "test")[i % 3]
+        made.append(
+            {"id": f"s{i}", "split": split, "labels": [i % 3], "title": f"t{i}", "body": "", "image": data}
+            if embedded
+            else {
+                "id": f"s{i}",
+                "split": split,
+                "labels": [i % 3],
+                "title": f"t{i}",
+                "body": "",
+                "image": f"{i}.bmp",
+            }
+        )
+    return made
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_few_pictures_are_in_memory_at_any_time(tmp_path, monkeypatch, embedded):
+    monkeypatch.setattr(prepare_module, "ROWS_AT_A_TIME", 8)
+    monkeypatch.setattr(prepare_module, "READ_AHEAD", 4)
+    raw = big_pictures(tmp_path, 120, embedded)
+    path = parquet(tmp_path, raw)
+    images = [r["image"] if embedded else (tmp_path / r["image"]).read_bytes() for r in raw]
+    p = project(tmp_path, path)
+    del raw
+    before = pa.total_allocated_bytes()
+    tracemalloc.start()
+    prepare(p)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.3 * sum(map(len, images))
+    assert pa.total_allocated_bytes() - before < 0.1 * sum(map(len, images))
+    assert prepared(p)["image"].to_pylist() == images
+
+
+def test_row_groups_are_cut_by_rows_and_bytes_and_the_file_is_the_same_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(prepare_module, "ROWS_AT_A_TIME", 8)
+    raw = big_pictures(tmp_path, 30, True)
+    raw[3]["image"] = b"no picture"
+    p = project(tmp_path, parquet(tmp_path, raw))
+    prepare(p)
+    whole = p.workspace.read(p.samples)
+    groups = pq.ParquetFile(p.workspace.path(p.samples)).metadata
+    assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [8, 8, 8, 5]
+    prepare(p, overwrite=True)
+    assert p.workspace.read(p.samples) == whole
+    monkeypatch.setattr(prepare_module, "BYTES_AT_A_TIME", 1_000_000)  # reached by the fourth picture
+    prepare(p, overwrite=True)
+    groups = pq.ParquetFile(p.workspace.path(p.samples)).metadata
+    assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [4] * 7 + [1]
+
+
+def test_row_groups_of_the_source_do_not_matter(tmp_path):
+    raw = rows(50)
+    wanted = project(tmp_path / "a", parquet(tmp_path, raw))
+    prepare(wanted)
+    path = tmp_path / "cut.parquet"
+    pq.write_table(pa.Table.from_pylist(raw), path, row_group_size=7)
+    p = project(tmp_path, path)
+    prepare(p)
+    assert prepared(p).equals(prepared(wanted))
+
+
+def test_a_picture_that_goes_while_it_runs_leaves_nothing_behind(tmp_path, monkeypatch):
+    raw = big_pictures(tmp_path, 9, False)
+    p = project(tmp_path, parquet(tmp_path, raw))
+    check = prepare_module._bad_pictures
+
+    def then_remove(*arguments):
+        found = check(*arguments)
+        (tmp_path / "7.bmp").unlink()
+        return found
+
+    monkeypatch.setattr(prepare_module, "_bad_pictures", then_remove)
+    with pytest.raises(InputError, match=r"when it was checked, but not afterwards.*7\.bmp"):
+        prepare(p)
+    assert p.workspace.names(p.root) == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_summary_counts_samples_by_split_and_class(monkeypatch, terminal):
+    console = Console(force_terminal=terminal, width=80, record=True, file=io.StringIO())
+    monkeypatch.setattr(summary, "console", console)
+    splits = ["train"] * 1200 + ["val", "test"]
+    print_summary(splits, [[0]] * 1200 + [[0, 1], []], ["cat", "dog"])
+    said = console.export_text()
+    if terminal:
+        lines = [
+            [cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line
+        ]
+        assert lines == [["samples", "1,200", "1", "1"], ["cat", "1,200", "1", "0"], ["dog", "0", "1", "0"]]
+    else:
+        assert said.splitlines() == [
+            "  samples: train 1,200, val 1, test 1",
+            "  cat: train 1,200, val 1, test 0",
+            "  dog: train 0, val 1, test 0",
+        ]
+
+
+def test_two_texts_and_no_picture_are_fine(tmp_path):
+    modalities = [
+        {"name": name, "kind": "text", "columns": [name], "encoder": {"source": "hf:x"}}
+        for name in ("title", "body")
+    ]
+    raw = rows(600)
+    p = project(tmp_path, parquet(tmp_path, raw), modalities=modalities)
+    prepare(p)
+    assert prepared(p).select(["sample_id", "title", "body"]).to_pylist() == [
+        {"sample_id": r["id"], "title": r["title"], "body": r["body"]} for r in raw
+    ]
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_table(tmp_path, mounted):
+    noise = np.random.default_rng(0)
+    raw = rows(9)
+    for row in raw:
+        buffer = io.BytesIO()
+        Image.fromarray(noise.integers(0, 256, (300, 300, 3), np.uint8)).save(buffer, "PNG")
+        row["image"] = buffer.getvalue()
+    p = project(tmp_path, parquet(tmp_path, raw))
+    p = Project(p.preset, Workspace(mounted), p.dataset)
+    with pytest.raises(WorkspaceError, match="the workspace is full"):
+        prepare(p)
+    assert not p.workspace.exists(p.samples)
+    assert list((mounted / "toy").iterdir()) == []
