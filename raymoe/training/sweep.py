@@ -32,6 +32,7 @@ from raymoe.progress import console
 from raymoe.project import Project, StageResult
 from raymoe.tables import EPOCHS, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training.live import LiveTable
+from raymoe.training.statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train
 from raymoe.training.trials import Trial, by_configuration, trials_of
 
@@ -91,19 +92,26 @@ def sweep(
         workspace.check_writable()
         for trial in trials:
             forget(trial.project)
+            workspace.remove(f"{trial.project.run}/{STOPPED}")
     outcomes: dict[str, Outcome] = {}
     for trial in trials:
         fingerprint = finished(trial.project, features, command=command)
         if fingerprint:
             outcomes[trial.name] = Outcome("finished", fingerprint)
+    asha = project.preset.sweep.asha
     missing = [trial for trial in trials if trial.name not in outcomes]
-    console.print(f"  {len(trials)} trials, {len(trials) - len(missing)} of them finished already")
+    for trial in missing:
+        scores = _stopped(trial, features) if asha else None
+        if scores:
+            outcomes[trial.name] = Outcome("stopped", scores=tuple(scores))
+    missing = [trial for trial in missing if trial.name not in outcomes]
+    console.print(f"  {len(trials)} trials, {len(trials) - len(missing)} of them done already")
     if missing:
         workspace.check_writable()
         with connected(address) as ray:
             shape = actor_shape(ray.cluster_resources(), num_actors, device)
-            # ASHA compares with what finished trials scored on their way, so it is shown those too.
-            shown = trials if project.preset.sweep.asha else missing
+            # ASHA compares with what earlier trials scored on their way, so it is shown those too.
+            shown = trials if asha else missing
             found = _schedule(project, shown, features, shape, num_actors)
         outcomes = found | outcomes
         for trial in missing:
@@ -279,9 +287,10 @@ def _conclude(project: Project, trials: list[Trial], outcomes: dict[str, Outcome
     of_kind = trials[0].project  # for the names of the files
     rows = [row for trial in trials for row in _rows(trial, outcomes[trial.name], selection)]
     settings = {
-        "model": of_kind.preset.model.model_dump(),
-        "train": of_kind.preset.train.model_dump(),
-        "sweep": of_kind.preset.sweep.model_dump(exclude={"trials_per_gpu"}),
+        "kind": trials[0].kind,
+        "model": project.preset.model.model_dump(),
+        "train": project.preset.train.model_dump(),
+        "sweep": project.preset.sweep.model_dump(exclude={"trials_per_gpu"}),
     }
     parents = {t.name: outcomes[t.name].fingerprint or outcomes[t.name].state for t in trials}
     made = Provenance("sweep", SWEEP.tag, settings, {"features": features, **parents})
@@ -398,9 +407,11 @@ def _summary(groups: list[Group], chosen: Group | None, selection: str) -> Table
     """Mean ± standard deviation per configuration; the chosen one in bold."""
     shown = [("val", selection), *(("test", metric) for metric in ("micro_f1", "macro_f1", "accuracy"))]
     table = Table(
-        title="sweep, in per cent",
+        box=None,
+        pad_edge=False,
+        title=f"sweep of {groups[0].kind}, in per cent",
         title_justify="left",
-        caption="in bold: chosen by the mean validation score" if chosen else None,
+        caption="*: chosen by the mean validation score" if chosen else None,
         caption_justify="left",
     )
     table.add_column("configuration", overflow="fold")
@@ -410,20 +421,7 @@ def _summary(groups: list[Group], chosen: Group | None, selection: str) -> Table
     for group in groups:
         seeds = ", ".join([str(len(group.seeds)), *(f"{n} {state}" for state, n in group.others.items())])
         cells = [spread(group.values.get(key, [])) for key in shown]
-        table.add_row(
-            f"{group.kind}{group.variant}", seeds, *cells, style="bold" if group is chosen else None
-        )
+        name = group.variant.removeprefix("-") or group.kind
+        mark, style = (" *", "bold") if group is chosen else ("", None)
+        table.add_row(name + mark, seeds, *cells, style=style)
     return table
-
-
-def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (divided by n - 1); None for the deviation of a single value."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation of fractions as text in per cent; a dash where there are none."""
-    if not values:
-        return "–"
-    mean, deviation = mean_and_std(values)
-    return f"{100 * mean:.2f}" + ("" if deviation is None else f" ± {100 * deviation:.2f}")
