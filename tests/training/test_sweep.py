@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -65,13 +65,12 @@ def bytes_of(project: Project) -> tuple[bytes, bytes]:
     return tuple(project.workspace.read(f"{project.sweep}.{ending}") for ending in ("parquet", "json"))
 
 
-@pytest.fixture
-def inline(monkeypatch):
+@contextmanager
+def scheduled_inline():
     """Trials run in this process, one after another, and report to the observer as Tune would have them."""
 
     def schedule(project, trials, features, shape, most):
-        live = LiveTable(trials, "micro_f1")
-        observer = sweep_module.Observer(trials, features, live)
+        observer = sweep_module.Observer(trials, features, LiveTable(trials, "micro_f1"))
         for i in range(len(trials)):
             trial = SimpleNamespace(config={"trial": i}, last_result={})
 
@@ -79,19 +78,27 @@ def inline(monkeypatch):
                 trial.last_result = result
                 observer.on_trial_result(0, [], trial, result)
 
-            monkeypatch.setattr(sweep_module.tune, "report", report)
+            patch.setattr(sweep_module.tune, "report", report)
             observer.on_trial_start(0, [], trial)
             sweep_module.run_trial(trial.config, trials, features, "cpu")
             observer.on_trial_complete(0, [], trial)
         return observer.outcomes
 
     cluster = nullcontext(SimpleNamespace(cluster_resources=lambda: {"CPU": 1}))
-    monkeypatch.setattr(sweep_module, "connected", lambda address: cluster)
-    monkeypatch.setattr(sweep_module, "_schedule", schedule)
-    monkeypatch.setattr(sweep_module, "console", Console(file=StringIO()))
     threads = torch.get_num_threads()
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep_module, "connected", lambda address: cluster)
+        patch.setattr(sweep_module, "_schedule", schedule)
+        patch.setattr(sweep_module, "console", Console(file=StringIO()))
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def inline():
+    """Without Ray for the whole test."""
+    with scheduled_inline():
+        yield
 
 
 # What is trained
@@ -400,7 +407,8 @@ sweep(swept({root!r}, train=LONG))
 @pytest.mark.slow
 def test_killed_at_a_random_moment_and_resumed_it_gives_the_same_bytes(tmp_path, ray_session):
     whole = swept(tmp_path / "whole", train=LONG)
-    sweep(whole)
+    with scheduled_inline():
+        sweep(whole)
 
     project = swept(tmp_path / "cut", train=LONG)
     here = Path(__file__).parent
@@ -457,10 +465,8 @@ def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
     assert kills
     assert result.skipped == ()
     whole = swept(tmp_path / "whole", train=LONG)
-    shutil.copytree(
-        project.workspace.path("tiny/features"), whole.workspace.path("tiny/features"), dirs_exist_ok=True
-    )
-    sweep(whole)
+    with scheduled_inline():
+        sweep(whole)
     assert bytes_of(project) == bytes_of(whole)
 
 
