@@ -3,9 +3,9 @@
     python benchmarks/sweep.py [--workspace DIR] [--epochs N] [--alone N] [--kills N]
 
 Trains the trials of the demo's sweep (3 seeds x 3 temperatures) one after another in this process,
-each on one thread with the machine to itself, as a trial on a CPU is; then runs ``raymoe sweep demo`` as a user
-would, its start included, and compares its wall time with the sum of those trainings divided by the cores.
-Then sends SIGKILL to that command and all its processes at a random moment, runs it again, and
+each on one thread with the machine to itself, as a trial on a CPU is; then runs ``raymoe sweep demo`` as a
+user would, its start included, and compares its wall time with the sum of those trainings divided by the
+cores. Then sends SIGKILL to that command and all its processes at a random moment, runs it again, and
 compares the files. The features are taken from the workspace, or made there.
 """
 
