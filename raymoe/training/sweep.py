@@ -79,7 +79,7 @@ def sweep(
         overwrite: train all of them again.
 
     Returns:
-        The main table; ``skipped`` lists the trials that failed.
+        The table of the first kind; ``skipped`` lists the trials that failed.
 
     Raises:
         ParentError: no features, or a run of the same name was made from other inputs.
@@ -119,15 +119,20 @@ def sweep(
                 fingerprint = finished(trial.project, features, command=command)
                 outcomes[trial.name] = Outcome("finished", fingerprint)
 
-    made = None
-    for kind in dict.fromkeys(trial.kind for trial in trials):
-        made = _conclude(project, [t for t in trials if t.kind == kind], outcomes, features) or made
+    concluded = [
+        _conclude(project, [t for t in trials if t.kind == kind], outcomes, features)
+        for kind in dict.fromkeys(trial.kind for trial in trials)
+    ]
+    for conclusion in concluded:
+        if isinstance(conclusion, RaymoeError):
+            raise conclusion
     failed = tuple(
         {"sample_id": trial.name, "row": None, "reason": outcomes[trial.name].error}
         for trial in trials
         if outcomes[trial.name].state == "failed"
     )
-    return StageResult(workspace.path(f"{project.sweep}.parquet"), made, bool(missing), failed)
+    path = workspace.path(f"{trials[0].project.sweep}.parquet")
+    return StageResult(path, str(concluded[0]), bool(missing), failed)
 
 
 def run_trial(config: dict[str, Any], trials: Sequence[Trial], features: str, device: str) -> None:
@@ -281,8 +286,15 @@ def _best_until(project: Project) -> list[float]:
     return np.maximum.accumulate(epochs[f"val_{project.preset.train.selection}"].to_numpy()).tolist()
 
 
-def _conclude(project: Project, trials: list[Trial], outcomes: dict[str, Outcome], features: str) -> str:
-    """Table, choice and printed summary of one kind of model; returns the table's fingerprint."""
+def _conclude(
+    project: Project, trials: list[Trial], outcomes: dict[str, Outcome], features: str
+) -> str | RaymoeError:
+    """Table, choice and printed summary of one kind of model.
+
+    Returns:
+        The table's fingerprint; or, as the other kinds are to be concluded first, the error to raise because
+        no trial finished.
+    """
     workspace, selection = project.workspace, project.preset.train.selection
     of_kind = trials[0].project  # for the names of the files
     rows = [row for trial in trials for row in _rows(trial, outcomes[trial.name], selection)]
@@ -313,10 +325,9 @@ def _conclude(project: Project, trials: list[Trial], outcomes: dict[str, Outcome
     console.print(_summary(groups, chosen, selection))
     if chosen is None:
         workspace.remove(f"{of_kind.sweep}.json")
-        reasons = [outcomes[t.name].error for t in trials if outcomes[t.name].error]
-        raise RaymoeError(
-            f"no trial of {trials[0].kind} finished"
-            + (f"; the first that failed, {trials[0].name}: {reasons[0]}" if reasons else ""),
+        reasons = [f"; {t.name}: {outcomes[t.name].error}" for t in trials if outcomes[t.name].error]
+        return RaymoeError(
+            f"no trial of {trials[0].kind} finished{''.join(reasons[:1])}",
             f"All of them are listed in {workspace.path(f'{of_kind.sweep}.parquet')}.",
         )
     mean, deviation = mean_and_std(chosen.values["val", selection])

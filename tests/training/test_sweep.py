@@ -297,10 +297,23 @@ def test_a_trial_that_fails_is_listed_and_does_not_stop_the_others(tmp_path, inl
     assert bytes_of(project) == before
 
     hopeless = swept(tmp_path, temperatures=[2], grid={"train.lr": [1e30]})
-    with pytest.raises(RaymoeError, match=r"no trial of fl-i2moe finished; .*the loss became"):
+    with pytest.raises(RaymoeError, match=r"no trial of fl-i2moe finished; fl.*seed0: .*the loss became"):
         sweep(hopeless)
     assert set(table_of(hopeless)["state"]) == {"failed"}
     assert read_chosen(hopeless) is None
+
+
+def test_each_kind_of_model_has_a_table_and_a_choice_of_its_own(tmp_path, inline):
+    project = swept(tmp_path, grid={"model.kind": ["i2moe", "fl-i2moe", "dense"]})
+    assert sweep(project).path.endswith("tiny/sweep-dense.parquet")
+    for kind, trials in (("fl-i2moe", 4), ("i2moe", 4), ("dense", 2)):
+        of_kind = replace(project, preset=project.preset.with_fields({"model.kind": kind}))
+        table = table_of(of_kind)
+        assert set(table["kind"]) == {kind}
+        assert table["checkpoint"].nunique() == trials
+        chosen = with_chosen(of_kind)
+        assert project.workspace.exists(f"{chosen.run}/checkpoint/config.json")
+        assert ("model.temperature_rw" in read_chosen(of_kind)["chosen"]) == (kind != "dense")
 
 
 def test_configurations_with_fewer_finished_seeds_are_not_chosen(tmp_path, inline, monkeypatch):
