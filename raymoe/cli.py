@@ -14,7 +14,7 @@ import typer
 
 from raymoe.errors import RaymoeError
 from raymoe.progress import console
-from raymoe.project import DEFAULT_WORKSPACE
+from raymoe.project import DEFAULT_WORKSPACE, Project
 
 app = typer.Typer(
     name="raymoe",
@@ -169,6 +169,46 @@ def train(
 
 
 @app.command()
+def sweep(
+    dataset: Dataset,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    settings: SetOption = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("--grid", metavar="SECTION.FIELD=A,B", help="Try these values too; repeatable."),
+    ] = None,
+    random: Annotated[
+        int | None, typer.Option("--random", metavar="N", help="Only N configurations, drawn at random.")
+    ] = None,
+    asha: Annotated[bool, typer.Option("--asha", help="Stop trials early that fall behind.")] = False,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
+    overwrite: OverwriteOption = False,
+    overwrite_all: OverwriteAllOption = False,
+    allow_skipped: AllowOption = False,
+) -> None:
+    """Seeds x temperatures (and any other field), side by side; chosen on validation. Resumes."""
+    from raymoe.config import grid_setting
+
+    settings = [*(settings or []), *map(grid_setting, grid or [])]
+    settings += [f"sweep.random={random}"] if random is not None else []
+    settings += ["sweep.asha=true"] if asha else []
+    _run(
+        "sweep",
+        dataset,
+        workspace,
+        settings,
+        None,
+        device,
+        address,
+        actors,
+        again=_again(overwrite, overwrite_all),
+        allow_skipped=allow_skipped,
+    )
+
+
+@app.command()
 def attribute(
     dataset: Dataset,
     source: SourceOption = None,
@@ -255,6 +295,19 @@ def report(
 
 
 @app.command()
+def evaluate(
+    dataset: Dataset,
+    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="comparison", show_default=False)],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    settings: SetOption = None,
+) -> None:
+    """What the paper evaluates, ours beside its figures: comparison (Table 2)."""
+    from raymoe.evaluation.protocols import evaluate
+
+    evaluate(_project(dataset, workspace, settings), protocol)
+
+
+@app.command()
 def demo(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
@@ -295,6 +348,14 @@ def _again(overwrite: bool, overwrite_all: bool = False) -> str:
     return "all" if overwrite_all else "last" if overwrite else "none"
 
 
+def _project(dataset: str, workspace: str, settings: list[str] | None, source: str | None = None) -> Project:
+    from raymoe.config import load_preset
+    from raymoe.workspace import Workspace
+
+    preset = load_preset(dataset, settings, source)
+    return Project(preset, Workspace(workspace), dataset, tuple(settings or ()), source)
+
+
 def _run(
     stage: str,
     dataset: str,
@@ -309,16 +370,15 @@ def _run(
     again: str = "none",
     allow_skipped: bool = False,
 ):
-    from raymoe.config import load_preset
-    from raymoe.pipeline import Options, run
-    from raymoe.project import Project
-    from raymoe.workspace import Workspace
+    from raymoe.chosen import with_chosen
+    from raymoe.pipeline import Options, needed, run
 
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
     settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
-    preset = load_preset(dataset, settings, source)
-    project = Project(preset, Workspace(workspace), dataset, tuple(settings), source)
+    project = _project(dataset, workspace, settings, source)
+    if "train" in needed(stage):
+        project = with_chosen(project)
     try:
         done = run(project, stage, options=Options(device, address, actors), overwrite=again)
     except KeyboardInterrupt:

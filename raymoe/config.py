@@ -6,12 +6,15 @@ the user's own, and applies ``section.field=value`` overrides. Nothing here impo
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
+import random
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from raymoe.errors import InputError
 
@@ -148,6 +151,64 @@ class TrainConfig(Section):
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better validation score
 
 
+class SweepConfig(Section):
+    """Seeds times configurations; a configuration is one value for each field of the grid."""
+
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2), min_length=1)
+    # Values of model.temperature_rw. The paper adjusts it on validation, slightly, from the 2 of I2MoE.
+    temperatures: tuple[float, ...] = Field((1.0, 2.0, 4.0), min_length=1)
+    grid: dict[str, tuple[Any, ...]] = {}  # any other fields, e.g. {"model.dropout": [0.3, 0.5]}
+    random: int | None = Field(None, ge=1)  # only so many configurations of the grid, drawn at random
+    asha: bool = False  # stop trials early that fall behind (asynchronous successive halving)
+    trials_per_gpu: int = Field(2, ge=1)  # how many share a GPU
+
+    @field_validator("grid", mode="before")
+    @classmethod
+    def _flat(cls, grid: Any) -> Any:
+        """TOML reads an unquoted ``model.dropout = [...]`` as a table in a table."""
+        if not isinstance(grid, dict):
+            return grid
+        flat = {}
+        for key, value in grid.items():
+            flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        return flat
+
+    @model_validator(mode="after")
+    def _distinct(self) -> SweepConfig:
+        for name, values in {"seeds": self.seeds, "temperatures": self.temperatures, **self.grid}.items():
+            twice = [value for i, value in enumerate(values) if value in values[:i]]
+            if twice:
+                raise ValueError(f"{name} has {twice[0]!r} twice")
+        return self
+
+    def configurations(self) -> list[dict[str, Any]]:
+        """Every combination, or the drawn ones, in the order of the grid: field to value.
+
+        Raises:
+            InputError: more than ``MAX_CONFIGURATIONS`` of them.
+        """
+        values = {"model.temperature_rw": self.temperatures, **self.grid}
+        total = math.prod(map(len, values.values()))
+        if min(total, self.random or total) > MAX_CONFIGURATIONS:
+            raise InputError(
+                f"the grid of the sweep has {total:,} configurations, more than {MAX_CONFIGURATIONS:,}",
+                "Take fewer values, or draw some of them with --random N.",
+            )
+        if self.random is None or self.random >= total:
+            return [dict(zip(values, c, strict=True)) for c in itertools.product(*values.values())]
+        found = []
+        for index in sorted(random.Random(0).sample(range(total), self.random)):
+            chosen = {}
+            for field, choices in reversed(values.items()):
+                index, at = divmod(index, len(choices))
+                chosen[field] = choices[at]
+            found.append({field: chosen[field] for field in values})
+        return found
+
+
+MAX_CONFIGURATIONS = 10_000
+
+
 class AttributeConfig(Section):
     """Expert-wise feature importance."""
 
@@ -196,9 +257,53 @@ class Preset(Section):
     data: DataConfig
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
+    sweep: SweepConfig = SweepConfig()
     attribute: AttributeConfig = AttributeConfig()
     probe: ProbeConfig = ProbeConfig()
     report: ReportConfig = ReportConfig()
+
+    def with_fields(self, fields: dict[str, Any]) -> Preset:
+        """The preset with some fields of its sections changed, for instance ``{"model.dropout": 0.3}``.
+
+        Raises:
+            ValidationError: a value is out of range, or they don't go together.
+        """
+        sections: dict[str, dict[str, Any]] = {}
+        for key, value in fields.items():
+            section, _, field = key.partition(".")
+            sections.setdefault(section, getattr(self, section).model_dump())[field] = value
+        changed = {name: type(getattr(self, name)).model_validate(s) for name, s in sections.items()}
+        return self.model_copy(update=changed)
+
+    @model_validator(mode="after")
+    def _sweep_is_possible(self) -> Preset:
+        """Every trial of a sweep has to be valid before the first one starts."""
+        for key, values in self.sweep.grid.items():
+            section, _, field = key.partition(".")
+            fields = type(getattr(self, section)).model_fields if section in SWEPT else {}
+            if field not in fields or key == "train.seed":
+                raise InputError(
+                    f"sweep.grid: {key!r} can't be swept",
+                    "Seeds are sweep.seeds (--set sweep.seeds=[0,1,2])."
+                    if key == "train.seed"
+                    else f"Name a field of {' or '.join(SWEPT)}: "
+                    + ", ".join(f"{s}.{f}" for s in SWEPT for f in type(getattr(self, s)).model_fields),
+                )
+            if not values:
+                raise InputError(f"sweep.grid: {key} has no values", f"For instance --grid {key}=VALUE,VALUE")
+        for configuration in self.sweep.configurations():
+            try:
+                self.with_fields(configuration)
+            except ValidationError as error:
+                what = ", ".join(f"{key}={value}" for key, value in configuration.items())
+                raise InputError(
+                    f"the sweep's configuration {what} is not possible: {_problems(error)}",
+                    "Leave that value out.",
+                ) from None
+        return self
+
+
+SWEPT = ("model", "train")  # the sections whose fields a sweep can vary
 
 
 DEMO_CLASSES = [
@@ -264,6 +369,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "positive_weight": 4.0,
             "selection": "micro_f1",
         },
+        "sweep": {"temperatures": [5.0, 10.0, 20.0]},
         "probe": {"min_features": 4},
     },
     # Model and training are the defaults above, the recipe of the paper's MM-IMDb.
@@ -371,10 +477,31 @@ def load_preset(dataset: str, overrides: list[str] | None = None, source: str | 
     try:
         return Preset.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(
-            f"{where} doesn't validate: {problems}", "Correct those fields, or the --set that changed them."
+            f"{where} doesn't validate: {_problems(error)}",
+            "Correct those fields, or the --set that changed them.",
         ) from None
+
+
+def grid_setting(option: str) -> str:
+    """The setting that ``--grid FIELD=A,B`` stands for: ``sweep.grid.FIELD=[A,B]``.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    key, separator, values = option.partition("=")
+    if not separator or "." not in key:
+        raise InputError(
+            f"--grid {option!r} is not of the form section.field=value,value",
+            "For instance --grid model.dropout=0.3,0.5",
+        )
+    parsed = [_value(value.strip()) for value in values.split(",") if value.strip()]
+    return f"sweep.grid.{key.strip()}={json.dumps(parsed)}"
+
+
+def _problems(error: ValidationError) -> str:
+    """What pydantic found, on one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -405,17 +532,24 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         )
     if section not in sections:
         raise InputError(f"--set {override!r}: no section {section!r}", f"Sections: {', '.join(sections)}.")
-    fields = DATA_SETTINGS if section == "data" else Preset.model_fields[section].annotation.model_fields
-    if field not in fields:
-        raise InputError(
-            f"--set {override!r}: {section} has no field {field!r} to set", f"Fields: {', '.join(fields)}."
-        )
-    try:
-        parsed = json.loads(value)
-    except json.JSONDecodeError:
-        parsed = value
     if not isinstance(raw.setdefault(section, {}), dict):
         raise InputError(
             f"{section} is not a table of fields", f"Write [{section}] and its fields in the file."
         )
-    raw[section][field] = parsed
+    fields = DATA_SETTINGS if section == "data" else Preset.model_fields[section].annotation.model_fields
+    if section == "sweep" and field.startswith("grid."):
+        others = raw[section].get("grid", {})
+        field, value = "grid", json.dumps({**others, field.removeprefix("grid."): _value(value)})
+    if field not in fields:
+        raise InputError(
+            f"--set {override!r}: {section} has no field {field!r} to set", f"Fields: {', '.join(fields)}."
+        )
+    raw[section][field] = _value(value)
+
+
+def _value(text: str) -> Any:
+    """A setting's value: JSON where it is JSON, else a string."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

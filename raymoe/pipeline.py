@@ -133,6 +133,13 @@ def _train(project: Project, options: Options, overwrite: bool) -> StageResult:
     return train(project, device=options.device, overwrite=overwrite)
 
 
+def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
+    from raymoe.training.sweep import sweep
+
+    how: dict[str, Any] = vars(options)
+    return sweep(project, **how, overwrite=overwrite)
+
+
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
     from raymoe.attribution.attribute import attribute
 
@@ -157,6 +164,7 @@ STAGES: dict[str, Stage] = {
     "encode": Stage(("prepare",), _encode),
     "baselines": Stage(("encode",), _baselines),
     "train": Stage(("encode",), _train),
+    "sweep": Stage(("encode",), _sweep),
     "attribute": Stage(("encode", "train"), _attribute),
     "probe": Stage(("encode", "train", "attribute"), _probe),
     "report": Stage(("prepare", "encode", "baselines", "train", "attribute", "probe"), _report),

@@ -3,7 +3,10 @@
     <workspace>/<dataset>/samples.parquet
                           features/                 parts, and features.json when complete
                           baselines.parquet         linear probes on pooled features
-                          runs/<model>-seed<n>/     checkpoint/, epochs, predictions, metrics,
+                          sweep.parquet, sweep.json what a sweep found, and what it chose
+                          evaluation/               one table per protocol
+                          runs/<model><variant>-seed<n>/
+                                                    checkpoint/, epochs, predictions, metrics,
                                                     importance.arrow, units/, interactions.arrow,
                                                     report/ with index.html and figures
 
@@ -30,6 +33,7 @@ class Project:
     dataset: str  # as the user typed it, for the commands that messages suggest
     settings: tuple[str, ...] = ()  # likewise, the --set options
     source: str | None = None  # likewise, --source
+    variant: str = ""  # names the fields of a sweep that this run has, e.g. "-temperature_rw=2"
 
     @property
     def root(self) -> str:
@@ -54,7 +58,13 @@ class Project:
     @property
     def run(self) -> str:
         """The folder of one trained model and all that is derived from it."""
-        return f"{self.root}/runs/{self.preset.model.kind}-seed{self.preset.train.seed}"
+        return f"{self.root}/runs/{self.preset.model.kind}{self.variant}-seed{self.preset.train.seed}"
+
+    @property
+    def sweep(self) -> str:
+        """What a sweep of this kind of model found, without the file's ending; each kind has its own."""
+        kind = self.preset.model.kind
+        return f"{self.root}/sweep" if kind == "fl-i2moe" else f"{self.root}/sweep-{kind}"
 
     @property
     def report(self) -> str:

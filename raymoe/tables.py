@@ -82,6 +82,49 @@ METRICS = Contract(
     pa.schema({"model": pa.string(), "split": pa.string(), "metric": pa.string(), "value": pa.float64()}),
 )
 
+# One row per trial of a sweep, split and metric; of a trial that was stopped or failed a single row. Further
+# columns: one per swept field, named like model.temperature_rw.
+SWEEP = Contract(
+    "sweep",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seed": pa.int32(),
+            "state": pa.string(),  # finished, stopped (by --asha) or failed
+            "split": pa.string(),
+            "metric": pa.string(),
+            "value": pa.float64(),
+            "epoch": pa.int32(),  # the one whose weights were kept; of a stopped trial its last
+            "checkpoint": pa.string(),  # folder in the workspace
+            "fingerprint": pa.string(),  # of the checkpoint; null unless finished
+            "error": pa.string(),  # null unless failed
+        }
+    ),
+    open=True,
+)
+
+# One row per kind of model and metric, over the seeds that finished, in per cent. paper_* and difference are
+# null where the paper has no such figure.
+COMPARISON = Contract(
+    "comparison",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "metric": pa.string(),
+            "seeds": pa.list_(pa.int32()),
+            "mean": pa.float64(),
+            "std": pa.float64(),  # null for a single seed
+            "paper_mean": pa.float64(),
+            "paper_std": pa.float64(),
+            "difference": pa.float64(),
+        }
+    ),
+)
+
 # scores: one per position of the modality's sequence; special and invalid ones are 0, the rest in 0..1.
 IMPORTANCE = Contract(
     "importance",

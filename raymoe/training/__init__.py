@@ -1,4 +1,4 @@
-"""Training FL-I2MoE on a feature store. No Ray."""
+"""Training FL-I2MoE on a feature store. Only the sweep uses Ray."""
 
 from raymoe.training.train import train
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -34,7 +36,13 @@ from raymoe.training.predict import Predictions, predict
 EVALUATED = ("val", "test")
 
 
-def train(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+def train(
+    project: Project,
+    *,
+    device: str | None = None,
+    overwrite: bool = False,
+    on_epoch: Callable[[int, float], None] = lambda epoch, best: None,
+) -> StageResult:
     """Train one model with one seed and keep its best epoch by the validation score of the preset.
 
     Writes, in the run's folder, ``checkpoint/``, ``epochs.parquet``, ``metrics.parquet`` and, last,
@@ -45,6 +53,9 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
         project: what to train on, and where.
         device: as torch names it; by default a GPU where there is one.
         overwrite: train again even if the run is there; also forgets an interrupted training.
+        on_epoch: told the number of each finished epoch and the best validation score until then, after the
+            epoch is safe on disk; first those of an interrupted training. If it raises, training stops there
+            and can go on later.
 
     Raises:
         ParentError: no features, or a run made from other inputs and ``overwrite`` is off.
@@ -54,22 +65,9 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
     workspace, config = project.workspace, project.preset.train
     folder, last = f"{project.run}/checkpoint", f"{project.run}/predictions.parquet"
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
-    settings = {"model": project.preset.model.model_dump(), "train": config.model_dump()}
-    parents = {"features": store.fingerprint}
-    command = project.command("train")
-    # All three tables: one that was deleted, as damaged ones have to be, is made again with the others.
-    if all(
-        is_complete(
-            workspace,
-            f"{project.run}/{name}.parquet",
-            contract,
-            _provenance(contract, settings, parents),
-            command,
-            overwrite=overwrite,
-        )
-        for name, contract in (("predictions", PREDICTIONS), ("metrics", METRICS), ("epochs", EPOCHS))
-    ):
-        return StageResult(workspace.path(folder), _finished(project, folder, last), ran=False)
+    complete = None if overwrite else finished(project, store.fingerprint)
+    if complete:
+        return StageResult(workspace.path(folder), complete, ran=False)
 
     for split in ("train", *EVALUATED):
         if split not in store.splits:
@@ -85,15 +83,15 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
         modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
         classes=tuple(store.classes),
         task=store.task,
-        model=settings["model"],
+        model=project.preset.model.model_dump(),
         features=store.fingerprint,
-        training=settings["train"],
+        training=config.model_dump(),
         epoch=0,
     )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(config.seed)
         model = info.build().to(device)
-        state = _train(project, model, store, info, device, overwrite)
+        state = _train(project, model, store, info, device, overwrite, on_epoch)
         info = _save_best(project, folder, model, state, info)
 
     predictions = {
@@ -113,27 +111,51 @@ def train(project: Project, *, device: str | None = None, overwrite: bool = Fals
         "best_epoch": state.best_epoch,
     }
     for name, (contract, table) in outputs.items():
-        made = _provenance(contract, settings, parents)
+        made = made_from(project, store.fingerprint, contract)
         write_table(workspace, f"{project.run}/{name}.parquet", table, contract, made, extra)
     workspace.remove(_resume_file(project))
     return StageResult(workspace.path(folder), info.fingerprint, ran=True)
 
 
-def _provenance(contract: Contract, settings: dict, parents: dict[str, str]) -> Provenance:
-    return Provenance("train", contract.tag, settings, parents)
+def made_from(project: Project, features: str, contract: Contract) -> Provenance:
+    """What a table of a run is made from: the settings, and the features of this fingerprint."""
+    settings = {"model": project.preset.model.model_dump(), "train": project.preset.train.model_dump()}
+    return Provenance("train", contract.tag, settings, {"features": features})
 
 
-def _finished(project: Project, folder: str, last: str) -> str:
-    """Fingerprint of the checkpoint of a finished run."""
-    again = f"{project.command('train')} --overwrite"
-    info = read_info(project.workspace, folder, again)
-    table = read_table(project.workspace, last, PREDICTIONS, again)
+def finished(project: Project, features: str, *, command: str | None = None) -> str | None:
+    """Fingerprint of the checkpoint of a complete run of these inputs; None where there is none.
+
+    Args:
+        project: whose run.
+        features: fingerprint of the feature store.
+        command: what makes the run, for the error messages; by default ``raymoe train``.
+
+    Raises:
+        ParentError: a run is there but damaged, or was made from other inputs (named).
+    """
+    workspace, command = project.workspace, command or project.command("train")
+    tables = {"predictions": PREDICTIONS, "metrics": METRICS, "epochs": EPOCHS}
+    # All three tables: one that was deleted, as damaged ones have to be, is made again with the others.
+    for name, contract in tables.items():
+        made = made_from(project, features, contract)
+        if not is_complete(workspace, f"{project.run}/{name}.parquet", contract, made, command):
+            return None
+    folder, again = f"{project.run}/checkpoint", f"{command} --overwrite"
+    info = read_info(workspace, folder, again)
+    table = read_table(workspace, f"{project.run}/predictions.parquet", PREDICTIONS, again)
     if metadata_of(table.schema)["checkpoint"] != info.fingerprint:
         raise ParentError(
-            f"{project.workspace.path(folder)} is not the model that made the predictions beside it",
+            f"{workspace.path(folder)} is not the model that made the predictions beside it",
             f"Train again with: {again}",
         )
     return info.fingerprint
+
+
+def forget(project: Project) -> None:
+    """Make a run unfinished, so that it is trained from the start."""
+    project.workspace.remove(f"{project.run}/predictions.parquet")
+    project.workspace.remove(_resume_file(project))
 
 
 def _train(
@@ -143,6 +165,7 @@ def _train(
     info: CheckpointInfo,
     device: str,
     overwrite: bool,
+    on_epoch: Callable[[int, float], None],
 ) -> State:
     """All epochs, from where an interrupted training of the same inputs stopped."""
     config, workspace = project.preset.train, project.workspace
@@ -152,6 +175,10 @@ def _train(
     state = _resume(project, tag, device)
     if state.rows:
         console.print(f"  going on after epoch {len(state.rows)} of {config.epochs}")
+    for epoch, best in enumerate(
+        np.maximum.accumulate([r[f"val_{config.selection}"] for r in state.rows]), 1
+    ):
+        on_epoch(epoch, float(best))
     steps = -(-len(store.indices("train")) // config.batch_size)
     with track(f"train, seed {config.seed}", config.epochs * steps) as progress:
         progress.advance(len(state.rows) * steps)
@@ -168,6 +195,7 @@ def _train(
                 buffer = io.BytesIO()
                 torch.save({"tag": tag, **vars(state)}, buffer)
                 workspace.write(resume, buffer.getvalue())
+                on_epoch(len(state.rows), best)
         except DivergedError as error:
             if state.best_epoch:
                 _save_best(project, f"{project.run}/checkpoint", model, state, info)

@@ -1,0 +1,210 @@
+"""The paper's Table 2: each model's test scores over the seeds, beside the paper's figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Table
+
+from raymoe.chosen import with_chosen
+from raymoe.errors import ParentError
+from raymoe.features.parts import read_marker
+from raymoe.progress import console
+from raymoe.project import Project, StageResult
+from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
+from raymoe.training.statistics import mean_and_std
+from raymoe.training.train import finished
+
+KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
+METRICS_OF = {  # what the paper reports for tasks of that kind (§4.1)
+    "multilabel": ("micro_f1", "macro_f1"),
+    "multiclass": ("accuracy",),
+    "binary": ("accuracy", "macro_f1"),
+}
+# Table 2 of the paper, per cent, mean and standard deviation over three runs.
+PAPER = {
+    ("mmimdb", "i2moe", "micro_f1"): (60.33, 0.47),
+    ("mmimdb", "fl-i2moe", "micro_f1"): (67.85, 0.45),
+    ("mmimdb", "i2moe", "macro_f1"): (51.21, 0.57),
+    ("mmimdb", "fl-i2moe", "macro_f1"): (56.35, 0.15),
+    ("enrico", "i2moe", "accuracy"): (45.43, 1.13),
+    ("enrico", "fl-i2moe", "accuracy"): (51.26, 2.17),
+}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Test scores of the finished runs of one kind of model.
+
+    Attributes:
+        variant: which configuration.
+        seeds: of the runs.
+        values: by metric, fractions, one per seed.
+        fingerprint: of what they come from.
+    """
+
+    variant: str
+    seeds: list[int]
+    values: dict[str, list[float]]
+    fingerprint: str
+
+
+def comparison(project: Project) -> StageResult:
+    """Compare the kinds of model that have finished runs; print and write ``evaluation/comparison.parquet``.
+
+    A kind that was swept is represented by the configuration that its sweep chose on validation, the others
+    by their runs with the preset's settings, for the seeds of ``sweep.seeds``.
+
+    Raises:
+        ParentError: no features, no finished run of any kind, or a sweep on other features.
+    """
+    workspace, data = project.workspace, project.preset.data
+    marker = read_marker(workspace, project.features)
+    if marker is None:
+        raise ParentError(
+            f"{workspace.path(project.features)} holds no complete feature store",
+            f"Begin with: {project.command('sweep')}",
+        )
+    found: dict[str, Scores] = {}
+    for kind in KINDS:
+        of_kind = replace(project, preset=project.preset.with_fields({"model.kind": kind}))
+        scores = _scores(of_kind, marker["fingerprint"])
+        if scores:
+            found[kind] = scores
+    commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in KINDS}
+    if not found:
+        raise ParentError(
+            f"{workspace.path(project.root)}/runs has no finished run with these settings",
+            f"Make them with: {' or '.join(commands.values())}",
+        )
+    rows = [
+        _row(project.dataset, kind, scores, metric)
+        for kind, scores in found.items()
+        for metric in METRICS_OF[data.task]
+    ]
+    made = Provenance(
+        "evaluate",
+        COMPARISON.tag,
+        {"protocol": "comparison", "dataset": project.dataset, "task": data.task},
+        {kind: scores.fingerprint for kind, scores in found.items()},
+    )
+    name = f"{project.root}/evaluation/comparison.parquet"
+    write_table(workspace, name, pa.Table.from_pylist(rows, COMPARISON.schema), COMPARISON, made)
+    console.print(_table(rows, METRICS_OF[data.task]))
+    for kind in [kind for kind in KINDS if kind not in found]:
+        console.print(f"no finished run of {KINDS[kind]}; make them with: {commands[kind]}", markup=False)
+    return StageResult(workspace.path(name), made.fingerprint, ran=True)
+
+
+def _scores(project: Project, features: str) -> Scores | None:
+    """Scores of the project's kind of model; None where no run is finished."""
+    chosen = with_chosen(project)
+    return _plain(project, features) if chosen is project else _swept(chosen, features)
+
+
+def _swept(project: Project, features: str) -> Scores | None:
+    """Scores of the chosen configuration, from the sweep's table."""
+    name, command = f"{project.sweep}.parquet", project.command("sweep")
+    table = read_table(project.workspace, name, SWEEP, command)
+    found = metadata_of(table.schema)
+    if Provenance.from_json(found["made_by"]).parents["features"] != features:
+        raise ParentError(
+            f"{project.workspace.path(name)} was made from other features than those that are there",
+            f"Sweep again with: {command} --overwrite",
+        )
+    rows = [
+        row
+        for row in table.to_pylist()
+        if (row["state"], row["variant"], row["split"]) == ("finished", project.variant, "test")
+    ]
+    return _gathered(rows, project.variant, found["fingerprint"])
+
+
+def _plain(project: Project, features: str) -> Scores | None:
+    """Scores of the runs with the preset's settings."""
+    rows, fingerprints = [], []
+    for seed in project.preset.sweep.seeds:
+        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
+        try:
+            fingerprint = finished(of_seed, features)
+        except ParentError as error:
+            console.print(f"not compared: {error.message}", markup=False)
+            continue
+        if fingerprint:
+            name = f"{of_seed.run}/metrics.parquet"
+            table = read_table(project.workspace, name, METRICS, of_seed.command("train"))
+            fingerprints.append(fingerprint)
+            rows += [
+                {**row, "seed": seed}
+                for row in table.to_pylist()
+                if row["split"] == "test" and not row["model"].startswith("expert:")
+            ]
+    return _gathered(rows, "", " ".join(fingerprints))
+
+
+def _gathered(rows: list[dict[str, Any]], variant: str, fingerprint: str) -> Scores | None:
+    """Rows of one kind and configuration with ``seed``, ``metric`` and ``value``, seed by seed."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(row["metric"], []).append(row["value"])
+    seeds = list(dict.fromkeys(row["seed"] for row in rows))
+    return Scores(variant, seeds, values, fingerprint) if seeds else None
+
+
+def _row(dataset: str, kind: str, scores: Scores, metric: str) -> dict[str, Any]:
+    """One row of the table, in per cent."""
+    mean, deviation = mean_and_std([100 * value for value in scores.values[metric]])
+    paper_mean, paper_std = PAPER.get((dataset, kind, metric), (None, None))
+    return {
+        "kind": kind,
+        "variant": scores.variant,
+        "metric": metric,
+        "seeds": scores.seeds,
+        "mean": mean,
+        "std": deviation,
+        "paper_mean": paper_mean,
+        "paper_std": paper_std,
+        "difference": None if paper_mean is None else mean - paper_mean,
+    }
+
+
+def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
+    """Table 2's layout: a row per model; per metric ours, the paper's and the difference."""
+    table = Table(
+        title="comparison (Table 2): test split, per cent, mean ± standard deviation over seeds",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("model", min_width=8)
+    table.add_column("seeds", justify="right")
+    in_paper = any(row["paper_mean"] is not None for row in rows)
+    for metric in metrics:
+        table.add_column(metric.replace("_f1", "-F1"), min_width=12)
+        if in_paper:
+            table.add_column("paper", min_width=12)
+            table.add_column("difference", justify="right")
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        of_kind = [row for row in rows if row["kind"] == kind]
+        cells = [KINDS[kind], str(len(of_kind[0]["seeds"]))]
+        for row in of_kind:
+            cells.append(_cell(row["mean"], row["std"]))
+            if in_paper:
+                difference = row["difference"]
+                cells += [
+                    _cell(row["paper_mean"], row["paper_std"]),
+                    "–" if difference is None else f"{difference:+.2f}",
+                ]
+        table.add_row(*cells)
+    variants = {KINDS[row["kind"]]: row["variant"] for row in rows if row["variant"]}
+    table.caption = "; ".join(f"{name}: {variant[1:]}" for name, variant in variants.items()) or None
+    table.caption_justify = "left"
+    return table
+
+
+def _cell(mean: float | None, deviation: float | None) -> str:
+    if mean is None:
+        return "–"
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
