@@ -124,7 +124,7 @@ def read_json(path: Path) -> Any:
         ValueError: it can't be read or is no JSON, with the reason.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise ValueError(f"there is no {path.name}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -94,7 +94,7 @@ def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
 def _ids(path: Path) -> list[str]:
     """The ids of a split, one a line."""
     try:
-        ids = path.read_text(encoding="utf-8").split()
+        ids = path.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
         raise BENCHMARK.wrong_folder(path.parent.parent, f"there is no splits/{path.name} in it") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -299,7 +299,8 @@ def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[
         if modality.kind == "text":
             rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
             parts = [[(value or "").strip() for value in row] for row in rows]
-            texts[modality.name] = [_join(p) for p in parts]
+            # Half of a surrogate pair, as JSON can hold where a text was cut, is no text to Arrow.
+            texts[modality.name] = [_join(p).encode(errors="replace").decode() for p in parts]
             if data.empty_text == "skip":
                 for i in (i for i, p in enumerate(parts) if not p[0]):
                     reasons.setdefault(i, f"empty text in column {modality.columns[0]}")

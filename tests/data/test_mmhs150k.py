@@ -94,6 +94,14 @@ def test_text_in_the_pictures_on_request(tmp_path):
     assert f"so that those pictures have no text: 1 ({IDS[3]})" in warnings_of(p)
 
 
+def test_a_tweet_cut_within_an_emoji_is_kept(tmp_path):
+    archive = write_mmhs150k(tmp_path)
+    change(archive, IDS[0], tweet_text="a laugh \U0001f602 and half of one \ud83d")
+    p = project(tmp_path, archive)
+    assert prepare(p).skipped == ()
+    assert prepared(p)["text"][0].as_py() == "a laugh \U0001f602 and half of one ?"
+
+
 def test_text_in_the_pictures_that_is_not_there_stops_it(tmp_path):
     archive = write_mmhs150k(tmp_path)
     (archive / "img_txt").rename(archive / "texts")
