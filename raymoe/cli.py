@@ -79,16 +79,20 @@ def encode(
     dataset: Dataset,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
-    """Samples -> feature store: token and patch sequences of frozen encoders, computed once."""
+    """Samples -> feature store: token and patch sequences of frozen encoders, computed once; resumes."""
     _run(
         "encode",
         dataset,
         workspace,
         device=device,
+        address=address,
+        actors=actors,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,8 @@ import pyarrow.parquet as pq
 
 from raymoe.errors import ParentError
 from raymoe.workspace import Workspace
+
+ROW_GROUP = 256  # rows of a Parquet table that are read at once, so that pictures needn't all be in memory
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ SAMPLES = Contract(
 
 # One row per sample, in the order of the samples table; the store is a folder of parts (features/store.py).
 # Further columns, per modality m: m.features large_list<fixed_size_list<float16>[D]>, m.valid list<bool>,
-# m.special list<bool>, and for text m.tokens list<string>. Widths, lengths and grids are in the metadata
-# raymoe.modalities.
+# m.special list<bool>, m.pooled fixed_size_list<float32>[D], and for text m.tokens list<string>. Widths,
+# lengths and grids are in the metadata raymoe.modalities.
 FEATURES = Contract(
     "features",
-    1,
+    2,
     pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
     open=True,
 )
@@ -223,7 +226,7 @@ def write_table(
 
     def write(sink: pa.NativeFile) -> None:
         if name.endswith(".parquet"):
-            pq.write_table(table, sink, compression="zstd")
+            pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP)
         else:
             with pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
@@ -262,29 +265,51 @@ def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str
     Raises:
         ParentError: it is missing, cut short, or holds something else.
     """
-    path = workspace.path(name)
+    if name.endswith(".parquet"):
+        file = open_parquet(workspace, name, contract, made_by)
+        with _whole(workspace.path(name), made_by):
+            return file.read()
+    _must_exist(workspace, name, made_by)
+    with _whole(workspace.path(name), made_by), pa.memory_map(workspace.local(name)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    _check(table.schema, contract, workspace.path(name), made_by)
+    return table
+
+
+def open_parquet(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pq.ParquetFile:
+    """Open a Parquet table to read it group by group; arguments and errors as of ``read_table``."""
+    _must_exist(workspace, name, made_by)
+    with _whole(workspace.path(name), made_by):
+        file = pq.ParquetFile(workspace.local(name))
+    _check(file.schema_arrow, contract, workspace.path(name), made_by)
+    return file
+
+
+def _must_exist(workspace: Workspace, name: str, made_by: str) -> None:
     if not workspace.exists(name):
-        raise ParentError(f"{path} is missing", f"Make it with: {made_by}")
+        raise ParentError(f"{workspace.path(name)} is missing", f"Make it with: {made_by}")
+
+
+@contextmanager
+def _whole(path: str, made_by: str) -> Iterator[None]:
+    """Turn what Arrow says of a damaged file into an error that says what to do."""
     try:
-        local = workspace.local(name)
-        if name.endswith(".parquet"):
-            table = pq.ParquetFile(local).read()
-        else:
-            with pa.memory_map(local) as source:
-                table = pa.ipc.open_file(source).read_all()
+        yield
     except (pa.ArrowException, OSError) as error:
         raise ParentError(
-            f"{path} is not a whole {'Parquet' if name.endswith('.parquet') else 'Arrow'} file ({error})",
+            f"{path} is not a whole {'Parquet' if path.endswith('.parquet') else 'Arrow'} file ({error})",
             f"It was cut short or damaged: delete it and make it again with: {made_by}",
         ) from None
-    tag = metadata_of(table.schema).get("schema")
+
+
+def _check(schema: pa.Schema, contract: Contract, path: str, made_by: str) -> None:
+    tag = metadata_of(schema).get("schema")
     if tag != contract.tag:
         raise ParentError(
             f"{path} holds {tag or 'no raymoe table'}, expected {contract.tag}",
             f"Delete it and make it again with: {made_by}",
         )
-    conform(table.schema, contract, path)
-    return table
+    conform(schema, contract, path)
 
 
 def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
