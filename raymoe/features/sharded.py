@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def encode_on_actors(
     """
     modalities = tuple(map(_absolute, project.preset.data.modalities))
     with connected(address) as ray:
-        from raymoe.actors.pool import run_units, wait_until_ready
+        from raymoe.actors.pool import run_units
 
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         shape = encoder_shape(nodes, min(num_actors or len(todo), len(todo)), device, share=bool(num_actors))
@@ -59,9 +59,6 @@ def encode_on_actors(
         )(PartRunner)
         what = (project.workspace, project.samples, project.features, modalities, provenance)
         actors = [make.remote(*what, project.command("prepare"), shape) for _ in range(shape.count)]
-        if overwrite:
-            wait_until_ready(actors)
-            project.workspace.remove(project.features)
         made: list[Part] = []
 
         def finished(unit: PartUnit, answer: bytes) -> None:
@@ -71,8 +68,13 @@ def encode_on_actors(
             made.append(Part.from_json(answer))
             advance((unit.stop - unit.start) * len(modalities))
 
-        units = (PartUnit(index, *span) for index, span in todo.items())
-        outcome = run_units(units, actors, finished)
+        def units() -> Iterator[PartUnit]:  # begun when all actors are ready
+            if overwrite:
+                project.workspace.remove(project.features)
+            for index, span in todo.items():
+                yield PartUnit(index, *span)
+
+        outcome = run_units(units(), actors, finished)
     if outcome.failed:
         key, reason = next(iter(outcome.failed.items()))
         raise RaymoeError(
