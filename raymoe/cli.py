@@ -103,11 +103,13 @@ def encode(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
-    """Samples -> feature store: token and patch sequences of frozen encoders, computed once."""
+    """Samples -> feature store: token and patch sequences of frozen encoders, computed once; resumes."""
     _run(
         "encode",
         dataset,
@@ -115,6 +117,8 @@ def encode(
         settings,
         device=device,
         source=source,
+        address=address,
+        actors=actors,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )

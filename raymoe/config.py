@@ -39,6 +39,12 @@ class EncoderConfig(Section):
     layer: int = -1  # which hidden layer to take; -1 is the last
     max_length: int = Field(320, ge=3)  # tokens kept of a text, special ones included; no meaning for images
     drop_cls: bool = False  # leave the CLS position out instead of keeping it always active
+    # What stands for the whole sample: the mean of the positions that aren't special, the CLS position, or
+    # the model's own pooled output (pooler_output).
+    pooling: Literal["mean", "cls", "model"] = "mean"
+    # float16 and bfloat16: mixed precision, on a GPU only. Features are computed once and used for ever, so
+    # the default is the exact one.
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"
     batch_size: int = Field(32, ge=1)
 
 
@@ -336,7 +342,7 @@ PRESETS: dict[str, dict[str, Any]] = {
                     "name": "text",
                     "kind": "text",
                     "columns": ["title", "description"],
-                    "encoder": {"source": "package:all-MiniLM-L6-v2", "max_length": 32, "batch_size": 64},
+                    "encoder": {"source": "package:all-MiniLM-L6-v2", "max_length": 32, "batch_size": 32},
                 },
                 {
                     "name": "image",

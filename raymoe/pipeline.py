@@ -118,7 +118,7 @@ def _prepare(project: Project, options: Options, overwrite: bool) -> StageResult
 def _encode(project: Project, options: Options, overwrite: bool) -> StageResult:
     from raymoe.features.encode import encode
 
-    return encode(project, device=options.device, overwrite=overwrite)
+    return encode(project, **vars(options), overwrite=overwrite)
 
 
 def _baselines(project: Project, options: Options, overwrite: bool) -> StageResult:

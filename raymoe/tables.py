@@ -20,6 +20,8 @@ import pyarrow.parquet as pq
 from raymoe.errors import ParentError
 from raymoe.workspace import Workspace
 
+ROW_GROUP = 256  # rows of a Parquet table that are read at once, so that pictures needn't all be in memory
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -47,11 +49,11 @@ SAMPLES = Contract(
 
 # One row per sample, in the order of the samples table; the store is a folder of parts (features/store.py).
 # Further columns, per modality m: m.features large_list<fixed_size_list<float16>[D]>, m.valid list<bool>,
-# m.special list<bool>, and for text m.tokens list<string>. Widths, lengths and grids are in the metadata
-# raymoe.modalities.
+# m.special list<bool>, m.pooled fixed_size_list<float32>[D], and for text m.tokens list<string>. Widths,
+# lengths and grids are in the metadata raymoe.modalities.
 FEATURES = Contract(
     "features",
-    1,
+    2,
     pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
     open=True,
 )
@@ -267,7 +269,7 @@ def write_table(
 
     def write(sink: pa.NativeFile) -> None:
         if name.endswith(".parquet"):
-            pq.write_table(table, sink, compression="zstd")
+            pq.write_table(table, sink, compression="zstd", row_group_size=ROW_GROUP)
         else:
             with pa.ipc.new_file(sink, table.schema) as writer:
                 writer.write_table(table)
@@ -322,16 +324,24 @@ def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str
     Raises:
         ParentError: it is missing, cut short, or holds something else.
     """
+    if name.endswith(".parquet"):
+        file = open_parquet(workspace, name, contract, made_by)
+        with _whole(workspace, name, made_by):
+            return file.read()
     _require(workspace, name, made_by)
-    with _whole(workspace, name, made_by):
-        local = workspace.local(name)
-        if name.endswith(".parquet"):
-            table = pq.ParquetFile(local).read()
-        else:
-            with pa.memory_map(local) as source:
-                table = pa.ipc.open_file(source).read_all()
+    with _whole(workspace, name, made_by), pa.memory_map(workspace.local(name)) as source:
+        table = pa.ipc.open_file(source).read_all()
     _check_contract(table.schema, workspace.path(name), contract, made_by)
     return table
+
+
+def open_parquet(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pq.ParquetFile:
+    """Open a Parquet table to read it group by group; arguments and errors as of ``read_table``."""
+    _require(workspace, name, made_by)
+    with _whole(workspace, name, made_by):
+        file = pq.ParquetFile(workspace.local(name))
+    _check_contract(file.schema_arrow, workspace.path(name), contract, made_by)
+    return file
 
 
 def read_schema(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Schema:

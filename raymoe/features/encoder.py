@@ -6,8 +6,8 @@ transformers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raymoe.config import EncoderConfig
@@ -32,6 +32,9 @@ class EncodedBatch:
         special_BT: ``[B, T]`` bool: CLS, SEP and their like; always active, never candidates.
         tokens: per item the display strings of its valid positions; None for images.
         grid: rows and columns of the non-special positions, row by row; None for texts.
+        pooled_BD: ``[B, D]`` float32, a vector for each whole item; None where it is the mean of the
+            positions that aren't special.
+        cut: items that were longer than the limit.
     """
 
     features_BTD: torch.Tensor
@@ -39,6 +42,13 @@ class EncodedBatch:
     special_BT: torch.Tensor
     tokens: list[list[str]] | None
     grid: tuple[int, int] | None
+    pooled_BD: torch.Tensor | None = None
+    cut: frozenset[int] = frozenset()
+
+    def cpu(self) -> EncodedBatch:
+        """The same on the CPU."""
+        pooled_BD = None if self.pooled_BD is None else self.pooled_BD.cpu()
+        return replace(self, features_BTD=self.features_BTD.cpu(), pooled_BD=pooled_BD)
 
 
 class Encoder(Protocol):
@@ -61,8 +71,16 @@ class Encoder(Protocol):
         """All that its features depend on, as ``encoder_identity`` gives it."""
         ...
 
-    def encode(self, items: Sequence[str] | Sequence[Image.Image]) -> EncodedBatch:
-        """Encode texts or RGB pictures."""
+    def prepare(self, items: Iterable[str] | Iterable[Image.Image]) -> Any:
+        """What can be done ahead and in any thread: tokenising, scaling; pictures are taken one by one."""
+        ...
+
+    def run(self, prepared: Any) -> EncodedBatch:
+        """Encode what was prepared; the features stay on the encoder's device."""
+        ...
+
+    def encode(self, items: Iterable[str] | Iterable[Image.Image]) -> EncodedBatch:
+        """Encode texts or RGB pictures: ``run`` of ``prepare``, on the CPU."""
         ...
 
     def to(self, device: str | torch.device) -> Encoder:
@@ -74,9 +92,15 @@ def load_encoder(kind: str, config: EncoderConfig, device: str | torch.device = 
     """Build the encoder that ``config.source`` names.
 
     Raises:
-        InputError: an unknown source, one of the other kind, a missing package, missing or damaged weights.
+        InputError: an unknown source, one of the other kind, a missing package, missing or damaged weights,
+            mixed precision on a CPU.
     """
     _check(kind, config)
+    if config.precision != "float32" and str(device).startswith("cpu"):
+        raise InputError(
+            f"{config.source}: precision {config.precision} needs a GPU, and this is to run on the CPU",
+            "Leave the encoder's precision out (float32), or encode where there is a GPU.",
+        )
     if config.source.startswith("package:"):
         from raymoe.features import packaged
 
@@ -98,7 +122,8 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     from raymoe.features import files
 
     found = files.locate(config.source)
-    identity = {"name": found.name, "layer": config.layer, "drop_cls": config.drop_cls, **found.hashes()}
+    chosen = {k: getattr(config, k) for k in ("layer", "drop_cls", "pooling", "precision")}
+    identity = {"name": found.name, **chosen, **found.hashes()}
     if config.source == EFFICIENTNET:
         identity["preprocessing"] = EFFICIENTNET_PIXELS  # no file says it
     return identity | ({"max_length": config.max_length} if kind == "text" else {})
@@ -111,7 +136,13 @@ def _check(kind: str, config: EncoderConfig) -> None:
         raise InputError(f"unknown encoder {source!r}", f"Valid: {forms}.")
     if KIND_OF_PACKAGE.get(source, kind) != kind:
         raise InputError(f"encoder {source} does not take {kind}", f"Valid: {forms}.")
-    if source == EFFICIENTNET and (config.layer != -1 or config.drop_cls):
+    if source == EFFICIENTNET and (config.layer != -1 or config.drop_cls or config.pooling != "mean"):
         raise InputError(
-            f"{source} has one layer to take and no CLS position", "Leave layer and drop_cls as they are."
+            f"{source} has one layer to take, no CLS position and no pooled output",
+            "Leave layer, drop_cls and pooling as they are.",
+        )
+    if config.pooling == "model" and config.layer != -1:
+        raise InputError(
+            f"{source}: pooling = model is the last layer's, but layer is {config.layer}",
+            "Take pooling = mean or cls with another layer.",
         )

@@ -13,15 +13,18 @@ class Frozen:
 
     Args:
         module: put into evaluation mode again before every call, as others may hold it too.
+        precision: ``float32``, or ``float16`` or ``bfloat16`` for automatic mixed precision.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, precision: str = "float32") -> None:
         self.module = module.requires_grad_(False)
+        self._mixed = None if precision == "float32" else getattr(torch, precision)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The module's answer."""
         self.module.eval()
-        with torch.no_grad():
+        mixed = torch.autocast(self.device.type, self._mixed, enabled=self._mixed is not None)
+        with torch.no_grad(), mixed:
             return self.module(*args, **kwargs)
 
     @property

@@ -6,8 +6,10 @@ Shape suffixes: B items, T positions, D width.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from transformers import (
     AutoImageProcessor,
     AutoModel,
     AutoTokenizer,
+    BatchEncoding,
     CLIPTextModel,
     CLIPVisionModel,
 )
@@ -53,18 +56,33 @@ class TextEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
         folder = locate(config.source).folder
-        model = _load_model(folder, CLIPTextModel, "text_model")
+        model = _load_model(folder, CLIPTextModel, "text_model", config)
         self._tokenizer = _from_folder(AutoTokenizer, folder)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token  # any id will do: padding is masked
-        self._model = Frozen(model)
+        self._tokenizing = threading.Lock()  # a tokenizer's truncation is its state
+        self._model = Frozen(model, config.precision)
         self._positions = min(config.max_length, self._tokenizer.model_max_length, _positions(model))
         self._byte_level = "ByteLevel" in _stages(self._tokenizer)
         # CLS is dropped only where the tokenizer puts one: the first position of every item.
         leading = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"][0]
         self._dropped = int(config.drop_cls and bool(leading))
+        if config.pooling == "cls" and not leading:
+            raise InputError(
+                f"{config.source}: pooling = cls, but its tokenizer puts no CLS position first",
+                "Take pooling = mean, or model where the model has a pooled output.",
+            )
         self.max_length = self._positions - self._dropped
-        self.width = _tried(self, ["a"]).features_BTD.shape[2]
+        alone = _tried(self, ["a"])
+        self.width = alone.features_BTD.shape[2]
+        if config.pooling == "model":
+            beside = self.encode(["a", "a a a a a a"]).pooled_BD[0]
+            if not torch.allclose(alone.pooled_BD[0], beside, atol=1e-3):
+                raise InputError(
+                    f"{config.source}: its pooled output looks at the padding, so it would depend on which "
+                    "texts are encoded together",
+                    "Take pooling = mean or cls.",
+                )
 
     def identity(self) -> dict[str, Any]:
         """All that its features depend on."""
@@ -75,30 +93,55 @@ class TextEncoder:
         self._model.to(device)
         return self
 
-    def encode(self, items: Sequence[str]) -> EncodedBatch:
-        """Encode texts; what is longer than the limit is cut."""
-        inputs = self._tokenizer(
-            list(items),
-            padding=True,
-            padding_side="right",
-            truncation=True,
-            max_length=self._positions,
-            return_special_tokens_mask=True,
-            return_tensors="pt",
-        )
-        valid_BT = inputs["attention_mask"].bool()
+    def prepare(self, items: Iterable[str]) -> _Tokenized:
+        """Token ids; what is longer than the limit is cut and noted."""
+        items = list(items)
+        with self._tokenizing:
+            inputs = self._tokenizer(
+                items,
+                padding=True,
+                padding_side="right",
+                truncation=True,
+                max_length=self._positions,
+                return_special_tokens_mask=True,
+                return_tensors="pt",
+            )
+            valid_BT = inputs["attention_mask"].bool()
+            full = [b for b, length in enumerate(valid_BT.sum(1).tolist()) if length >= self._positions]
+            uncut = self._tokenizer([items[b] for b in full], verbose=False)["input_ids"] if full else []
+        cut = frozenset(b for b, ids in zip(full, uncut, strict=True) if len(ids) > self._positions)
         special_BT = inputs.pop("special_tokens_mask").bool() & valid_BT  # padding counts as special there
-        ids_BT = inputs["input_ids"]
-        output = self._model(
-            **inputs.to(self._model.device), output_hidden_states=self.config.layer != -1, return_dict=True
-        )
-        features_BTD = _layer(output, self.config).float().cpu()
-        start = self._dropped
         tokens = [
-            [self._display(t) for t in self._tokenizer.convert_ids_to_tokens(ids[valid][start:].tolist())]
-            for ids, valid in zip(ids_BT, valid_BT, strict=True)
+            [self._display(t) for t in self._tokenizer.convert_ids_to_tokens(ids[valid].tolist())]
+            for ids, valid in zip(inputs["input_ids"], valid_BT, strict=True)
         ]
-        return EncodedBatch(features_BTD[:, start:], valid_BT[:, start:], special_BT[:, start:], tokens, None)
+        return _Tokenized(inputs, valid_BT, special_BT, tokens, cut)
+
+    def run(self, prepared: _Tokenized) -> EncodedBatch:
+        """Encode what was prepared."""
+        valid_BT, special_BT, tokens, start = prepared.valid_BT, prepared.special_BT, prepared.tokens, 0
+        if not valid_BT.shape[1]:  # empty texts only, and a tokenizer that adds nothing
+            features_BTD = torch.zeros(*valid_BT.shape, self.width, device=self._model.device)
+            return EncodedBatch(features_BTD, valid_BT, special_BT, tokens, None)
+        output = self._model(
+            **prepared.inputs.to(self._model.device),
+            output_hidden_states=self.config.layer != -1,
+            return_dict=True,
+        )
+        features_BTD, start = _layer(output, self.config).float(), self._dropped
+        return EncodedBatch(
+            features_BTD[:, start:],
+            valid_BT[:, start:],
+            special_BT[:, start:],
+            [of_item[start:] for of_item in tokens],
+            None,
+            _pooled(output, features_BTD, self.config),
+            prepared.cut,
+        )
+
+    def encode(self, items: Iterable[str]) -> EncodedBatch:
+        """Encode texts."""
+        return self.run(self.prepare(items)).cpu()
 
     def _display(self, token: str) -> str:
         """A piece as a reader knows it: a word's start is marked by a space, or its rest by ##."""
@@ -109,6 +152,17 @@ class TextEncoder:
         return token.replace("▁", " ")
 
 
+@dataclass(frozen=True)
+class _Tokenized:
+    """A batch of texts as a model takes it, and which of them were cut."""
+
+    inputs: BatchEncoding
+    valid_BT: torch.Tensor
+    special_BT: torch.Tensor
+    tokens: list[list[str]]
+    cut: frozenset[int]
+
+
 class ImageEncoder:
     """A vision model with its image processor; what comes before the patches (CLS, registers) is special."""
 
@@ -117,10 +171,10 @@ class ImageEncoder:
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
         folder = locate(config.source).folder
-        model = _load_model(folder, CLIPVisionModel, "vision_model")
+        model = _load_model(folder, CLIPVisionModel, "vision_model", config)
         # Always Pillow's resizing: torchvision's differs, and features must not depend on what is installed.
         self._processor = _from_folder(AutoImageProcessor, folder, backend="pil")
-        self._model = Frozen(model)
+        self._model = Frozen(model, config.precision)
         self._patch = getattr(model.config, "patch_size", None)
         blank = _tried(self, [Image.new("RGB", (64, 64))])
         self.grid = blank.grid
@@ -135,23 +189,37 @@ class ImageEncoder:
         self._model.to(device)
         return self
 
-    def encode(self, items: Sequence[Image.Image]) -> EncodedBatch:
-        """Encode RGB pictures."""
-        pixels = self._processor(images=list(items), return_tensors="pt")["pixel_values"]
+    def prepare(self, items: Iterable[Image.Image]) -> torch.Tensor:
+        """RGB pictures cropped, scaled and normalised as the model wants them: ``[B, 3, H, W]`` float32."""
+        # One by one, so that only one picture in its full size is in memory.
+        return torch.cat([self._processor(images=[p], return_tensors="pt")["pixel_values"] for p in items])
+
+    def run(self, prepared: torch.Tensor) -> EncodedBatch:
+        """Encode what was prepared."""
         output = self._model(
-            pixel_values=pixels.to(self._model.device), output_hidden_states=self.config.layer != -1
+            pixel_values=prepared.to(self._model.device), output_hidden_states=self.config.layer != -1
         )
-        features = _layer(output, self.config).float().cpu()
+        features = _layer(output, self.config).float()
         if features.ndim == 4:  # a convolutional network: [B, D, rows, columns]
             grid, features_BTD = tuple(features.shape[2:]), features.flatten(2).transpose(1, 2)
         else:
-            grid, features_BTD = self._grid(pixels.shape[2:], features.shape[1]), features
+            grid, features_BTD = self._grid(prepared.shape[2:], features.shape[1]), features
         before = features_BTD.shape[1] - math.prod(grid)
+        if self.config.pooling == "cls" and not before:
+            raise InputError(
+                f"{self.config.source}: pooling = cls, but the model has no CLS position",
+                "Take pooling = mean, or model where the model has a pooled output.",
+            )
+        pooled_BD = _pooled(output, features_BTD, self.config)
         if self.config.drop_cls:
             features_BTD, before = features_BTD[:, before:], 0
         valid_BT = torch.ones(features_BTD.shape[:2], dtype=torch.bool)
         special_BT = (torch.arange(features_BTD.shape[1]) < before).expand_as(valid_BT)
-        return EncodedBatch(features_BTD.contiguous(), valid_BT, special_BT, None, grid)
+        return EncodedBatch(features_BTD.contiguous(), valid_BT, special_BT, None, grid, pooled_BD)
+
+    def encode(self, items: Iterable[Image.Image]) -> EncodedBatch:
+        """Encode RGB pictures."""
+        return self.run(self.prepare(items)).cpu()
 
     def _grid(self, pixels: torch.Size, length: int) -> tuple[int, int]:
         """Rows and columns of patches in a sequence of that length."""
@@ -178,16 +246,19 @@ def _tried(encoder: Encoder, items: list) -> EncodedBatch:
         ) from None
 
 
-def _load_model(folder: Path, clip_tower: type, tower: str) -> nn.Module:
+def _load_model(folder: Path, clip_tower: type, tower: str, config: EncoderConfig) -> nn.Module:
     is_clip = _from_folder(AutoConfig, folder).model_type == "clip"
     loader = clip_tower if is_clip else AutoModel
     with _quiet():  # its report of weights that aren't used; what is missing is checked below
         model, report = _from_folder(loader, folder, output_loading_info=True)
-    missing = sorted(k for k in report["missing_keys"] if "pooler" not in k)  # a pooler is not used
+    missing = sorted(report["missing_keys"])
+    if config.pooling != "model":
+        missing = [k for k in missing if "pooler" not in k]  # nobody reads it
     if missing or report["mismatched_keys"]:
         raise InputError(
             f"the weights in {folder} don't fit config.json: {', '.join(missing[:3]) or 'shapes differ'}",
-            "Take the folder of one model as it was saved.",
+            "Take the folder of one model as it was saved"
+            + ("; or pooling = mean, if only the pooler is missing." if config.pooling == "model" else "."),
         )
     # Of a model of both (SigLIP and the like) the tower of the kind asked for.
     both = hasattr(model, "text_model") and hasattr(model, "vision_model")
@@ -230,6 +301,21 @@ def _positions(model: nn.Module) -> int:
 def _stages(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return f"{getattr(backend, 'pre_tokenizer', '')!r} {getattr(backend, 'decoder', '')!r}"
+
+
+def _pooled(output: Any, features_BTD: torch.Tensor, config: EncoderConfig) -> torch.Tensor | None:
+    """The vector of each whole item as ``config.pooling`` says; None for the mean, which is taken later."""
+    if config.pooling == "mean":
+        return None
+    if config.pooling == "cls":
+        return features_BTD[:, 0]
+    pooled = getattr(output, "pooler_output", None)
+    if pooled is None or pooled.flatten(1).shape[1] != features_BTD.shape[2]:
+        raise InputError(
+            f"{config.source}: pooling = model, but the model has no pooled output of its own width",
+            "Take pooling = mean or cls.",
+        )
+    return pooled.flatten(1).float()
 
 
 def _layer(output: Any, config: EncoderConfig) -> torch.Tensor:

@@ -42,12 +42,25 @@ class ModalityInfo:
 
 @dataclass(frozen=True)
 class SequenceRow:
-    """One sample's features of one modality, without padding."""
+    """One sample's features of one modality, without padding.
+
+    ``pooled_D`` is a vector for the whole sample; left out it is the mean over valid non-special positions,
+    or over all valid ones if none is left, and 0 without any.
+    """
 
     features_TD: np.ndarray
     valid_T: np.ndarray
     special_T: np.ndarray
     tokens: list[str] | None = None
+    pooled_D: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.pooled_D is None:
+            used_T = self.valid_T & ~self.special_T
+            used_T = used_T if used_T.any() else self.valid_T
+            used_ND = self.features_TD[used_T].astype(np.float32)
+            mean_D = used_ND.mean(0) if len(used_ND) else np.zeros(self.features_TD.shape[1], np.float32)
+            object.__setattr__(self, "pooled_D", mean_D)
 
 
 @dataclass(frozen=True)
@@ -60,9 +73,62 @@ class Row:
     sequences: dict[str, SequenceRow] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class EncodedPart:
+    """A part before it is written.
+
+    Attributes:
+        index: which one.
+        rows: in order, without those that were left out.
+        skipped: those left out, each ``{"sample_id", "row", "reason"}``, rows from 1 within the part.
+        cut: per modality of text how many rows were longer than the limit.
+    """
+
+    index: int
+    rows: list[Row]
+    skipped: list[dict]
+    cut: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the marker says about a part that was written; ``skipped`` has rows of the samples table."""
+
+    index: int
+    rows: int
+    modalities: tuple[ModalityInfo, ...]
+    skipped: list[dict]
+    cut: dict[str, int]
+
+    def to_json(self) -> bytes:
+        """All of it, for its way back from another process."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Part:
+        """The inverse of ``to_json``."""
+        content = json.loads(data)
+        return cls(**{**content, "modalities": modality_infos(content["modalities"])})
+
+
 def part_name(folder: str, index: int) -> str:
     """The name of a part in the workspace."""
     return f"{folder}/part-{index:05d}.arrow"
+
+
+def commit_part(
+    workspace: Workspace,
+    folder: str,
+    part: EncodedPart,
+    span: tuple[int, int],
+    modalities: Sequence[ModalityInfo],
+    provenance: Provenance,
+) -> Part:
+    """Write a part that holds the rows ``span`` of the samples table, with what was left out and cut."""
+    skipped = [{**s, "row": span[0] + s["row"]} for s in part.skipped]
+    extra = {"rows": list(span), "skipped": skipped, "cut": part.cut}
+    write_part(workspace, part_name(folder, part.index), part.rows, modalities, provenance, extra)
+    return Part(part.index, len(part.rows), tuple(modalities), skipped, part.cut)
 
 
 def write_part(
@@ -124,8 +190,12 @@ def write_marker(
     classes: Sequence[str],
     task: str,
     skipped: Sequence[dict] = (),
+    cut: dict[str, int] | None = None,
 ) -> None:
-    """Say that the store is complete: parts 0..n-1 with so many rows each."""
+    """Say that the store is complete: parts 0..n-1 with so many rows each.
+
+    ``cut`` says per modality how many texts were longer than the limit.
+    """
     content = {
         "schema": FEATURES.tag,
         "fingerprint": provenance.fingerprint,
@@ -135,23 +205,35 @@ def write_marker(
         "classes": list(classes),
         "task": task,
         "skipped": list(skipped),
+        "cut": cut or {},
     }
     workspace.write(f"{folder}/{MARKER}", json.dumps(content, indent=1).encode())
 
 
-def read_marker(workspace: Workspace, folder: str) -> dict[str, Any] | None:
+def read_marker(workspace: Workspace, folder: str, made_by: str) -> dict[str, Any] | None:
     """The marker's content, modalities as objects; None where the store isn't complete.
 
+    Args:
+        workspace, folder: where the store is.
+        made_by: the command that makes it, for the error messages.
+
     Raises:
-        ParentError: the marker isn't one.
+        ParentError: the marker isn't one, or that of a store written by another version of raymoe.
     """
     name = f"{folder}/{MARKER}"
     if not workspace.exists(name):
         return None
     try:
         content = json.loads(workspace.read(name))
-        if content["schema"] != FEATURES.tag:
-            raise ValueError(f"holds {content['schema']}, expected {FEATURES.tag}")
+        schema = str(content["schema"])
+        if schema != FEATURES.tag and schema.partition("/")[0] == FEATURES.name:
+            raise ParentError(
+                f"{workspace.path(folder)} was written by another version of raymoe: it holds {schema}, "
+                f"expected {FEATURES.tag}",
+                f"Make it again with: {made_by} --overwrite",
+            )
+        if schema != FEATURES.tag:
+            raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
         content["modalities"] = modality_infos(content["modalities"])
     except (ValueError, KeyError, TypeError) as error:
         raise ParentError(
@@ -172,6 +254,7 @@ def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
         fields.append(pa.field(f"{m.name}.features", pa.large_list(pa.list_(pa.float16(), m.width))))
         fields.append(pa.field(f"{m.name}.valid", pa.list_(pa.bool_())))
         fields.append(pa.field(f"{m.name}.special", pa.list_(pa.bool_())))
+        fields.append(pa.field(f"{m.name}.pooled", pa.list_(pa.float32(), m.width)))
         if m.kind == "text":
             fields.append(pa.field(f"{m.name}.tokens", pa.list_(pa.string())))
     return pa.schema(fields)
@@ -186,12 +269,16 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
     for m in modalities:
         found = [r.sequences[m.name] for r in rows]
         offsets = np.cumsum([0] + [len(s.features_TD) for s in found])
-        flat = np.concatenate([s.features_TD.reshape(-1, m.width) for s in found]).astype(np.float16)
+        flat = np.concatenate([s.features_TD.reshape(-1, m.width) for s in found]).astype(
+            np.float16, copy=False
+        )
         positions = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), m.width)
         columns.append(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), positions))
         for masks in ([s.valid_T for s in found], [s.special_T for s in found]):
             values = pa.array(np.concatenate(masks).astype(bool))
             columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
+        pooled = np.concatenate([s.pooled_D for s in found])
+        columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
         if m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
     return pa.RecordBatch.from_arrays(

@@ -6,7 +6,7 @@ Shape suffixes: B samples of a batch, T positions, D width, N samples, C classes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ class FeatureBatch:
         special: per modality ``[B, T]`` bool: always active, never a candidate.
         labels: ``[B, C]`` float32 of zeros and ones for a multi-label task, else ``[B]`` int64.
         sample_ids: B ids.
+        pooled: per modality ``[B, D]`` float32, one vector for each whole sample.
     """
 
     features: dict[str, torch.Tensor]
@@ -37,17 +38,7 @@ class FeatureBatch:
     special: dict[str, torch.Tensor]
     labels: torch.Tensor
     sample_ids: list[str]
-
-    @property
-    def pooled(self) -> dict[str, torch.Tensor]:
-        """Means over valid non-special positions, or all valid ones if none is left, ``[B, D]``."""
-        found = {}
-        for name, features_BTD in self.features.items():
-            used_BT = self.valid[name] & ~self.special[name]
-            used_BT = torch.where(used_BT.any(1, keepdim=True), used_BT, self.valid[name])
-            mask_BT1 = used_BT[..., None].to(features_BTD.dtype)
-            found[name] = (features_BTD * mask_BT1).sum(1) / mask_BT1.sum(1).clamp(min=1)
-        return found
+    pooled: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def split(self, size: int) -> list[FeatureBatch]:
         """Pieces of at most ``size`` samples, as views."""
@@ -56,18 +47,21 @@ class FeatureBatch:
         pieces = []
         for start in range(0, len(self.sample_ids), size):
             part = slice(start, start + size)
-            dicts = (
-                {name: t[part] for name, t in d.items()} for d in (self.features, self.valid, self.special)
+            features, valid, special, pooled = (
+                {name: t[part] for name, t in d.items()}
+                for d in (self.features, self.valid, self.special, self.pooled)
             )
-            pieces.append(FeatureBatch(*dicts, self.labels[part], self.sample_ids[part]))
+            ids = self.sample_ids[part]
+            pieces.append(FeatureBatch(features, valid, special, self.labels[part], ids, pooled))
         return pieces
 
     def to(self, device: str | torch.device) -> FeatureBatch:
         """The batch on a device."""
-        parts = (
-            {name: t.to(device) for name, t in d.items()} for d in (self.features, self.valid, self.special)
+        features, valid, special, pooled = (
+            {name: t.to(device) for name, t in d.items()}
+            for d in (self.features, self.valid, self.special, self.pooled)
         )
-        return FeatureBatch(*parts, self.labels.to(device), self.sample_ids)
+        return FeatureBatch(features, valid, special, self.labels.to(device), self.sample_ids, pooled)
 
 
 class FeatureStore:
@@ -81,6 +75,7 @@ class FeatureStore:
         sample_ids: of all samples, in the order of the samples table.
         splits: of each sample.
         labels: class indices of each sample.
+        cut: per modality how many texts were longer than the limit and cut.
     """
 
     @classmethod
@@ -99,7 +94,7 @@ class FeatureStore:
 
     def __init__(self, workspace: Workspace, folder: str, made_by: str) -> None:
         self._arguments = (workspace, folder, made_by)
-        marker = read_marker(workspace, folder)
+        marker = read_marker(workspace, folder, made_by)
         if marker is None:
             raise ParentError(
                 f"{workspace.path(folder)} holds no complete feature store ({MARKER} is missing)",
@@ -109,6 +104,7 @@ class FeatureStore:
         self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
         self.classes: tuple[str, ...] = tuple(marker["classes"])
         self.task: str = marker["task"]
+        self.cut: dict[str, int] = marker["cut"]
         self._batches: list[pa.RecordBatch] = []
         for part in marker["parts"]:
             name = f"{folder}/{part['name']}"
@@ -128,6 +124,7 @@ class FeatureStore:
         self.labels: list[list[int]] = self._column("labels")
         self._info = {m.name: m for m in self.modalities}
         self._views: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+        self._pooled_views: dict[tuple[int, str], np.ndarray] = {}
 
     def __reduce__(self):
         return FeatureStore.open, self._arguments
@@ -194,17 +191,16 @@ class FeatureStore:
             special[info.name] = torch.from_numpy(special_BT).to(device)
         labels = label_tensor([self.labels[int(i)] for i in indices], self.task, len(self.classes))
         ids = [self.sample_ids[int(i)] for i in indices]
-        return FeatureBatch(features, valid, special, labels.to(device), ids)
+        pooled = {m.name: torch.from_numpy(self.pooled(indices, m.name)).to(device) for m in self.modalities}
+        return FeatureBatch(features, valid, special, labels.to(device), ids, pooled)
 
     def pooled(self, indices: Sequence[int] | np.ndarray, modality: str) -> np.ndarray:
-        """Means over valid non-special positions, or all valid ones if none is left: ``[N, D]`` float32."""
-        means_ND = np.zeros((len(indices), self._info[modality].width), np.float32)
+        """One vector for each whole sample, as the encoder's ``pooling`` says: ``[N, D]`` float32."""
+        pooled_ND = np.empty((len(indices), self._info[modality].width), np.float32)
         for n, i in enumerate(indices):
-            features_TD, valid_T, special_T = self.sequence(int(i), modality)
-            used_T = valid_T & ~special_T if (valid_T & ~special_T).any() else valid_T
-            if used_T.any():
-                means_ND[n] = features_TD[used_T].astype(np.float32).mean(0)
-        return means_ND
+            batch, row = self._locate(int(i))
+            pooled_ND[n] = self._pooled_view(batch, modality)[row]
+        return pooled_ND
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -230,6 +226,13 @@ class FeatureStore:
                 column.offsets.to_numpy(zero_copy_only=True),
             )
         return self._views[batch, modality]
+
+    def _pooled_view(self, batch: int, modality: str) -> np.ndarray:
+        """The pooled vectors of a record batch ``[rows, D]``; no copy."""
+        if (batch, modality) not in self._pooled_views:
+            values = self._batches[batch][f"{modality}.pooled"].values.to_numpy(zero_copy_only=True)
+            self._pooled_views[batch, modality] = values.reshape(-1, self._info[modality].width)
+        return self._pooled_views[batch, modality]
 
 
 def label_tensor(labels: Sequence[Sequence[int]], task: str, num_classes: int) -> torch.Tensor:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 
+from raymoe.actors.cluster import actor_shape, connected
+from raymoe.actors.pool import run_units
 from raymoe.errors import ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.probe.cluster import actor_shape, connected
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.merge import merged
 from raymoe.probe.plan import Plan, Unit, make_plan
 from raymoe.probe.plan import cut as cut_up
-from raymoe.probe.pool import run_units
 from raymoe.probe.runner import UnitRunner
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult

@@ -1,6 +1,11 @@
 """encode goes on where it stopped, makes nothing twice, and refuses parents that don't fit."""
 
 import io
+import multiprocessing
+import re
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +16,8 @@ from PIL import Image
 
 from raymoe.config import Preset
 from raymoe.data import prepare
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
+from raymoe.features import batches, parts
 from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
@@ -27,8 +33,9 @@ class Letters:
     """A text encoder for tests: one position per letter behind a CLS, its code as the feature."""
 
     kind, width, max_length, grid = "text", 2, 20, None
+    prepare = staticmethod(list)
 
-    def encode(self, items):
+    def run(self, items):
         length = max(len(text) for text in items) + 1
         features = torch.full((len(items), length, 2), -7.0)
         valid = torch.zeros(len(items), length, dtype=torch.bool)
@@ -38,25 +45,21 @@ class Letters:
             if text == "huge":
                 features[b, 1] = 1e6
         special = (torch.arange(length) == 0).expand_as(valid)
-        return EncodedBatch(features, valid, special, [["^", *text] for text in items], None)
-
-    def to(self, device):
-        return self
+        cut = frozenset(b for b, text in enumerate(items) if text.startswith("long"))
+        return EncodedBatch(features, valid, special, [["^", *text] for text in items], None, cut=cut)
 
 
 class Corners:
     """A picture encoder for tests: the mean colour of four quarters."""
 
     kind, width, max_length, grid = "image", 3, 4, (2, 2)
+    prepare = staticmethod(list)
 
-    def encode(self, items):
+    def run(self, items):
         small = [np.asarray(p.resize((2, 2), Image.BOX), dtype=np.float32) for p in items]
         features = torch.from_numpy(np.stack(small)).reshape(len(items), 4, 3)
         valid = torch.ones(len(items), 4, dtype=torch.bool)
         return EncodedBatch(features, valid, torch.zeros_like(valid), None, self.grid)
-
-    def to(self, device):
-        return self
 
 
 @pytest.fixture
@@ -68,7 +71,7 @@ def loaded(monkeypatch):
         calls.append(kind)
         return Letters() if kind == "text" else Corners()
 
-    monkeypatch.setattr(stage, "load_encoder", load)
+    monkeypatch.setattr(batches, "load_encoder", load)
     monkeypatch.setattr(stage, "encoder_identity", lambda kind, config: {"name": config.source})
     monkeypatch.setattr(stage, "PART_ROWS", 10)
     return calls
@@ -171,7 +174,7 @@ def test_an_interrupted_run_keeps_its_whole_parts(tmp_path, loaded, monkeypatch)
     wanted = files(whole)
     whole.workspace.remove(whole.features)
 
-    write, made = stage.write_part, []
+    write, made = parts.write_part, []
 
     def failing(workspace, name, *rest):
         if len(made) == 2:
@@ -179,7 +182,7 @@ def test_an_interrupted_run_keeps_its_whole_parts(tmp_path, loaded, monkeypatch)
         made.append(name)
         write(workspace, name, *rest)
 
-    monkeypatch.setattr(stage, "write_part", failing)
+    monkeypatch.setattr(parts, "write_part", failing)
     with pytest.raises(KeyboardInterrupt):
         encode(whole)
     assert list(files(whole)) == ["part-00000.arrow", "part-00001.arrow"]
@@ -201,9 +204,9 @@ def test_only_a_damaged_part_is_made_again(tmp_path, loaded, complete, monkeypat
         file.truncate(700)
     if not complete:
         project.workspace.remove(f"{project.features}/features.json")
-    write, made = stage.write_part, []
+    write, made = parts.write_part, []
     monkeypatch.setattr(
-        stage, "write_part", lambda w, name, *rest: (made.append(name), write(w, name, *rest))
+        parts, "write_part", lambda w, name, *rest: (made.append(name), write(w, name, *rest))
     )
     assert encode(project).ran
     assert made == ["toy/features/part-00001.arrow"]
@@ -271,3 +274,168 @@ def test_a_picture_that_went_bad_is_left_out_and_listed(tmp_path, loaded):
     again = encode(project)
     assert not again.ran
     assert again.skipped == (skipped,)
+
+
+def test_texts_that_were_cut_are_counted_unless_left_out(tmp_path, loaded, capsys):
+    texts = ["long one", "two", "long three", "four", "long five"] * 5
+    project = make_project(tmp_path, texts=texts)
+    prepare(project)
+    table = pq.read_table(project.workspace.path(project.samples))
+    pictures = table["image"].to_pylist()
+    pictures[2] = b"gone bad"
+    table = table.set_column(table.schema.get_field_index("image"), "image", pa.array(pictures, pa.binary()))
+    pq.write_table(table, project.workspace.path(project.samples))
+    encode(project)
+    assert opened(project).cut == {"text": 14}
+    assert "text: 14 texts were longer than 20 tokens and cut" in capsys.readouterr().out
+
+
+def test_pooled_vectors_are_those_of_the_encoder_or_else_the_mean(tmp_path, loaded, monkeypatch):
+    def last(self, items):
+        batch = run(self, items)
+        batch.pooled_BD = torch.tensor([[len(text), 0.1] for text in items])
+        return batch
+
+    project = ready(tmp_path)
+    encode(project)
+    means = opened(project).pooled([0, 12], "text")
+    texts = ["abcdefghi"[: 1 + i % 9] + str(i) for i in (0, 12)]
+    np.testing.assert_allclose(means[:, 0], [np.mean([ord(c) for c in text]) for text in texts], rtol=1e-6)
+    run = Letters.run
+    monkeypatch.setattr(Letters, "run", last)
+    encode(project, overwrite=True)
+    wanted = np.array([[len(text), 0.1] for text in texts], np.float32)
+    np.testing.assert_array_equal(opened(project).pooled([0, 12], "text"), wanted)
+
+
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("cpu", 5), ("cuda", 3)])
+def test_how_the_work_is_spread_over_threads_changes_nothing(tmp_path, loaded, monkeypatch, device, threads):
+    project = ready(tmp_path)
+    encode(project, device="cpu")
+    wanted = files(project)
+    monkeypatch.setattr(stage, "resolve_device", lambda _: device)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    encode(project, overwrite=True)
+    assert files(project) == wanted
+
+
+def test_a_gpu_never_waits_for_pictures_to_be_decoded(tmp_path, loaded, monkeypatch):
+    """While the model runs on one batch, the batch after the next is being prepared."""
+    prepared, late = [], []
+    another = threading.Condition()
+
+    class Watched(Corners):
+        def prepare(self, items):
+            items = list(items)
+            with another:
+                prepared.append(items)
+                another.notify_all()
+            return items
+
+        def run(self, items):
+            number = self.runs = getattr(self, "runs", 0) + 1
+            with another:
+                if not another.wait_for(lambda: len(prepared) >= min(number + 2, 10), timeout=10):
+                    late.append(number)
+            return super().run(items)
+
+    monkeypatch.setattr(batches, "load_encoder", lambda kind, *_: Letters() if kind == "text" else Watched())
+    monkeypatch.setattr(stage, "resolve_device", lambda _: "cuda")
+    encode(ready(tmp_path))
+    assert len(prepared) == 4 + 4 + 2  # parts of 10, 10 and 5 pictures in batches of 3
+    assert not late
+
+
+def test_a_full_gpu_names_the_knob_and_keeps_what_is_done(tmp_path, loaded, monkeypatch):
+    def run(self, items):
+        if len(files_made) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return real(self, items)
+
+    files_made, write, real = [], parts.write_part, Corners.run
+    monkeypatch.setattr(
+        parts, "write_part", lambda w, name, *r: (write(w, name, *r), files_made.append(name))
+    )
+    monkeypatch.setattr(Corners, "run", run)
+    project = ready(tmp_path)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    with pytest.raises(
+        RaymoeError, match=r"GPU's memory is full: hf:i encodes image in batches of 3"
+    ) as caught:
+        encode(project)
+    for knob in ("batch_size", "modality image", "precision", "--device cpu"):
+        assert knob in caught.value.remedy
+    assert project.workspace.names(project.features) == ["part-00000.arrow"]
+    assert encode_again(project, monkeypatch, real) == 3
+
+
+def encode_again(project, monkeypatch, run):
+    monkeypatch.setattr(Corners, "run", run)
+    assert encode(project).ran
+    return len(project.workspace.names(project.features)) - 1
+
+
+def test_a_full_disk_is_said_and_keeps_what_fits(tmp_path, loaded, mounted, monkeypatch):
+    class Wide(Corners):
+        width, max_length, grid = 4096, 4, (2, 2)
+
+        def run(self, items):
+            valid = torch.ones(len(items), 4, dtype=torch.bool)
+            features = torch.ones(len(items), 4, 4096)
+            return EncodedBatch(features, valid, torch.zeros_like(valid), None, self.grid)
+
+    monkeypatch.setattr(batches, "load_encoder", lambda kind, *_: Letters() if kind == "text" else Wide())
+    project = make_project(tmp_path)
+    project = Project(project.preset, Workspace(mounted / "ws"), "toy.toml")
+    prepare(project)
+    with pytest.raises(WorkspaceError, match="the workspace is full"):
+        encode(project)
+    assert "part-00000.arrow" in project.workspace.names(project.features)
+
+
+class Large:
+    """A picture encoder whose features are as large as a vision Transformer's."""
+
+    kind, width, max_length, grid = "image", 768, 196, (14, 14)
+
+    def prepare(self, items):
+        return list(items)
+
+    def run(self, items):
+        valid = torch.ones(len(items), 196, dtype=torch.bool)
+        features = torch.ones(len(items), 196, 768)
+        return EncodedBatch(features, valid, torch.zeros_like(valid), None, self.grid)
+
+
+def peaks_of_encoding(*projects):
+    """Most memory this process ever held, in MiB, after encoding each; for a process of its own."""
+    torch.set_num_threads(1)
+    batches.load_encoder = lambda kind, *_: Letters() if kind == "text" else Large()
+    stage.encoder_identity = lambda kind, config: {"name": config.source}
+    stage.PART_ROWS = 32
+    found = []
+    for project in projects:
+        encode(project, device="cpu")
+        status = Path("/proc/self/status").read_text()  # ru_maxrss would count the parent before exec too
+        found.append(int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
+def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, monkeypatch):
+    """Four times the samples, 290 MiB of features and 90 MiB of pictures more, in the same memory."""
+    monkeypatch.setattr("raymoe.tables.ROW_GROUP", 32)
+    noise = np.random.default_rng(0)
+    buffer = io.BytesIO()
+    Image.fromarray(noise.integers(0, 255, (190, 190, 3), dtype=np.uint8)).save(buffer, "PNG")
+    projects = []
+    monkeypatch.setattr("test_encode.picture", lambda _: buffer.getvalue())
+    for number in (320, 1280):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        projects.append(make_project(folder, texts=["some words"] * number))
+        prepare(projects[-1])
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        peaks = process.submit(peaks_of_encoding, *projects).result()
+    assert peaks[1] - peaks[0] < 60, peaks

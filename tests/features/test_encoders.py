@@ -18,9 +18,17 @@ from transformers import (
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
+    CLIPTextModel,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
     PreTrainedTokenizerFast,
+    ResNetConfig,
+    ResNetModel,
     RobertaConfig,
     RobertaModel,
+    SiglipConfig,
+    SiglipModel,
     ViTConfig,
     ViTImageProcessorPil,
     ViTModel,
@@ -30,6 +38,7 @@ from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features import files
 from raymoe.features.encoder import EFFICIENTNET, MINILM, encoder_identity, load_encoder
+from raymoe.features.frozen import Frozen
 
 WORDS = ["the", "dog", "bark", "##ing", "cat"]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -95,6 +104,16 @@ def folders(tmp_path_factory):
     )
     ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(root / "vit")
     ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "vit")
+    save_wordpiece(root / "siglip")
+    text = {**SIZES, "vocab_size": 9, "max_position_embeddings": 12, "projection_size": 16}
+    SiglipModel(SiglipConfig(text_config=text, vision_config=vision)).save_pretrained(root / "siglip")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "siglip")
+    dino = {k: v for k, v in SIZES.items() if k != "intermediate_size"}
+    Dinov2Model(Dinov2Config(image_size=32, patch_size=8, **dino)).save_pretrained(root / "dinov2")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "dinov2")
+    resnet = ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    ResNetModel(resnet).save_pretrained(root / "resnet")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "resnet")
     return root
 
 
@@ -186,6 +205,142 @@ def test_the_clip_towers_are_those_of_the_whole_model(folders):
     torch.testing.assert_close(encoder.encode(noise()).features_BTD, wanted)
 
 
+TOWERS = [("text", "siglip"), ("image", "siglip"), ("text", "clip"), ("image", "clip"),
+          ("text", "roberta"), ("text", "bert"), ("image", "vit"), ("image", "dinov2")]  # fmt: skip
+
+
+def whole_output(folders, kind, name):
+    """What transformers itself gives for these items, by a model of that tower alone."""
+    folder, whole = folders / name, None
+    if name in ("siglip", "clip"):
+        both = (SiglipModel if name == "siglip" else CLIPModel).from_pretrained(folder).eval()
+        whole = both.text_model if kind == "text" else both.vision_model
+    else:
+        loader = {"bert": BertModel, "roberta": RobertaModel, "vit": ViTModel, "dinov2": Dinov2Model}[name]
+        whole = loader.from_pretrained(folder).eval()
+    with torch.no_grad():
+        if kind == "image":
+            processor = CLIPImageProcessorPil if name == "clip" else ViTImageProcessorPil
+            pixels = processor.from_pretrained(folder)(noise(), return_tensors="pt")["pixel_values"]
+            return whole(pixel_values=pixels, output_hidden_states=True)
+        inputs = PreTrainedTokenizerFast.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
+        inputs = {k: inputs[k] for k in ("input_ids", "attention_mask")}
+        return whole(**inputs, output_hidden_states=True)
+
+
+@pytest.mark.parametrize(("kind", "name"), TOWERS)
+def test_each_family_gives_its_own_towers_states_and_pooled_output(folders, kind, name):
+    wanted = whole_output(folders, kind, name)
+    source, items = f"hf:{folders / name}", noise() if kind == "image" else TEXTS[:1]
+    found = load(kind, source).encode(items)
+    torch.testing.assert_close(found.features_BTD, wanted.last_hidden_state)
+    assert found.pooled_BD is None  # the mean is taken where it is stored
+    if (kind, name) == ("text", "siglip"):  # takes the last position, padding or not
+        with pytest.raises(InputError, match="looks at the padding"):
+            load(kind, source, pooling="model")
+    else:
+        pooled_BD = load(kind, source, pooling="model").encode(items).pooled_BD
+        torch.testing.assert_close(pooled_BD, wanted.pooler_output)
+    middle = load(kind, source, layer=1).encode(items)
+    torch.testing.assert_close(middle.features_BTD, wanted.hidden_states[1])
+
+
+@pytest.mark.parametrize(("name", "grid", "special"), [("siglip", (4, 4), 0), ("dinov2", (4, 4), 1)])
+def test_what_is_not_a_patch_is_special(folders, name, grid, special):
+    batch = load("image", f"hf:{folders / name}").encode(noise())
+    assert batch.grid == grid
+    assert batch.special_BT.sum(1).tolist() == [special] * 2
+
+
+def test_a_convolutional_network_gives_its_map_as_positions(folders):
+    encoder = load("image", f"hf:{folders / 'resnet'}", pooling="model")
+    batch = encoder.encode(noise())
+    model = ResNetModel.from_pretrained(folders / "resnet").eval()
+    pixels = ViTImageProcessorPil.from_pretrained(folders / "resnet")(noise(), return_tensors="pt")
+    with torch.no_grad():
+        wanted = model(**pixels)
+    assert batch.grid == encoder.grid == tuple(wanted.last_hidden_state.shape[2:])
+    torch.testing.assert_close(batch.features_BTD, wanted.last_hidden_state.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(batch.pooled_BD, wanted.pooler_output[..., 0, 0])
+
+
+@pytest.mark.parametrize(("kind", "tower"), [("text", CLIPTextModel), ("image", CLIPVisionModel)])
+def test_a_folder_may_hold_one_clip_tower_alone(folders, tmp_path, kind, tower):
+    alone = shutil.copytree(folders / "clip", tmp_path / "alone")
+    (alone / "model.safetensors").unlink()
+    tower.from_pretrained(folders / "clip").save_pretrained(alone)
+    items = TEXTS if kind == "text" else noise()
+    both = load(kind, f"hf:{folders / 'clip'}").encode(items)
+    torch.testing.assert_close(load(kind, f"hf:{alone}").encode(items).features_BTD, both.features_BTD)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("text", "roberta"), ("image", "vit")])
+@pytest.mark.parametrize("drop_cls", [False, True])
+def test_the_cls_position_can_stand_for_the_whole(folders, kind, name, drop_cls):
+    items = TEXTS if kind == "text" else noise()
+    found = load(kind, f"hf:{folders / name}", pooling="cls", drop_cls=drop_cls).encode(items)
+    whole = load(kind, f"hf:{folders / name}").encode(items)
+    torch.testing.assert_close(found.pooled_BD, whole.features_BTD[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "options", "message"),
+    [
+        ("image", "siglip", {"pooling": "cls"}, "no CLS position"),
+        ("text", "bert", {"pooling": "model", "layer": 1}, "the last layer's"),
+        ("text", "bert", {"precision": "float16"}, "float16 needs a GPU"),
+        ("image", EFFICIENTNET, {"pooling": "model"}, "no pooled output"),
+    ],
+)
+def test_options_that_an_encoder_does_not_have_are_refused(folders, kind, name, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load(kind, name if name == EFFICIENTNET else f"hf:{folders / name}", **options)
+    assert caught.value.remedy
+
+
+def test_a_pooler_that_was_never_trained_is_not_used(folders, tmp_path):
+    """roberta-base as published has no weights of a pooler; transformers would make some up at random."""
+    bare = shutil.copytree(folders / "roberta", tmp_path / "bare")
+    RobertaModel.from_pretrained(bare, add_pooling_layer=False).save_pretrained(bare)
+    load("text", f"hf:{bare}")
+    with pytest.raises(InputError, match="pooler") as caught:
+        load("text", f"hf:{bare}", pooling="model")
+    assert "pooling = mean" in caught.value.remedy
+
+
+def test_mixed_precision_is_near_and_nothing_like_free_of_error(folders):
+    """Autocast is the same on a CPU and a GPU, so that what it does can be seen here."""
+    encoder = load("text", f"hf:{folders / 'bert'}")
+    exact = encoder.encode(TEXTS).features_BTD
+    mixed = Frozen(encoder._model.module, "bfloat16")
+    encoder._model = mixed
+    found = encoder.encode(TEXTS).features_BTD
+    assert found.dtype == torch.float32
+    assert 0 < (found - exact).abs().max() < 0.1
+
+
+def test_texts_beyond_the_limit_are_cut_and_said_to_be(folders):
+    encoder = load("text", f"hf:{folders / 'bert'}", max_length=6)
+    batch = encoder.encode(["the dog", "the dog the dog", "the dog the dog cat", "", "cat " * 40])
+    assert batch.valid_BT.sum(1).tolist() == [4, 6, 6, 2, 6]
+    assert batch.cut == {2, 4}  # four tokens and two special ones just fit
+    assert batch.tokens[3] == ["[CLS]", "[SEP]"]
+    assert batch.special_BT[3].tolist() == [True, True, False, False, False, False]
+
+
+def test_empty_texts_of_a_tokenizer_that_adds_nothing_have_no_position(folders, tmp_path):
+    bare = shutil.copytree(folders / "bert", tmp_path / "bare")
+    tokenizer = Tokenizer.from_file(str(bare / "tokenizer.json"))
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(
+        bare
+    )
+    encoder = load("text", f"hf:{bare}")
+    assert encoder.encode(["", ""]).features_BTD.shape == (2, 0, 16)
+    batch = encoder.encode(["", "the dog"])
+    assert batch.valid_BT.sum(1).tolist() == [0, 2]
+
+
 @pytest.mark.parametrize(("kind", "name", "items"), [("text", "bert", TEXTS), ("image", "vit", noise())])
 def test_a_layer_can_be_chosen(folders, kind, name, items):
     source = f"hf:{folders / name}"
@@ -218,7 +373,8 @@ def test_the_identity_is_the_content_and_not_the_place(folders, tmp_path):
     assert load_encoder("text", here).identity() == encoder_identity("text", here)
     BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(copy)
     assert encoder_identity("text", here)["weights"] != encoder_identity("text", there)["weights"]
-    for change in ({"layer": 1}, {"max_length": 9}, {"drop_cls": True}):
+    changes = ({"layer": 1}, {"max_length": 9}, {"drop_cls": True}, {"pooling": "cls"})
+    for change in (*changes, {"precision": "float16"}):
         assert encoder_identity("text", here.model_copy(update=change)) != encoder_identity("text", here)
     assert encoder_identity("text", here.model_copy(update={"batch_size": 1})) == encoder_identity(
         "text", here
@@ -343,3 +499,16 @@ def test_efficientnet_sees_where_things_are():
     change = (encoder.encode([spot]).features_BTD - encoder.encode([plain]).features_BTD)[0].norm(dim=1)
     rows = change.view(7, 7)
     assert rows[-3:, :3].sum() > 3 * rows[:3, -3:].sum()
+
+
+def test_efficientnet_is_the_published_network():
+    """Its normalisations are folded into the convolutions; the package's own network is the oracle."""
+    published = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0")
+    (weights,) = files.locate(EFFICIENTNET).weights
+    published.load_state_dict(torch.load(weights, weights_only=True))
+    pictures = noise(3, (224, 224))
+    pixels = torch.stack([torch.from_numpy(np.array(p)) for p in pictures]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        maps = published.eval().extract_features((pixels - 127.0) / 128.0)
+    found = load("image", EFFICIENTNET).encode(pictures).features_BTD
+    torch.testing.assert_close(found, maps.flatten(2).transpose(1, 2), atol=1e-4, rtol=1e-4)

@@ -1,5 +1,6 @@
 """What was written comes back, without copies; anything that isn't whole is refused by name."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -183,9 +184,34 @@ def test_a_damaged_part_is_named(tmp_path, damage):
     assert MADE_BY in caught.value.remedy
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "samples/1"}', '{"schema": "features/1"}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": "samples/1"}', '{"schema": "features/2"}'])
 def test_a_marker_that_is_none_is_refused(tmp_path, content):
     workspace = write_store(tmp_path, make_rows([(4, 6)] * 2))
     (tmp_path / "f" / "features.json").write_text(content)
     with pytest.raises(ParentError, match=r"features\.json"):
         FeatureStore.open(workspace, "f", MADE_BY)
+
+
+def test_a_store_of_an_earlier_version_is_refused_with_the_command_that_replaces_it(tmp_path):
+    workspace = write_store(tmp_path, make_rows([(4, 6)] * 2))
+    path = tmp_path / "f" / "features.json"
+    path.write_text(path.read_text().replace("features/2", "features/1"))
+    with pytest.raises(ParentError, match="holds features/1, expected features/2") as caught:
+        FeatureStore.open(workspace, "f", MADE_BY)
+    assert f"{MADE_BY} --overwrite" in caught.value.remedy
+
+
+def test_pooled_vectors_come_with_the_batch(tmp_path):
+    rows = make_rows([(2, 6), (5, 1), (0, 3)] * 40)
+    own = np.arange(3, dtype=np.float32) + 0.1  # a model's own, kept in full
+    given_row = dataclasses.replace(rows[1].sequences["text"], pooled_D=own)
+    rows[1] = dataclasses.replace(rows[1], sequences={**rows[1].sequences, "text": given_row})
+    store = FeatureStore.open(write_store(tmp_path, rows, part_rows=70), "f", MADE_BY)
+    batch = store.batch([1, 100, 2])
+    assert {name: t.shape for name, t in batch.pooled.items()} == {"text": (3, 3), "image": (3, 4)}
+    assert batch.pooled["text"].dtype == torch.float32
+    np.testing.assert_array_equal(batch.pooled["text"][0], own)
+    for b, i in enumerate([1, 100, 2]):
+        np.testing.assert_array_equal(batch.pooled["image"][b], store.pooled([i], "image")[0])
+    assert not batch.pooled["text"][2].any()  # no position, no mean
+    assert batch.to("cpu").pooled["image"].equal(batch.pooled["image"])

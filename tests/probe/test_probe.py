@@ -302,7 +302,7 @@ def test_units_cut_short_anywhere_are_removed_and_named(tmp_path, share):
 
 
 def test_a_cluster_that_is_not_there_is_said_at_once(tiny, monkeypatch):
-    from raymoe.probe import cluster
+    from raymoe.actors import cluster
 
     start = time.monotonic()
     with pytest.raises(RaymoeError, match=r"can't reach the Ray cluster at '127.0.0.1:1'"):
@@ -312,7 +312,7 @@ def test_a_cluster_that_is_not_there_is_said_at_once(tiny, monkeypatch):
 
 
 def test_gpus_are_refused_where_there_are_none():
-    from raymoe.probe.cluster import actor_shape
+    from raymoe.actors.cluster import actor_shape
 
     with pytest.raises(RaymoeError, match="has no GPU"):
         actor_shape({"CPU": 4}, device="cuda")

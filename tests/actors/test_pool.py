@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import ray.cloudpickle
 
+from raymoe.actors import pool
 from raymoe.errors import RaymoeError
-from raymoe.probe import pool
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file
 

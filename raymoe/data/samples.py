@@ -1,0 +1,55 @@
+"""Reading the samples table piece by piece, so that its pictures never have to be in memory together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymoe.errors import ParentError
+from raymoe.tables import SAMPLES, metadata_of, open_parquet
+from raymoe.workspace import Workspace
+
+
+class SamplesFile:
+    """A samples table on disk.
+
+    Args:
+        workspace, name: where it is.
+        made_by: the command that makes it, for the error messages.
+
+    Attributes:
+        metadata: the table's own, decoded.
+
+    Raises:
+        ParentError: it is missing, cut short, or something else.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, made_by: str) -> None:
+        self._file = open_parquet(workspace, name, SAMPLES, made_by)
+        self._path, self._made_by = workspace.path(name), made_by
+        self.metadata: dict[str, Any] = metadata_of(self._file.schema_arrow)
+        groups = self._file.metadata
+        rows = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
+        self._starts = np.cumsum([0, *rows])  # of each row group, and the end
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def rows(self, start: int, stop: int) -> pa.Table:
+        """Rows ``start`` to ``stop``; reads the row groups that hold them and no others.
+
+        Raises:
+            ParentError: the file is damaged there.
+        """
+        first = int(np.searchsorted(self._starts, start, side="right")) - 1
+        last = int(np.searchsorted(self._starts, stop, side="left"))
+        try:
+            table = self._file.read_row_groups(list(range(first, last)), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise ParentError(
+                f"{self._path} is damaged in rows {start + 1} to {stop} ({error})",
+                f"Delete it and make it again with: {self._made_by}",
+            ) from None
+        return table.slice(start - int(self._starts[first]), stop - start)

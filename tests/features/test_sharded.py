@@ -1,0 +1,91 @@
+"""Parts made by Ray actors are the parts that one process makes, and nothing made is lost."""
+
+import shutil
+
+import pytest
+import torch
+from test_encode import files, make_project
+from test_encoders import SIZES, save_wordpiece
+from transformers import BertConfig, BertModel, ViTConfig, ViTImageProcessorPil, ViTModel
+
+from raymoe.config import Preset
+from raymoe.data import prepare
+from raymoe.errors import RaymoeError
+from raymoe.features import encode as stage
+from raymoe.features.encode import encode
+from raymoe.features.sharded import encoder_shape
+from raymoe.features.store import FeatureStore
+from raymoe.project import Project
+from raymoe.workspace import Workspace
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """Texts and pictures with tiny real encoders, their folders given relative to where the driver is."""
+    torch.manual_seed(0)
+    save_wordpiece(tmp_path / "bert")
+    BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(
+        tmp_path / "bert"
+    )
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(tmp_path / "vit")
+    ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "vit")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "PART_ROWS", 4)
+    raw = make_project(tmp_path, texts=["the dog " * (1 + i % 9) for i in range(18)]).preset.model_dump()
+    for modality, folder in zip(raw["data"]["modalities"], ("bert", "vit"), strict=True):
+        modality["encoder"]["source"] = f"hf:./{folder}"
+    project = Project(Preset.model_validate(raw), Workspace(tmp_path / "ws"), "toy.toml")
+    prepare(project)
+    return project
+
+
+@pytest.mark.slow
+def test_actors_make_the_same_parts_and_go_on_where_they_were(project, ray_session, capsys):
+    encode(project, device="cpu")
+    wanted = files(project)
+    result = encode(project, address="local", num_actors=2, device="cpu", overwrite=True)
+    assert result.ran
+    assert "5 parts on 2 x cpu" in capsys.readouterr().out
+    assert files(project) == wanted
+    store = FeatureStore.open(project.workspace, project.features, "raymoe encode")
+    assert len(store) == 18
+    assert store.cut == {"text": 8}  # 10 words fit beside two special tokens: all of 6 to 9 times two don't
+
+    for lost in ("part-00001.arrow", "part-00004.arrow", "features.json"):
+        project.workspace.remove(f"{project.features}/{lost}")
+    assert encode(project, address="local", device="cpu").ran
+    assert "2 parts on 1 x cpu" in capsys.readouterr().out  # one node, one actor
+    assert files(project) == wanted
+    assert not encode(project, address="local").ran
+
+
+@pytest.mark.slow
+def test_a_full_disk_under_the_actors_is_said_at_once(project, ray_session, mounted):
+    inside = Project(project.preset, Workspace(mounted / "ws"), "toy.toml")
+    prepare(inside)
+    filler = mounted / "filler"
+    filler.write_bytes(bytes(shutil.disk_usage(mounted).free - 24576))  # room for a part or two
+    with pytest.raises(RaymoeError, match="the workspace is full"):
+        encode(inside, address="local", num_actors=1, device="cpu")
+    filler.unlink()
+    assert encode(inside, device="cpu").ran
+
+
+def test_one_actor_per_gpu_or_per_node():
+    laptop, workers = [{"CPU": 8.0}], [{"CPU": 16.0, "GPU": 4.0}] * 2
+    assert vars(encoder_shape(laptop, 100)) == {"count": 1, "num_cpus": 8, "num_gpus": 0}
+    assert vars(encoder_shape(laptop * 3, 100)) == {"count": 3, "num_cpus": 8, "num_gpus": 0}
+    assert vars(encoder_shape(workers, 100)) == {"count": 8, "num_cpus": 4, "num_gpus": 1}
+    assert vars(encoder_shape(workers, 3)) == {"count": 3, "num_cpus": 4, "num_gpus": 1}
+    assert vars(encoder_shape([*laptop, *workers], 100)) == vars(encoder_shape(workers, 100))
+    assert encoder_shape(workers, 100, "cpu").device == "cpu"
+    with pytest.raises(RaymoeError, match="no GPU"):
+        encoder_shape(laptop, 100, "cuda")
+
+
+def test_more_actors_than_gpus_share_them():
+    one = [{"CPU": 2.0, "GPU": 1.0}]
+    assert vars(encoder_shape(one, 3, share=True)) == {"count": 3, "num_cpus": 2 / 3, "num_gpus": 1 / 3}
+    two = [{"CPU": 16.0, "GPU": 2.0}]
+    assert vars(encoder_shape(two, 3, share=True)) == {"count": 3, "num_cpus": 4, "num_gpus": 1 / 2}
+    assert vars(encoder_shape([{"CPU": 2.0}], 9, share=True)) == {"count": 2, "num_cpus": 1, "num_gpus": 0}
