@@ -175,6 +175,7 @@ def train(
 @app.command()
 def sweep(
     dataset: Dataset,
+    source: SourceOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     grid: Annotated[
@@ -207,6 +208,7 @@ def sweep(
         device,
         address,
         actors,
+        source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )

@@ -420,8 +420,9 @@ PRESETS: dict[str, dict[str, Any]] = {
                 for name in ("screenshot", "wireframe")
             ],
         },
-        "model": {"num_layers_rw": 3},
+        "model": {"num_layers_rw": 3, "num_patches": 8},
         "train": {"epochs": 50, "selection": "accuracy"},
+        "sweep": {"temperatures": [2.0]},  # the paper tunes it on MM-IMDb alone
         "probe": PAPER_PROBE,
     },
     # The paper says "a comparable configuration": MM-IMDb's, selected by the metric it reports first.
@@ -448,6 +449,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             ],
         },
         "train": {"epochs": 40, "selection": "accuracy"},
+        "sweep": {"temperatures": [2.0]},
         "probe": PAPER_PROBE,
     },
 }
