@@ -25,9 +25,9 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.table import Table
 
+from raymoe.actors.cluster import ActorShape, actor_shape, connected
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
-from raymoe.probe.cluster import ActorShape, actor_shape, connected
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
 from raymoe.tables import EPOCHS, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
