@@ -62,7 +62,7 @@ class ModalityConfig(Section):
 
 # The options of each format beyond those of all.
 DATA_OPTIONS = {"table": (), "mmimdb": ("split",), "enrico": (), "mmhs150k": ("ocr_text",)}
-# What --set may change of the data section; the rest says what the data is.
+# What --set may change of the data section, beside its encoders; the rest says what the data is.
 DATA_SETTINGS = ("split", "ocr_text", "empty_text")
 
 
@@ -80,6 +80,7 @@ class DataConfig(Section):
     classes: tuple[str, ...] = Field(min_length=2)
     id_column: str = "sample_id"
     split_column: str = "split"
+    split_rule: dict[Literal["train", "val", "test"], float] | None = None  # shares, instead of a column
     labels_column: str = "labels"  # list of class indices or names; one of them when the task has one label
     empty_text: Literal["skip", "keep"] = "skip"  # keep: such a sample has only the special tokens
     modalities: tuple[ModalityConfig, ...] = Field(min_length=2)
@@ -91,6 +92,17 @@ class DataConfig(Section):
         for name in {"split", "ocr_text"}.difference(DATA_OPTIONS[self.format]):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is no option of format {self.format}")
+        return self
+
+    @model_validator(mode="after")
+    def _rule(self) -> DataConfig:
+        shares = self.split_rule
+        if shares is None:
+            return self
+        if self.format != "table":
+            raise ValueError(f"split_rule is no option of format {self.format}, which has splits of its own")
+        if len(shares) != 3 or min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
+            raise ValueError("split_rule needs shares of train, val and test above 0 that sum to 1")
         return self
 
     @model_validator(mode="after")
@@ -155,6 +167,10 @@ class TrainConfig(Section):
     positive_weight: float = Field(1.0, gt=0)  # multi-label: weight of a class that is there in the task loss
     selection: Metric = "macro_f1"
     patience: int | None = Field(None, ge=1)  # stop after so many epochs without a better validation score
+
+    def defining(self) -> dict[str, Any]:
+        """What a training is made from: all but what only fits it to a device's memory."""
+        return self.model_dump(exclude={"micro_batch_size"})
 
 
 class SweepConfig(Section):
@@ -544,6 +560,9 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         raise InputError(
             f"{section} is not a table of fields", f"Write [{section}] and its fields in the file."
         )
+    if section == "data" and ".encoder." in field:
+        _apply_to_encoder(raw["data"], field, override, _value(value))
+        return
     fields = DATA_SETTINGS if section == "data" else Preset.model_fields[section].annotation.model_fields
     if section == "sweep" and field.startswith("grid."):
         others = raw[section].get("grid", {})
@@ -553,6 +572,24 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             f"--set {override!r}: {section} has no field {field!r} to set", f"Fields: {', '.join(fields)}."
         )
     raw[section][field] = _value(value)
+
+
+def _apply_to_encoder(data: dict[str, Any], field: str, override: str, value: Any) -> None:
+    """``data.MODALITY.encoder.FIELD=value``."""
+    name, _, option = field.partition(".encoder.")
+    modalities = [m for m in data.get("modalities", []) if isinstance(m, dict)]
+    found = [m for m in modalities if m.get("name") == name and isinstance(m.get("encoder"), dict)]
+    if not found:
+        raise InputError(
+            f"--set {override!r}: no modality {name!r} with an encoder",
+            f"Modalities: {', '.join(str(m.get('name')) for m in modalities)}.",
+        )
+    if option not in EncoderConfig.model_fields:
+        raise InputError(
+            f"--set {override!r}: an encoder has no field {option!r}",
+            f"Fields: {', '.join(EncoderConfig.model_fields)}.",
+        )
+    found[0]["encoder"][option] = value
 
 
 def _value(text: str) -> Any:

@@ -13,7 +13,7 @@ from raymoe.project import Project, StageResult
 
 BATCH_SIZES = {
     "encode": "batch_size of the modality's encoder",
-    "train": "train.batch_size (--set train.batch_size=8)",
+    "train": "train.micro_batch_size (--set train.micro_batch_size=8)",
     "attribute": "attribute.batch_size (--set attribute.batch_size=2)",
 }
 

@@ -153,3 +153,25 @@ def test_fields_where_sections_belong_are_named(tmp_path, text):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no such file: .*none.toml"):
         load_preset(str(tmp_path / "none.toml"))
+
+
+def test_a_benchmarks_encoders_can_be_set():
+    preset = load_preset(
+        "mmimdb",
+        ["data.text.encoder.batch_size=8", "data.image.encoder.source=hf:/models/clip"],
+        source="archive",
+    )
+    text, image = preset.data.modalities
+    assert (text.encoder.batch_size, text.encoder.max_length) == (8, 320)
+    assert (image.encoder.source, image.encoder.drop_cls) == ("hf:/models/clip", True)
+    with pytest.raises(InputError, match="no modality 'sound'") as caught:
+        load_preset("mmimdb", ["data.sound.encoder.batch_size=8"], source="archive")
+    assert "text, image" in caught.value.remedy
+    with pytest.raises(InputError, match="no field 'batch'"):
+        load_preset("mmimdb", ["data.text.encoder.batch=8"], source="archive")
+
+
+def test_what_fits_a_training_to_memory_does_not_define_it():
+    whole, pieces = (load_preset("demo", [f"train.micro_batch_size={n}"]).train for n in ("null", "4"))
+    assert whole != pieces
+    assert whole.defining() == pieces.defining()

@@ -135,7 +135,7 @@ def _without_source(project: Project, overwrite: bool) -> StageResult:
 
 def _read(data: DataConfig) -> RawTable:
     """The raw table, with all the columns that are asked for."""
-    named = [data.id_column, data.split_column, data.labels_column]
+    named = [data.id_column, data.labels_column] + ([] if data.split_rule else [data.split_column])
     columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
     if data.format == "table":
         return read_raw(data.source, columns, _picture_columns(data))
@@ -166,6 +166,8 @@ def samples_config(preset: Preset) -> dict[str, Any]:
         del found[name]  # a format's options mean nothing to the others
     if preset.data.format == "table":
         del found["format"]
+    if preset.data.split_rule is None:
+        del found["split_rule"]
     return found
 
 
@@ -187,6 +189,18 @@ def _stat(path: Path) -> str:
     return f"{info.st_size} {info.st_mtime_ns}"
 
 
+def _ruled(ids: Iterable[Any], shares: dict[str, float]) -> Iterator[str]:
+    """The split of each id, by its hash: it stays where it is when other rows come or go."""
+    for sample_id in ids:
+        digest = hashlib.blake2b(str(sample_id).encode(errors="replace"), digest_size=8).digest()
+        place = int.from_bytes(digest, "little") / 2**64
+        yield next((name for name, end in _ends(shares) if place < end), "test")
+
+
+def _ends(shares: dict[str, float]) -> list[tuple[str, float]]:
+    return [("train", shares["train"]), ("val", shares["train"] + shares["val"])]
+
+
 def _check_rows(
     raw: RawTable, data: DataConfig, command: str
 ) -> tuple[list[str], list[str], list[list[int]]]:
@@ -199,7 +213,9 @@ def _check_rows(
     first_row: dict[str, int] = {}
     rows = zip(
         raw.columns[data.id_column],
-        raw.columns[data.split_column],
+        _ruled(raw.columns[data.id_column], data.split_rule)
+        if data.split_rule
+        else raw.columns[data.split_column],
         raw.columns[data.labels_column],
         strict=True,
     )

@@ -61,7 +61,7 @@ def comparison(project: Project) -> StageResult:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
     """
     workspace, data = project.workspace, project.preset.data
-    marker = read_marker(workspace, project.features)
+    marker = read_marker(workspace, project.features, project.command("encode"))
     if marker is None:
         raise ParentError(
             f"{workspace.path(project.features)} holds no complete feature store",

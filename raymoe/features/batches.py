@@ -226,11 +226,12 @@ def _explained(error: RuntimeError, modality: ModalityConfig) -> Exception:
     if not on_gpu and "can't allocate memory" not in str(error):
         return error
     name, encoder = modality.name, modality.encoder
-    also = ", set its precision to float16, or use --device cpu" if on_gpu else ""
+    also = f", --set data.{name}.encoder.precision=float16, or use --device cpu" if on_gpu else ""
+    fewer = max(1, encoder.batch_size // 2)
     return RaymoeError(
         f"the {'GPU' if on_gpu else 'machine'}'s memory is full: {encoder.source} encodes {name} in batches "
         f"of {encoder.batch_size}",
-        f"Lower batch_size of the encoder of modality {name}{also}. Finished parts are kept.",
+        f"Use --set data.{name}.encoder.batch_size={fewer}{also}. Finished parts are kept.",
     )
 
 

@@ -95,6 +95,7 @@ def encode(
             else:
                 made = _encode_here(project, provenance, samples, todo, task.advance, overwrite, device)
             done |= {part.index: part for part in made}
+        _give_memory_back()
     parts = [done[i] for i in range(len(ranges))]
     skipped = [s for part in parts for s in part.skipped]
     cut = {m.name: sum(p.cut.get(m.name, 0) for p in parts) for m in modalities if m.kind == "text"}
@@ -114,6 +115,14 @@ def encode(
             limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
             console.print(f"  {m.name}: {cut[m.name]} texts were longer than {limit} tokens and cut")
     return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+
+
+def _give_memory_back() -> None:
+    """Of the GPU, for the stages that come next in other processes."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _shares_work(num_actors: int | None, device: str | None) -> bool:

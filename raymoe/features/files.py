@@ -107,8 +107,8 @@ def _download(name: str) -> Path:
     except Exception as error:  # the hub's client raises whatever its HTTP library does
         raise InputError(
             f"can't get hf:{name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
-            f"Without a network, download it elsewhere (hf download {name} --local-dir FOLDER) and give "
-            "hf:FOLDER; for a gated model log in with: hf auth login",
+            f"Without a network, download it elsewhere (hf download {name} --local-dir FOLDER) and say "
+            "--set data.MODALITY.encoder.source=hf:FOLDER; for a gated model log in with: hf auth login",
         ) from None
     return folder
 

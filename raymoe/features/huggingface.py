@@ -250,7 +250,7 @@ def _load_model(folder: Path, clip_tower: type, tower: str, config: EncoderConfi
     is_clip = _from_folder(AutoConfig, folder).model_type == "clip"
     loader = clip_tower if is_clip else AutoModel
     with _quiet():  # its report of weights that aren't used; what is missing is checked below
-        model, report = _from_folder(loader, folder, output_loading_info=True)
+        model, report = _from_folder(loader, folder, output_loading_info=True, dtype=torch.float32)
     missing = sorted(report["missing_keys"])
     if config.pooling != "model":
         missing = [k for k in missing if "pooler" not in k]  # nobody reads it

@@ -97,12 +97,14 @@ def explore(inputs: Inputs, config: ReportConfig) -> list[Sample]:
         return table.filter(pc.is_in(table["sample_id"], ids))
 
     interactions, importance = rows_of(inputs.interactions), rows_of(inputs.importance)
-    samples = {row["sample_id"]: row for row in rows_of(inputs.samples).to_pylist()}
+    places = {sample_id: i for i, sample_id in enumerate(inputs.samples["sample_id"].to_pylist())}
     predictions = {row["sample_id"]: row for row in rows_of(inputs.predictions).to_pylist()}
     found = []
     for sample_id, why in chosen:
+        place = places[sample_id]
+        sample = inputs.source.rows(place, place + 1).to_pylist()[0]
         sequences = {
-            name: _sequence(inputs.store, sample_id, name, kind, samples[sample_id].get(name))
+            name: _sequence(inputs.store, sample_id, name, kind, sample.get(name))
             for name, kind in inputs.modalities.items()
         }
         measured = interactions.filter(pc.equal(interactions["sample_id"], sample_id))
@@ -119,7 +121,7 @@ def explore(inputs: Inputs, config: ReportConfig) -> list[Sample]:
                 importance=_importance(scored, sequences),
                 pairs=pairs,
                 targets=targets,
-                labels=samples[sample_id]["labels"],
+                labels=sample["labels"],
                 predicted=[] if probability is None else _predicted(probability, inputs.task),
                 probabilities=[] if probability is None else probability.tolist(),
                 weights=prediction["expert_weights"] if prediction else [],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from raymoe.data.samples import SamplesFile
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
 from raymoe.tables import (
@@ -19,6 +20,7 @@ from raymoe.tables import (
     SAMPLES,
     Contract,
     metadata_of,
+    open_parquet,
     read_table,
 )
 
@@ -27,7 +29,8 @@ from raymoe.tables import (
 class Inputs:
     """The tables of one run; ``store`` has what to show of each sample's features."""
 
-    samples: pa.Table
+    samples: pa.Table  # without the modalities' columns: pictures can be gigabytes
+    source: SamplesFile
     epochs: pa.Table
     predictions: pa.Table
     metrics: pa.Table
@@ -81,8 +84,11 @@ def read_inputs(project: Project) -> Inputs:
     def read(name: str, contract: Contract, stage: str) -> pa.Table:
         return read_table(project.workspace, name, contract, project.command(stage))
 
+    made_by = project.command("prepare")
+    light = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
     return Inputs(
-        samples=read(project.samples, SAMPLES, "prepare"),
+        samples=light.read(columns=["sample_id", "split", "labels"]),
+        source=SamplesFile(project.workspace, project.samples, made_by),
         epochs=read(f"{project.run}/epochs.parquet", EPOCHS, "train"),
         predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
         metrics=read(f"{project.run}/metrics.parquet", METRICS, "train"),

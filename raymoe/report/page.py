@@ -163,8 +163,7 @@ def _metrics(inputs: Inputs) -> dict[str, Any]:
         for row in table.to_pylist()
         if row["split"] == "test" and np.isfinite(row["value"])
     ]
-    names = list(dict.fromkeys(row["metric"] for row in rows))
-    names.sort(key=lambda n: (list(METRIC_LABELS).index(n) if n in METRIC_LABELS else 99, n))
+    names = [name for name in METRIC_LABELS if any(row["metric"] == name for row in rows)]
     models: dict[str, dict[str, float]] = {}
     for row in rows:
         models.setdefault(row["model"], {})[row["metric"]] = row["value"]

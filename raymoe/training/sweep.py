@@ -176,9 +176,12 @@ def run_trial(config: dict[str, Any], trials: Sequence[Trial], features: str, de
         if isinstance(error, torch.cuda.OutOfMemoryError):
             what = (
                 "the GPU's memory is full: lower sweep.trials_per_gpu (--set sweep.trials_per_gpu=1) or "
-                "train.batch_size"
+                "train.micro_batch_size (--set train.micro_batch_size=8)"
             )
         tune.report({**last, "outcome": "failed", "error": " ".join(what.split())})
+    finally:
+        if device == "cuda":  # the actor goes on to another trial, beside others on this GPU
+            torch.cuda.empty_cache()
 
 
 class Observer(tune.Callback):
@@ -301,7 +304,7 @@ def _conclude(
     settings = {
         "kind": trials[0].kind,
         "model": project.preset.model.model_dump(),
-        "train": project.preset.train.model_dump(),
+        "train": project.preset.train.defining(),
         "sweep": project.preset.sweep.model_dump(exclude={"trials_per_gpu"}),
     }
     parents = {t.name: outcomes[t.name].fingerprint or outcomes[t.name].state for t in trials}

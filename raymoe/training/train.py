@@ -85,10 +85,11 @@ def train(
         task=store.task,
         model=project.preset.model.model_dump(),
         features=store.fingerprint,
-        training=config.model_dump(),
+        training=config.defining(),
         epoch=0,
     )
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    # Only the device in use: forking the others' generators would open a context on each.
+    with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
         torch.manual_seed(config.seed)
         model = info.build().to(device)
         state = _train(project, model, store, info, device, overwrite, on_epoch)
@@ -119,7 +120,7 @@ def train(
 
 def made_from(project: Project, features: str, contract: Contract) -> Provenance:
     """What a table of a run is made from: the settings, and the features of this fingerprint."""
-    settings = {"model": project.preset.model.model_dump(), "train": project.preset.train.model_dump()}
+    settings = {"model": project.preset.model.model_dump(), "train": project.preset.train.defining()}
     return Provenance("train", contract.tag, settings, {"features": features})
 
 
@@ -214,7 +215,7 @@ def _resume(project: Project, tag: str, device: str) -> State:
     if not project.workspace.exists(name):
         return State()
     try:
-        saved = torch.load(io.BytesIO(project.workspace.read(name)), map_location=device, weights_only=True)
+        saved = torch.load(io.BytesIO(project.workspace.read(name)), map_location="cpu", weights_only=True)
         # Under another tag it was left by other settings or features: nothing to go on with.
         return State(**saved) if saved.pop("tag") == tag else State()
     except (RuntimeError, EOFError, LookupError, TypeError, AttributeError, pickle.UnpicklingError):

@@ -505,3 +505,23 @@ def test_a_full_disk_is_named_and_leaves_no_half_table(tmp_path, mounted):
         prepare(p)
     assert not p.workspace.exists(p.samples)
     assert list((mounted / "toy").iterdir()) == []
+
+
+def test_a_rule_instead_of_a_split_column(tmp_path):
+    """By the id's hash: shares come out about right, and rows stay in place when others go."""
+    rule = {"train": 0.5, "val": 0.2, "test": 0.3}
+    all_rows = [{k: v for k, v in row.items() if k != "split"} for row in rows(200)]
+    for row in all_rows:
+        row["image"] = all_rows[0]["image"]
+    whole = project(tmp_path / "a", parquet(tmp_path, all_rows), split_rule=rule)
+    prepare(whole)
+    split = dict(zip(*(prepared(whole)[name].to_pylist() for name in ("sample_id", "split")), strict=True))
+    for name, share in rule.items():
+        assert abs(list(split.values()).count(name) / 200 - share) < 0.12
+    half = project(tmp_path / "b", parquet(tmp_path, all_rows[::2]), split_rule=rule)
+    prepare(half)
+    found = dict(zip(*(prepared(half)[name].to_pylist() for name in ("sample_id", "split")), strict=True))
+    assert found == {f"s{i}": split[f"s{i}"] for i in range(0, 200, 2)}
+    for wrong in ({"train": 0.5, "val": 0.5}, {"train": 0.9, "val": 0.2, "test": 0.1}):
+        with pytest.raises(ValueError, match="split_rule needs shares"):
+            project(tmp_path / "c", "raw.parquet", split_rule=wrong)

@@ -28,7 +28,7 @@ def project(tmp_path) -> Project:
 
 
 def features_of(project: Project) -> str:
-    return comparison_module.read_marker(project.workspace, project.features)["fingerprint"]
+    return comparison_module.read_marker(project.workspace, project.features, "")["fingerprint"]
 
 
 def write_sweep(

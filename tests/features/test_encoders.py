@@ -319,6 +319,18 @@ def test_mixed_precision_is_near_and_nothing_like_free_of_error(folders):
     assert 0 < (found - exact).abs().max() < 0.1
 
 
+def test_weights_kept_in_half_precision_are_run_in_single(folders, tmp_path):
+    half = shutil.copytree(folders / "bert", tmp_path / "half")
+    model = BertModel.from_pretrained(folders / "bert").half()
+    model.save_pretrained(half)
+    found = load("text", f"hf:{half}").encode(TEXTS).features_BTD
+    whole = model.float().eval()  # what rounding left, in single precision from there on
+    whole.save_pretrained(half)
+    torch.testing.assert_close(
+        found, load("text", f"hf:{half}").encode(TEXTS).features_BTD, atol=1e-6, rtol=0
+    )
+
+
 def test_texts_beyond_the_limit_are_cut_and_said_to_be(folders):
     encoder = load("text", f"hf:{folders / 'bert'}", max_length=6)
     batch = encoder.encode(["the dog", "the dog the dog", "the dog the dog cat", "", "cat " * 40])

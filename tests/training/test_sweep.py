@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from test_train import make_project
-from tiny import tiny_preset, write_tiny_features
+from tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 
 from raymoe.chosen import read_chosen, with_chosen
@@ -228,7 +228,7 @@ def test_a_sweep_trains_what_training_alone_would_and_chooses_on_validation(tmp_
         dict(zip(table["checkpoint"].str.split("/").str[-2], table["fingerprint"], strict=True)) == expected
     )
 
-    assert len(table) == 4 * 2 * 3
+    assert len(table) == 4 * 2 * (3 + len(CLASSES))  # three scores, and F1 of each class
     assert (table["state"] == "finished").all()
     for trial in trials_of(alone):
         metrics = read_table(alone.workspace, f"{trial.project.run}/metrics.parquet", METRICS, "").to_pandas()
