@@ -364,7 +364,7 @@ def test_a_full_gpu_names_the_knob_and_keeps_what_is_done(tmp_path, loaded, monk
         RaymoeError, match=r"GPU's memory is full: hf:i encodes image in batches of 3"
     ) as caught:
         encode(project)
-    for knob in ("batch_size", "modality image", "precision", "--device cpu"):
+    for knob in ("data.image.encoder.batch_size", "precision", "--device cpu"):
         assert knob in caught.value.remedy
     assert project.workspace.names(project.features) == ["part-00000.arrow"]
     assert encode_again(project, monkeypatch, real) == 3
