@@ -307,16 +307,17 @@ def interleaved(work: dict, rounds: int, device: torch.device) -> dict:
     found = {name: [] for name in work}
     for turn in range(rounds + 1):
         for name, piece in work.items():
-            _wait(device)
+            wait(device)
             start = time.perf_counter()
             piece()
-            _wait(device)
+            wait(device)
             if turn:
                 found[name].append(time.perf_counter() - start)
     return {n: np.array(s) / (REPEATS if n == "product" else 1) for n, s in found.items()}
 
 
-def _wait(device: torch.device) -> None:
+def wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 import torch
-from evaluator import report, show
+from evaluator import report, show, wait
 from machine import machine_line
 
 from raymoe.config import ModelConfig
@@ -48,17 +48,12 @@ def seconds(work, device: torch.device, repeats: int = 3) -> float:
     work()
     found = []
     for _ in range(repeats):
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         work()
-        _wait(device)
+        wait(device)
         found.append(time.perf_counter() - start)
     return float(np.median(found))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def build(device: torch.device, dim: int = 256) -> FLI2MoE:

@@ -18,6 +18,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from evaluator import interleaved, wait
 from machine import machine_line
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -72,15 +73,7 @@ def steps(device: torch.device, size: int, rounds: int) -> float:
             TOGETHER: partial(accumulate, model, batch, "multilabel", config, scaler),
             LOOP: partial(looped_step, loop, batch),
         }
-        took = {name: [] for name in ways}
-        for _ in range(rounds + 1):
-            for name, step in ways.items():
-                wait(device)
-                start = time.perf_counter()
-                step()
-                wait(device)
-                took[name].append(time.perf_counter() - start)
-        seconds = {name: np.array(values[1:]) for name, values in took.items()}
+        seconds = interleaved(ways, rounds, device)
         print(f"one step, batch {size}, dropout {dropout}")
         for name, values in seconds.items():
             print(f"  {name:32} {np.median(values):8.3f} s  ({values.min():.3f} to {values.max():.3f})")
@@ -255,11 +248,6 @@ def private_memory() -> float:
         return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
     except OSError:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":

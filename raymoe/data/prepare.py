@@ -7,11 +7,10 @@ something else than asked for (a wrong label, a repeated id) stops it, with ever
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,6 +20,7 @@ from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
+from raymoe.ordered import in_order
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
 from raymoe.tables import (
@@ -39,8 +39,6 @@ SHOWN_PROBLEMS = 10
 ROWS_AT_A_TIME = 256  # rows whose pictures are in memory at once, and of a row group at most
 BYTES_AT_A_TIME = 64 << 20  # of a row group, about
 READ_AHEAD = 32  # pictures
-
-Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
@@ -356,7 +354,7 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
     names = " and ".join(m.name for m in data.modalities if m.kind == "image")
     with track(f"check {names}", len(raw)) as task, ThreadPoolExecutor() as pool:
         rows = (row for batch in raw.batches(columns, ROWS_AT_A_TIME) for row in batch)
-        for i, reason in enumerate(_in_order(pool, check, rows)):
+        for i, reason in enumerate(in_order(pool, check, rows, READ_AHEAD)):
             task.advance()
             if reason:
                 reasons[i] = reason
@@ -365,17 +363,6 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
 
 def _encoded(raw: RawTable, value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
-
-
-def _in_order(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Results in the order of the items, of which only so many are in work or wait to be taken."""
-    pending = deque()
-    for item in items:
-        pending.append(pool.submit(function, item))
-        if len(pending) >= READ_AHEAD:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
 
 
 def _schema(data: DataConfig) -> pa.Schema:
@@ -405,7 +392,7 @@ def _batches(
     with track("write samples", len(raw)) as task, ThreadPoolExecutor() as pool:
         found = enumerate(row for part in raw.batches(columns, ROWS_AT_A_TIME) for row in part)
         try:
-            for i, pictures in enumerate(_in_order(pool, load, found)):
+            for i, pictures in enumerate(in_order(pool, load, found, READ_AHEAD)):
                 task.advance()
                 if pictures is None:
                     continue

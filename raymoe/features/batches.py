@@ -13,10 +13,10 @@ from __future__ import annotations
 import ctypes
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,8 +27,8 @@ from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder, load_encoder
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
+from raymoe.ordered import in_order
 
-X, Y = TypeVar("X"), TypeVar("Y")
 GPU_THREADS = 4  # at least so many prepare what a GPU encodes
 
 
@@ -90,29 +90,14 @@ class PartEncoder:
         if self.device != "cpu":
             threads = max(threads, GPU_THREADS)
             with ThreadPoolExecutor(threads) as preparing, ThreadPoolExecutor(1) as fetching:
-                prepared = _in_order(preparing, _prepare, jobs, threads + 2)
-                yield from _in_order(fetching, _fetch, map(_run, prepared), 2)
+                prepared = in_order(preparing, _prepare, jobs, threads + 2)
+                yield from in_order(fetching, _fetch, map(_run, prepared), 2)
             return
         try:
             with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                yield from _in_order(pool, lambda job: _fetch(_run(_prepare(job))), jobs, threads + 1)
+                yield from in_order(pool, lambda job: _fetch(_run(_prepare(job))), jobs, threads + 1)
         finally:
             torch.set_num_threads(threads)  # partly a setting of the process
-
-
-def _in_order(pool: Executor, work: Callable[[X], Y], items: Iterable[X], ahead: int) -> Iterator[Y]:
-    """``work`` of each item in order, ``ahead`` of them under way at once."""
-    waiting: deque = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 @dataclass

@@ -84,14 +84,12 @@ class FlipGrid:
 
 def grid_evaluations(interactions: np.ndarray) -> int:
     """What ``FlipGrid(interactions, n).evaluations`` will be, without building it."""
-    ordered = np.sort(interactions, 1)
-    faces = [
-        ordered[:, list(chosen)]
-        for size in range(1, ordered.shape[1] + 1)
-        for chosen in combinations(range(ordered.shape[1]), size)
-    ]
-    by_size = [[f for f in faces if f.shape[1] == size] for size in range(1, ordered.shape[1] + 1)]
-    return 1 + sum(len(np.unique(np.concatenate(same), axis=0)) for same in by_size)
+    ordered, order = np.sort(interactions, 1), interactions.shape[1]
+    count = 1
+    for size in range(1, order + 1):
+        faces = [ordered[:, list(chosen)] for chosen in combinations(range(order), size)]
+        count += len(np.unique(np.concatenate(faces), axis=0))
+    return count
 
 
 @dataclass(frozen=True)
