@@ -200,11 +200,11 @@ def reading(device: torch.device, size: int, step: float, samples: int) -> None:
             order = np.random.default_rng(0).permutation(count)
             starts = range(0, count - size + 1, size)
             for start in starts:  # once to have the pages in memory, as after the first epoch
-                store.batch(order[start : start + size], device)
+                store.batch(order[start : start + size], device, pooled=False)
             wait(device)
             begin = time.perf_counter()
             for start in starts:
-                store.batch(order[start : start + size], device)
+                store.batch(order[start : start + size], device, pooled=False)
             wait(device)
             each = (time.perf_counter() - begin) / len(starts)
             print(

@@ -88,7 +88,7 @@ def _devices() -> Iterator[Finding]:
 def _ray() -> Iterator[Finding]:
     address = os.environ.get("RAY_ADDRESS")
     if address:
-        yield Finding("RAY_ADDRESS", "note", address, "The probe runs on that cluster, not on this machine.")
+        yield Finding("RAY_ADDRESS", "note", address, "Encoding, sweep and probe run on that cluster.")
 
 
 def _memory() -> Iterator[Finding]:

@@ -19,11 +19,11 @@ def tiny(tmp_path) -> Project:
 
 
 @pytest.fixture
-def mounted(tmp_path):
-    """A file system of one megabyte; only root can mount one."""
+def mounted(tmp_path, request):
+    """A file system of one megabyte, or of as many as the test says; only root can mount one."""
     folder = tmp_path / "small"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={getattr(request, 'param', 1)}m", "tmpfs", str(folder)]
     if os.getuid() or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     yield folder

@@ -21,7 +21,7 @@ from raymoe.errors import RaymoeError
 
 WINDOW = 2  # calls per actor: one running, one waiting, so that an actor never waits for the driver
 MAX_ATTEMPTS = 3
-START_TIMEOUT = 180.0  # seconds until every actor must have answered for the first time
+START_TIMEOUT = 180.0  # seconds until every actor must have a place; it then loads for as long as it needs
 RESTART_TIMEOUT = 120.0
 
 
@@ -48,8 +48,7 @@ def run_units(
     Args:
         units: consumed as actors become free; never held as a whole.
         actors: Ray actor handles with ``ready()`` and ``run(unit) -> bytes``, created with
-        ``max_restarts=-1`` and
-            ``max_task_retries=0``.
+            ``max_restarts=-1`` and ``max_task_retries=0``.
         on_done: called in this process with each finished unit and its answer, in order of arrival.
 
     Raises:
@@ -69,8 +68,9 @@ def wait_until_ready(actors: list[Any]) -> list[str]:
     Raises:
         RaymoeError: an actor's own error, or that they did not start in time and what the cluster has.
     """
+    placed = [actor.__ray_ready__.remote() for actor in actors]
     calls = [actor.ready.remote() for actor in actors]
-    _, late = ray.wait(calls, num_returns=len(calls), timeout=START_TIMEOUT)
+    _, late = ray.wait(placed, num_returns=len(placed), timeout=START_TIMEOUT)
     if late:
         raise RaymoeError(
             f"{len(late)} of {len(calls)} actors did not start within {START_TIMEOUT:.0f} s; the cluster has "

@@ -76,9 +76,10 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
     ]
     columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
     with track("attribute", len(indices)) as progress:
-        for start in range(0, len(indices), config.batch_size):
-            chosen = indices[start : start + config.batch_size]
-            batch = store.batch(chosen, device)
+        groups = [
+            indices[start : start + config.batch_size] for start in range(0, len(indices), config.batch_size)
+        ]
+        for chosen, batch in zip(groups, store.batches(groups, device, **model.reads), strict=True):
             targets = [store.labels[i] for i in chosen] if config.target == "true" else None
             found = importance(model, batch, store.task, targets)
             lengths = {m: [len(store.sequence(int(i), m)[1]) for i in chosen] for m in model.names}

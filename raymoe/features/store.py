@@ -5,7 +5,8 @@ Shape suffixes: B samples of a batch, T positions, D width, N samples, C classes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,14 +16,17 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
+from raymoe.ordered import in_order
 from raymoe.workspace import Workspace
 
 __all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
 
+READ_AHEAD = 2  # batches in memory: the one computed on, and the next
+
 
 @dataclass
 class FeatureBatch:
-    """Some samples, padded per modality to the longest of them.
+    """Some samples, padded per modality to the longest of them; what was not asked for is left out.
 
     Attributes:
         features: per modality ``[B, T, D]`` float32, zero at padding.
@@ -55,13 +59,18 @@ class FeatureBatch:
             pieces.append(FeatureBatch(features, valid, special, self.labels[part], ids, pooled))
         return pieces
 
-    def to(self, device: str | torch.device) -> FeatureBatch:
-        """The batch on a device."""
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> FeatureBatch:
+        """The batch with each of its tensors changed."""
         features, valid, special, pooled = (
-            {name: t.to(device) for name, t in d.items()}
+            {name: change(t) for name, t in d.items()}
             for d in (self.features, self.valid, self.special, self.pooled)
         )
-        return FeatureBatch(features, valid, special, self.labels.to(device), self.sample_ids, pooled)
+        return FeatureBatch(features, valid, special, change(self.labels), self.sample_ids, pooled)
+
+    def to(self, device: str | torch.device) -> FeatureBatch:
+        """The batch on a device; pinned memory is copied beside what the device computes."""
+        beside = torch.device(device).type == "cuda"  # back to the CPU it would not wait for the values
+        return self.map(lambda tensor: tensor.to(device, non_blocking=beside))
 
 
 class FeatureStore:
@@ -175,10 +184,48 @@ class FeatureStore:
         batch, row = self._locate(i)
         return self._batches[batch][f"{modality}.tokens"][row].as_py()
 
-    def batch(self, indices: Sequence[int] | np.ndarray, device: str | torch.device = "cpu") -> FeatureBatch:
-        """Some samples, padded; the features travel to the device as float16 and become float32 there."""
+    def batch(
+        self,
+        indices: Sequence[int] | np.ndarray,
+        device: str | torch.device = "cpu",
+        *,
+        sequences: bool = True,
+        pooled: bool = True,
+    ) -> FeatureBatch:
+        """Some samples, padded; the features travel to the device as float16 and become float32 there.
+
+        Args:
+            indices: rows, in the order of the answer.
+            device: where to.
+            sequences: read ``features``, ``valid`` and ``special``.
+            pooled: read ``pooled``.
+        """
+        return _delivered(self._read(indices, sequences, pooled), device)
+
+    def batches(
+        self,
+        groups: Iterable[Sequence[int] | np.ndarray],
+        device: str | torch.device = "cpu",
+        *,
+        sequences: bool = True,
+        pooled: bool = True,
+    ) -> Iterator[FeatureBatch]:
+        """A batch of each group of rows; a thread reads the next while the caller computes on one.
+
+        For a GPU it reads into pinned memory, from which the copy runs beside the computation.
+        """
+        pin = torch.device(device).type == "cuda"
+        with ThreadPoolExecutor(1) as pool:
+            read = in_order(pool, lambda rows: self._read(rows, sequences, pooled, pin), groups, READ_AHEAD)
+            for found in read:
+                yield _delivered(found, device)
+
+    def _read(
+        self, indices: Sequence[int] | np.ndarray, sequences: bool, pooled: bool, pin: bool = False
+    ) -> FeatureBatch:
+        """A batch in this process's memory, features as stored; by numpy: torch has its own threads."""
         features, valid, special = {}, {}, {}
-        for info in self.modalities:
+        for info in self.modalities if sequences else ():
             found = [self.sequence(int(i), info.name) for i in indices]
             # At least one position, so that a batch of empty sequences still has the shape of a batch.
             shape = (len(found), max([1, *(len(f) for f, _, _ in found)]))
@@ -186,13 +233,15 @@ class FeatureStore:
             valid_BT, special_BT = np.zeros(shape, bool), np.zeros(shape, bool)
             for b, (f, v, s) in enumerate(found):
                 features_BTD[b, : len(f)], valid_BT[b, : len(f)], special_BT[b, : len(f)] = f, v, s
-            features[info.name] = torch.from_numpy(features_BTD).to(device).float()
-            valid[info.name] = torch.from_numpy(valid_BT).to(device)
-            special[info.name] = torch.from_numpy(special_BT).to(device)
+            features[info.name] = torch.from_numpy(features_BTD)
+            valid[info.name] = torch.from_numpy(valid_BT)
+            special[info.name] = torch.from_numpy(special_BT)
         labels = label_tensor([self.labels[int(i)] for i in indices], self.task, len(self.classes))
         ids = [self.sample_ids[int(i)] for i in indices]
-        pooled = {m.name: torch.from_numpy(self.pooled(indices, m.name)).to(device) for m in self.modalities}
-        return FeatureBatch(features, valid, special, labels.to(device), ids, pooled)
+        of = self.modalities if pooled else ()
+        vectors = {m.name: torch.from_numpy(self.pooled(indices, m.name)) for m in of}
+        found = FeatureBatch(features, valid, special, labels, ids, vectors)
+        return found.map(torch.Tensor.pin_memory) if pin else found
 
     def pooled(self, indices: Sequence[int] | np.ndarray, modality: str) -> np.ndarray:
         """One vector for each whole sample, as the encoder's ``pooling`` says: ``[N, D]`` float32."""
@@ -233,6 +282,13 @@ class FeatureStore:
             values = self._batches[batch][f"{modality}.pooled"].values.to_numpy(zero_copy_only=True)
             self._pooled_views[batch, modality] = values.reshape(-1, self._info[modality].width)
         return self._pooled_views[batch, modality]
+
+
+def _delivered(batch: FeatureBatch, device: str | torch.device) -> FeatureBatch:
+    """On a device, features as float32."""
+    batch = batch.to(device)
+    batch.features = {name: tensor.float() for name, tensor in batch.features.items()}
+    return batch
 
 
 def label_tensor(labels: Sequence[Sequence[int]], task: str, num_classes: int) -> torch.Tensor:

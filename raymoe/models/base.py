@@ -70,6 +70,8 @@ class FusionModel(nn.Module):
     """
 
     kind: ClassVar[str]
+    # What ``inputs`` takes of a batch, as arguments of ``FeatureStore.batch``.
+    reads: ClassVar[dict[str, bool]] = {"sequences": True, "pooled": False}
 
     def __init__(
         self,

@@ -6,6 +6,8 @@ S slices ("patches") it is cut into, w = ceil(W / S) their width.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,6 +25,7 @@ class I2MoE(FLI2MoE):
     """
 
     kind = "i2moe"
+    reads: ClassVar[dict[str, bool]] = {"sequences": False, "pooled": True}
 
     def __init__(self, modalities: tuple[ModalityShape, ...], num_classes: int, config: ModelConfig) -> None:
         super().__init__(modalities, num_classes, config)

@@ -101,6 +101,7 @@ def probe(
         checkpoint,
         project.features,
         {"features": store.fingerprint, "checkpoint": info.fingerprint},
+        {"features": project.command("encode"), "checkpoint": project.command("train")},
         config.precision,
     )
     failed = _run(plan, files, runner, address, num_actors, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import torch
 
@@ -23,6 +22,7 @@ class UnitRunner:
         workspace: where checkpoint and features lie.
         checkpoint, features: their folders.
         expected: fingerprints of the checkpoint and the features that the plan was made from.
+        made_by: the commands that make the features and the checkpoint, for the error messages.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
     """
@@ -33,11 +33,12 @@ class UnitRunner:
         checkpoint: str,
         features: str,
         expected: dict[str, str],
+        made_by: dict[str, str],
         precision: str,
         device: str,
     ) -> None:
         self.workspace, self.checkpoint, self.features = workspace, checkpoint, features
-        self.expected, self.device = expected, device
+        self.expected, self.made_by, self.device = expected, made_by, device
         self.dtype = getattr(torch, precision)
 
     def ready(self) -> str:
@@ -49,9 +50,12 @@ class UnitRunner:
         torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
         if self.device == "cpu":
             torch.set_num_threads(1)
-        self.store = FeatureStore.open(self.workspace, self.features, made_by="raymoe encode")
+        self.store = FeatureStore.open(self.workspace, self.features, self.made_by["features"])
         model, self.info = load_checkpoint(
-            self.workspace, self.checkpoint, "raymoe train", features=self.expected["features"]
+            self.workspace,
+            self.checkpoint,
+            self.made_by["checkpoint"],
+            features=self.expected["features"],
         )
         if self.info.fingerprint != self.expected["checkpoint"]:
             raise ParentError(
@@ -103,7 +107,7 @@ class UnitRunner:
     def _target(self, job, index: int) -> torch.Tensor:
         labels = self.store.labels[index]
         if job.target == "predicted":
-            batch = self.store.batch(np.array([index])).to(self.device)
+            batch = self.store.batch([index], self.device, **self.model.reads)
             with torch.no_grad():
                 logits = self.model(batch.features, batch.valid).logits_BC
             labels = predicted_classes(logits, self.info.task)[0]

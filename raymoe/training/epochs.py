@@ -130,10 +130,11 @@ def _train_epoch(
     torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
     model.train()
     totals: dict[str, float] = {}
-    for step, start in enumerate(range(0, len(order), config.batch_size), 1):
-        chosen = order[start : start + config.batch_size]
+    groups = (order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size))
+    done = 0
+    for step, batch in enumerate(store.batches(groups, device, **model.reads), 1):
         optimizer.zero_grad(set_to_none=True)
-        values = accumulate(model, store.batch(chosen, device), store.task, config, scaler)
+        values = accumulate(model, batch, store.task, config, scaler)
         if not math.isfinite(values["train_loss"]):
             raise DivergedError(
                 f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
@@ -145,8 +146,9 @@ def _train_epoch(
         scaler.step(optimizer)
         scaler.update()
         for name, value in values.items():
-            totals[name] = totals.get(name, 0.0) + value * len(chosen)
-        on_step(f"loss {totals['train_loss'] / (start + len(chosen)):.4f}")
+            totals[name] = totals.get(name, 0.0) + value * len(batch.sample_ids)
+        done += len(batch.sample_ids)
+        on_step(f"loss {totals['train_loss'] / done:.4f}")
     return {name: total / len(order) for name, total in totals.items()}
 
 
@@ -182,7 +184,8 @@ def _fitting(model: FusionModel, batch: FeatureBatch) -> int:
     if batch.labels.device.type != "cpu":
         return len(batch.labels)
     passes = 1 + len(model.names) * (len(model.expert_names) > 1)
-    tokens = sum(mask_BT.shape[1] for mask_BT in batch.valid.values())
+    _, valid = model.inputs(batch)
+    tokens = sum(mask_BT.shape[1] for mask_BT in valid.values())
     width = model.config.hidden_dim * model.config.ffn_ratio
     return max(1, REUSED_BYTES // (4 * len(model.expert_names) * passes * tokens * width))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -199,6 +200,46 @@ def test_a_store_of_an_earlier_version_is_refused_with_the_command_that_replaces
     with pytest.raises(ParentError, match="holds features/1, expected features/2") as caught:
         FeatureStore.open(workspace, "f", MADE_BY)
     assert f"{MADE_BY} --overwrite" in caught.value.remedy
+
+
+def test_batches_are_read_ahead_and_are_what_batch_gives(tmp_path, monkeypatch):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1), (0, 3)] * 4)), "f", MADE_BY)
+    read, original = [threading.Event() for _ in range(3)], store._read
+
+    def counted(rows, *options):
+        found = original(rows, *options)
+        read[rows[0] // 4].set()
+        return found
+
+    monkeypatch.setattr(store, "_read", counted)
+    batches = store.batches([np.arange(start, start + 4) for start in (0, 4, 8)])
+    for number, batch in enumerate(batches):
+        if number < 2:
+            assert read[number + 1].wait(30), "the next is read while this one is in use"
+        wanted = store.batch(np.arange(4 * number, 4 * number + 4))
+        assert batch.sample_ids == wanted.sample_ids
+        for name in ("text", "image"):
+            assert batch.features[name].equal(wanted.features[name])
+            assert batch.pooled[name].equal(wanted.pooled[name])
+    assert number == 2
+
+
+def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
+    assert store.batch([0], pooled=False).pooled == {}
+    monkeypatch.setattr(store, "sequence", None)
+    (batch,) = store.batches([[1, 0]], sequences=False)
+    assert batch.features == batch.valid == batch.special == {}
+    assert batch.pooled["text"].shape == (2, 3)
+    assert batch.labels.shape[0] == 2
+
+
+def test_an_error_while_reading_ahead_reaches_the_caller(tmp_path):
+    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
+    batches = store.batches([[0], [7]])
+    assert next(batches).sample_ids == ["s0"]
+    with pytest.raises(IndexError, match="sample 7 of 2"):
+        next(batches)
 
 
 def test_pooled_vectors_come_with_the_batch(tmp_path):

@@ -10,10 +10,10 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pytest
 import torch
+from processes import ray_actors
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
@@ -186,11 +186,7 @@ def kill_actors(stop, kills):
     """SIGKILL a random actor process every now and then."""
     rng = np.random.default_rng(0)
     while not stop.is_set() and len(kills) < 4:
-        found = [
-            p
-            for p in psutil.process_iter(["cmdline"])
-            if "ray::UnitRunner" in " ".join(p.info["cmdline"] or [])
-        ]
+        found = ray_actors("UnitRunner")
         if found:
             victim = found[rng.integers(len(found))]
             os.kill(victim.pid, signal.SIGKILL)

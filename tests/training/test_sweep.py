@@ -17,20 +17,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import ray_actors
 from rich.console import Console
 from test_train import make_project
 from tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 
+from raymoe.actors.cluster import actor_shape
 from raymoe.chosen import read_chosen, with_chosen
 from raymoe.cli import app
 from raymoe.config import SweepConfig, grid_setting, load_preset
-from raymoe.errors import InputError, ParentError, RaymoeError
+from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project import Project
@@ -39,7 +40,7 @@ from raymoe.training import sweep as sweep_module
 from raymoe.training import train
 from raymoe.training.live import LiveTable
 from raymoe.training.statistics import spread
-from raymoe.training.sweep import sweep
+from raymoe.training.sweep import sweep, trial_resources
 from raymoe.training.trials import trials_of, variant_of
 from raymoe.workspace import Workspace
 
@@ -316,6 +317,58 @@ def test_each_kind_of_model_has_a_table_and_a_choice_of_its_own(tmp_path, inline
         assert ("model.temperature_rw" in read_chosen(of_kind)["chosen"]) == (kind != "dense")
 
 
+@pytest.mark.parametrize("mounted", [8], indirect=True)
+def test_a_disk_that_fills_up_keeps_the_finished_trials(mounted, inline, monkeypatch):
+    whole = swept(mounted / "ws")
+    sweep(whole)
+    expected, filler = bytes_of(whole), mounted / "filler"
+    sweep(whole, overwrite=True)
+    ends = []
+    original = sweep_module.train
+
+    def train_and_fill(project, **options):
+        result = original(project, **options)
+        ends.append(project)
+        if len(ends) == 2:
+            filler.write_bytes(bytes(shutil.disk_usage(mounted).free))
+        return result
+
+    monkeypatch.setattr(sweep_module, "train", train_and_fill)
+    with pytest.raises(WorkspaceError, match="the workspace is full") as caught:
+        sweep(whole, overwrite=True)
+    assert "run the same command again" in caught.value.remedy
+    assert len(ends) == 2
+    filler.unlink()
+    sweep(whole)
+    assert bytes_of(whole) == expected
+    assert len(ends) == len(trials_of(whole))
+
+
+@pytest.mark.parametrize(("gpus", "per_gpu", "share"), [(1, 1, 1), (4, 4, 0.25)])
+def test_trials_share_gpus_as_asked(gpus, per_gpu, share):
+    shape = actor_shape({"CPU": 8.0, "GPU": float(gpus)})
+    assert trial_resources(shape, per_gpu, 9) == {"cpu": 1, "gpu": share}
+
+
+@pytest.mark.parametrize(
+    ("cores", "trials", "most", "together"),
+    [
+        (2, 9, None, 3),  # three rounds of three, not five of which the last is one
+        (2, 8, None, 2),
+        (2, 1, None, 2),
+        (2, 9, 2, 2),  # at most two, the user says
+        (2, 9, 1, 2),  # Tune is told that limit
+        (8, 9, None, 9),
+        (8, 20, None, 10),
+        (64, 9, None, 64),
+    ],
+)
+def test_trials_share_cores_so_that_none_is_idle_at_the_end(cores, trials, most, together):
+    (cpu,) = trial_resources(actor_shape({"CPU": float(cores)}), 1, trials, most).values()
+    assert cpu == pytest.approx(cores / together, abs=1e-4)
+    assert cpu * together <= cores
+
+
 def test_configurations_with_fewer_finished_seeds_are_not_chosen(tmp_path, inline, monkeypatch):
     """However well the one seed that is left may do."""
     project = swept(tmp_path)
@@ -413,7 +466,7 @@ import sys
 sys.path[:0] = {paths!r}
 from test_sweep import LONG, swept
 from raymoe.training.sweep import sweep
-sweep(swept({root!r}, train=LONG))
+sweep(swept({root!r}, train=LONG), device="cpu")
 """
 
 
@@ -445,7 +498,7 @@ def test_killed_at_a_random_moment_and_resumed_it_gives_the_same_bytes(tmp_path,
     times = {run: (run / "metrics.parquet").stat().st_mtime_ns
              for run, missing in zip(runs, unfinished, strict=True) if not missing}  # fmt: skip
 
-    sweep(project)
+    sweep(project, device="cpu")
     assert bytes_of(project) == bytes_of(whole)
     assert all((run / "metrics.parquet").stat().st_mtime_ns == then for run, then in times.items())
 
@@ -458,11 +511,7 @@ def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
     def kill_one() -> None:
         resume = [Path(project.workspace.path(t.project.run), "resume.pt") for t in trials_of(project)]
         while not stop.is_set() and not kills:
-            found = [
-                p
-                for p in psutil.process_iter(["cmdline"])
-                if "ray::ImplicitFunc" in " ".join(p.info["cmdline"] or [])
-            ]
+            found = ray_actors("ImplicitFunc")
             if found and any(file.exists() for file in resume):
                 kills.append(found[0].pid)
                 found[0].kill()
@@ -471,7 +520,7 @@ def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
     killer = threading.Thread(target=kill_one)
     killer.start()
     try:
-        result = sweep(project)
+        result = sweep(project, device="cpu")
     finally:
         stop.set()
         killer.join()

@@ -1,5 +1,6 @@
 """Training learns, is deterministic, goes on exactly after an interruption, and refuses what it can't use."""
 
+import shutil
 import sys
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from tiny import CLASSES, tiny_preset, write_tiny_features
 
-from raymoe.errors import InputError, ParentError, RaymoeError
+from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
@@ -287,3 +288,25 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
     torch.manual_seed(7)
     train(make_project(tmp_path, epochs=1), device="cpu")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_disk_that_fills_up_keeps_the_finished_epochs(mounted):
+    """One message; with space again it goes on after the last whole epoch and ends with the same weights."""
+    project = make_project(mounted)
+    train(project, device="cpu")
+    whole = weights_of(project)
+    filler = mounted / "filler"
+
+    def fill(epoch: int, best: float) -> None:
+        if epoch == 2:
+            filler.write_bytes(bytes(shutil.disk_usage(mounted).free))
+
+    with pytest.raises(WorkspaceError, match="the workspace is full") as caught:
+        train(project, device="cpu", overwrite=True, on_epoch=fill)
+    assert "run the same command again" in caught.value.remedy
+    filler.unlink()
+    seen = []
+    train(project, device="cpu", on_epoch=lambda epoch, best: seen.append(epoch))
+    assert seen == [1, 2, 3, 4]
+    assert tables_of(project)["epochs"].num_rows == 4
+    assert all(value.equal(whole[name]) for name, value in weights_of(project).items())
