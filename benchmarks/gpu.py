@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
 import torch
 from evaluator import report, show, wait
 from machine import machine_line
+from training import CLASSES, SHAPES, made_up_batch
 
-from raymoe.config import ModelConfig
-from raymoe.models.checkpoint import Shape
+from raymoe.config import ModelConfig, TrainConfig
 from raymoe.models.fl_i2moe import FLI2MoE
-from raymoe.models.losses import interaction_losses, task_loss
-
-TEXT, IMAGE, WIDTH, CLASSES = 128, 196, 768, 23
+from raymoe.training.epochs import accumulate
 
 
 def main() -> None:
@@ -56,11 +55,6 @@ def seconds(work, device: torch.device, repeats: int = 3) -> float:
     return float(np.median(found))
 
 
-def build(device: torch.device, dim: int = 256) -> FLI2MoE:
-    shapes = (Shape("text", WIDTH, TEXT), Shape("image", WIDTH, IMAGE))
-    return FLI2MoE(shapes, CLASSES, ModelConfig(hidden_dim=dim)).eval().to(device)
-
-
 def evaluator(device: torch.device, quick: bool):
     """The evaluator's own table, and the memory it took."""
     yield from report(device, quick)
@@ -70,24 +64,18 @@ def evaluator(device: torch.device, quick: bool):
 
 
 def training_step(device: torch.device, quick: bool):
-    """Forward, losses and backward of one batch of 32."""
-    model = build(device).train()
-    size = 4 if quick else 32
-    features = {"text": torch.randn(size, TEXT, WIDTH), "image": torch.randn(size, IMAGE, WIDTH)}
-    features = {n: x.to(device) for n, x in features.items()}
-    valid = {n: torch.ones(x.shape[:2], dtype=torch.bool, device=device) for n, x in features.items()}
-    labels = (torch.rand(size, CLASSES, device=device) < 0.1).float()
-
-    def step() -> None:
-        output, passes = model.forward_passes(features, valid)
-        loss = (
-            task_loss(output.logits_BC, labels, "multilabel")
-            + 0.5 * interaction_losses(passes.logits_EPBC).mean()
+    """Forward, losses and backward of one batch, as training does them, per precision."""
+    size = 2 if quick else 32
+    model = FLI2MoE(SHAPES, CLASSES, ModelConfig()).to(device).train()
+    batch = made_up_batch(size, device)
+    for precision in ("float32", "bfloat16"):
+        config, scaler = TrainConfig(precision=precision), torch.amp.GradScaler(device.type, enabled=False)
+        step = partial(accumulate, model, batch, "multilabel", config, scaler)
+        took = seconds(step, device, 1 if quick else 3)
+        yield (
+            f"  training step, batch {size}, {precision}",
+            f"{took * 1e3:.0f} ms, {size / took:.0f} samples/s",
         )
-        loss.backward()
-
-    took = seconds(step, device, 1 if quick else 3)
-    yield f"  training step, batch {size}, d = 256", f"{took * 1e3:.0f} ms, {size / took:.0f} samples/s"
 
 
 def encoders(device: torch.device, quick: bool):

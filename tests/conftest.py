@@ -3,11 +3,21 @@
 import os
 import subprocess
 
+# Before torch is imported, here and in the processes that tests start: they run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.project import Project
 from raymoe.workspace import Workspace
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of one Ray go to one process, whichever of several that is."""
+    for item in items:
+        if "ray_session" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("ray"))
 
 
 @pytest.fixture

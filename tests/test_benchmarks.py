@@ -75,3 +75,17 @@ def test_pictures_compares_ways_that_find_the_same_ones_bad():
     out = run("pictures.py", "--count", 21, "--rounds", 1)
     assert "21 JPEGs" in out
     assert [line.split(":")[0] for line in out.splitlines()[2:]] == ["loop", "threads", "processes"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "options", "wanted"),
+    [
+        ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
+        ("gpu.py", ["--quick", "--device", "cpu"], ["training step of 2, bfloat16", "encode text"]),
+        ("encode.py", ["--samples", 8, "--rounds", 1], ["loop over encode"]),
+    ],
+)
+def test_the_other_benchmarks_run(script, options, wanted):
+    out = run(script, *options)
+    assert all(words in out for words in wanted), out

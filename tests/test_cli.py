@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from archives import mmimdb_ids, write_mmimdb
+from tiny_encoders import save_clip, save_roberta
 
 from raymoe.config import load_preset
 from raymoe.demo import summary
@@ -249,6 +250,32 @@ def test_a_benchmark_from_its_archive_once(tmp_path):
     assert code == 1
     assert "split: contiguous there, archive now" in said
     assert "raymoe prepare mmimdb --source mmimdb --set data.split=archive --overwrite" in said
+
+
+@pytest.mark.slow
+def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
+    """What somebody types on the first day, with small encoders of the kinds that the preset names."""
+    write_mmimdb(tmp_path, movies=40)
+    save_roberta(tmp_path / "roberta")
+    save_clip(tmp_path / "clip")
+    small = ["model.hidden_dim=16", "model.num_heads=2", "model.hidden_dim_rw=8", "train.epochs=2"]
+    settings = [
+        *("data.text.encoder.source=hf:roberta", "data.text.encoder.max_length=12"),
+        *("data.image.encoder.source=hf:clip", *small, "sweep.seeds=[0,1]", "sweep.temperatures=[2,4]"),
+    ]
+    options = [word for setting in settings for word in ("--set", setting)]
+    code, said = raymoe("sweep", "mmimdb", "--source", "mmimdb", *options, cwd=tmp_path)
+    assert code == 0, said
+    assert "warning: 40 movies, not 25,959" in said
+    assert "4 trials, 0 of them done already" in said
+    code, said = raymoe("evaluate", "mmimdb", "comparison", *options, cwd=tmp_path)
+    assert code == 0, said
+    row = next(line for line in said.splitlines() if "FL-I2MoE" in line and "±" in line)
+    assert "the paper" in said
+    assert row.count("±") >= 2
+    code, said = raymoe("train", "mmimdb", *options, cwd=tmp_path)
+    assert code == 0, said
+    assert "already there" in said, "the chosen run serves the later stages"
 
 
 @pytest.mark.parametrize(

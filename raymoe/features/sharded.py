@@ -55,7 +55,12 @@ def encode_on_actors(
         shape = encoder_shape(nodes, min(num_actors or len(todo), len(todo)), device, share=bool(num_actors))
         console.print(f"  {len(todo)} parts on {shape.count} x {shape.device}")
         make = ray.remote(
-            num_cpus=shape.num_cpus, num_gpus=shape.num_gpus, max_restarts=-1, max_task_retries=0
+            num_cpus=shape.num_cpus,
+            num_gpus=shape.num_gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            # Threads that spin while they wait stand still beside any other busy process.
+            runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
         )(PartRunner)
         what = (project.workspace, project.samples, project.features, modalities, provenance)
         actors = [make.remote(*what, project.command("prepare"), shape) for _ in range(shape.count)]

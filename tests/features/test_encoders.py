@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from tiny_encoders import SIZES, save_clip, save_roberta, save_wordpiece
+from tokenizers import Tokenizer, processors
 from transformers import (
     BertConfig,
     BertModel,
-    CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
     CLIPTextModel,
@@ -25,7 +25,6 @@ from transformers import (
     PreTrainedTokenizerFast,
     ResNetConfig,
     ResNetModel,
-    RobertaConfig,
     RobertaModel,
     SiglipConfig,
     SiglipModel,
@@ -40,51 +39,6 @@ from raymoe.features import files
 from raymoe.features.encoder import EFFICIENTNET, MINILM, encoder_identity, load_encoder
 from raymoe.features.frozen import Frozen
 
-WORDS = ["the", "dog", "bark", "##ing", "cat"]
-SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def save_wordpiece(folder):
-    vocabulary = {t: i for i, t in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.WordPiece()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-    ).save_pretrained(folder)  # fmt: skip
-
-
-def save_bytes(folder, first, last, pad, suffix=None):
-    """A byte-level BPE with a few merges, as RoBERTa's, or with CLIP's end-of-word marks."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    end = [f"{letter}{suffix}" for letter in alphabet] if suffix else []
-    merges = [("d", "o"), ("do", f"g{suffix}")] if suffix else [("d", "o"), ("do", "g"), ("Ġ", "dog")]
-    tokens = list(
-        dict.fromkeys([pad, first, last, "<unk>", *alphabet, *end, *("".join(pair) for pair in merges)])
-    )
-    tokenizer = Tokenizer(
-        models.BPE(
-            {t: i for i, t in enumerate(tokens)}, merges, unk_token="<unk>", end_of_word_suffix=suffix or ""
-        )
-    )
-    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not suffix)
-    tokenizer.pre_tokenizer = (
-        pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), level]) if suffix else level
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{first} $A {last}",
-        special_tokens=[(first, tokens.index(first)), (last, tokens.index(last))],
-    )
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=pad, bos_token=first, eos_token=last, unk_token="<unk>"
-    ).save_pretrained(folder)
-    return len(tokens)
-
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
@@ -92,16 +46,9 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
     save_wordpiece(root / "bert")
     BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(root / "bert")
-    size = save_bytes(root / "roberta", "<s>", "</s>", "<pad>")
-    roberta = RobertaConfig(vocab_size=size, max_position_embeddings=14, pad_token_id=0, **SIZES)
-    RobertaModel(roberta).save_pretrained(root / "roberta")
-    size = save_bytes(root / "clip", "<|startoftext|>", "<|endoftext|>", "<pad>", suffix="</w>")
+    save_roberta(root / "roberta")
+    save_clip(root / "clip")
     vision = {**SIZES, "image_size": 32, "patch_size": 8}
-    text = {**SIZES, "vocab_size": size, "max_position_embeddings": 10, "eos_token_id": 2, "bos_token_id": 1}
-    CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).save_pretrained(root / "clip")
-    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
-        root / "clip"
-    )
     ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(root / "vit")
     ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(root / "vit")
     save_wordpiece(root / "siglip")
