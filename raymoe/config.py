@@ -45,6 +45,8 @@ class EncoderConfig(Section):
     # float16 and bfloat16: mixed precision, on a GPU only. Features are computed once and used for ever, so
     # the default is the exact one.
     precision: Literal["float32", "float16", "bfloat16"] = "float32"
+    # Its own dropout acts, as where a training loop leaves frozen encoders in training mode; drawn once.
+    dropout: bool = False
     batch_size: int = Field(32, ge=1)
 
 

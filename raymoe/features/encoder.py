@@ -124,6 +124,8 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     found = files.locate(config.source)
     chosen = {k: getattr(config, k) for k in ("layer", "drop_cls", "pooling", "precision")}
     identity = {"name": found.name, **chosen, **found.hashes()}
+    if config.dropout:  # what is drawn depends on the batch
+        identity |= {"dropout": True, "batch_size": config.batch_size}
     if config.source == EFFICIENTNET:
         identity["preprocessing"] = EFFICIENTNET_PIXELS  # no file says it
     return identity | ({"max_length": config.max_length} if kind == "text" else {})

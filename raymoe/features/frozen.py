@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,18 +17,36 @@ class Frozen:
     Args:
         module: put into evaluation mode again before every call, as others may hold it too.
         precision: ``float32``, or ``float16`` or ``bfloat16`` for automatic mixed precision.
+        dropout: let its dropout act, drawn from what it is called with: the same call has the same answer.
     """
 
-    def __init__(self, module: nn.Module, precision: str = "float32") -> None:
-        self.module = module.requires_grad_(False)
+    def __init__(self, module: nn.Module, precision: str = "float32", dropout: bool = False) -> None:
+        self.module, self.dropout = module.requires_grad_(False), dropout
         self._mixed = None if precision == "float32" else getattr(torch, precision)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The module's answer."""
         self.module.eval()
         mixed = torch.autocast(self.device.type, self._mixed, enabled=self._mixed is not None)
-        with torch.no_grad(), mixed:
+        with torch.no_grad(), mixed, self._training((*args, *kwargs.values())):
             return self.module(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def _training(self, arguments: tuple[Any, ...]) -> Iterator[None]:
+        """Training mode for what draws at random; normalisation keeps its statistics."""
+        if not self.dropout:
+            yield
+            return
+        digest = hashlib.sha256()
+        for tensor in arguments:
+            if isinstance(tensor, torch.Tensor):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        for module in self.module.modules():
+            module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
+        with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
+            torch.manual_seed(int.from_bytes(digest.digest()[:8]) >> 1)
+            yield
+        self.module.eval()
 
     @property
     def device(self) -> torch.device:

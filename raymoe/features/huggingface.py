@@ -61,7 +61,7 @@ class TextEncoder:
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token  # any id will do: padding is masked
         self._tokenizing = threading.Lock()  # a tokenizer's truncation is its state
-        self._model = Frozen(model, config.precision)
+        self._model = Frozen(model, config.precision, config.dropout)
         self._positions = min(config.max_length, self._tokenizer.model_max_length, _positions(model))
         self._byte_level = "ByteLevel" in _stages(self._tokenizer)
         # CLS is dropped only where the tokenizer puts one: the first position of every item.
@@ -174,7 +174,7 @@ class ImageEncoder:
         model = _load_model(folder, CLIPVisionModel, "vision_model", config)
         # Always Pillow's resizing: torchvision's differs, and features must not depend on what is installed.
         self._processor = _from_folder(AutoImageProcessor, folder, backend="pil")
-        self._model = Frozen(model, config.precision)
+        self._model = Frozen(model, config.precision, config.dropout)
         self._patch = getattr(model.config, "patch_size", None)
         blank = _tried(self, [Image.new("RGB", (64, 64))])
         self.grid = blank.grid

@@ -57,7 +57,7 @@ class EfficientNetLite0:
         _simplify(module.eval())
         module.forward = module.extract_features  # up to the last convolution
         # Channels last is three times as fast on a CPU.
-        self._model = Frozen(module.to(memory_format=torch.channels_last), config.precision)
+        self._model = Frozen(module.to(memory_format=torch.channels_last), config.precision, config.dropout)
 
     def identity(self) -> dict[str, Any]:
         """All that its features depend on."""

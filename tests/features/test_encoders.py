@@ -266,6 +266,38 @@ def test_mixed_precision_is_near_and_nothing_like_free_of_error(folders):
     assert 0 < (found - exact).abs().max() < 0.1
 
 
+def test_an_encoders_own_dropout_on_request_is_drawn_from_the_batch(folders):
+    source = f"hf:{folders / 'roberta'}"
+    encoder, plain = load("text", source, dropout=True), load("text", source)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = encoder.encode(TEXTS).features_BTD
+    assert torch.get_rng_state().equal(before), "the caller's random numbers are left alone"
+    exact = plain.encode(TEXTS).features_BTD
+    assert (first - exact).abs().max() > 0.1
+    torch.manual_seed(2)
+    assert encoder.encode(TEXTS).features_BTD.equal(first)
+    other = encoder.encode(TEXTS[::-1]).features_BTD.flip(0)
+    assert not other[:, :4].allclose(first[:, :4], atol=0.1)
+    many = torch.stack([encoder.encode([*TEXTS, f"dog {i}"]).features_BTD[0, :4] for i in range(200)])
+    assert (many.mean(0) - exact[0, :4]).abs().mean() < (many - exact[0, :4]).abs().mean() / 2
+
+    identities = [
+        encoder_identity("text", EncoderConfig(source=source, batch_size=size, dropout=dropout))
+        for size, dropout in ((32, False), (8, False), (32, True), (8, True))
+    ]
+    assert identities[0] == identities[1]
+    assert len({str(identity) for identity in identities}) == 3
+
+
+def test_statistics_of_a_frozen_normalisation_stay_as_they_are(folders):
+    encoder = load("image", f"hf:{folders / 'resnet'}", dropout=True)  # it has no dropout to act
+    kept = {name: value.clone() for name, value in encoder._model.module.state_dict().items()}
+    exact = load("image", f"hf:{folders / 'resnet'}").encode(noise()).features_BTD
+    assert encoder.encode(noise()).features_BTD.equal(exact)
+    assert all(value.equal(kept[name]) for name, value in encoder._model.module.state_dict().items())
+
+
 def test_weights_kept_in_half_precision_are_run_in_single(folders, tmp_path):
     half = shutil.copytree(folders / "bert", tmp_path / "half")
     model = BertModel.from_pretrained(folders / "bert").half()
