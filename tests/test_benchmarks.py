@@ -82,7 +82,6 @@ def test_pictures_compares_ways_that_find_the_same_ones_bad():
     ("script", "options", "wanted"),
     [
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
-        ("gpu.py", ["--quick", "--device", "cpu"], ["training step of 2, bfloat16", "encode text"]),
         ("encode.py", ["--samples", 8, "--rounds", 1], ["loop over encode"]),
     ],
 )
