@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 demo: $(VENV)/.demo
 	$(BIN)/raymoe demo
 
-test: $(VENV)/.test browser
+test: $(VENV)/.test browser sshd
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
 
 lint: $(VENV)/.test
@@ -44,6 +44,16 @@ browser:
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	  else echo "no Chromium found: install it (apt install chromium) to test the page in a browser"; fi; }
+
+# `ray up` is tested against an sshd of the tests' own. Debian's is installed where that starts no service, which is
+# in a container; else those tests say why they skip.
+.PHONY: sshd
+sshd:
+	@PATH="$$PATH:/usr/sbin:/sbin"; (for p in sshd ssh rsync ip; do command -v $$p || exit 1; done) >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && [ ! -d /run/systemd/system ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      openssh-server openssh-client rsync iproute2; \
+	  else echo "to test \`ray up\`, install what is missing: apt install openssh-server rsync iproute2"; fi; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -407,23 +407,36 @@ def main() -> None:
     try:
         app()
     except RaymoeError as error:
-        print(f"raymoe: {error.message}", file=sys.stderr)
-        if error.remedy:
-            print(f"        {error.remedy}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(_explain(error))
+
+
+def _explain(error: RaymoeError) -> int:
+    """Print an error and what to do about it; returns the exit code."""
+    print(f"raymoe: {error.message}", file=sys.stderr)
+    if error.remedy:
+        print(f"        {error.remedy}", file=sys.stderr)
+    return 1
 
 
 def run_job(command: str) -> None:
     """Entry point of ``jobs/*.py``: the same command, on the cluster that the job was started on.
 
-    Without a dataset on the command line the environment's RAYMOE_DATASET is taken.
+    Without a dataset on the command line RAYMOE_DATASET is taken, else the only one in the workspace.
     """
+    from raymoe.job import QUOTING, job_arguments
+
     os.environ.setdefault("RAY_ADDRESS", "auto")
-    arguments = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
-    if os.environ.get("RAYMOE_DATASET") and (not arguments or arguments[0].startswith("-")):
-        arguments = [os.environ["RAYMOE_DATASET"], *arguments]
+    try:
+        arguments = job_arguments(typer.main.get_command(app).commands[command], sys.argv[1:])
+    except RaymoeError as error:
+        sys.exit(_explain(error))
     sys.argv = [f"raymoe {command}", command, *arguments]
-    main()
+    try:
+        main()
+    except SystemExit as ended:
+        if ended.code == 2:
+            print(QUOTING, file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

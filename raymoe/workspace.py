@@ -71,6 +71,12 @@ class Workspace:
             i.base_name for i in infos if i.type == fs.FileType.File and TEMPORARY not in i.base_name
         )
 
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders directly in a folder, sorted; empty where there is no such folder."""
+        with self._explained(folder, "read"):
+            infos = self.fs.get_file_info(fs.FileSelector(self.path(folder), allow_not_found=True))
+        return sorted(i.base_name for i in infos if i.type == fs.FileType.Directory)
+
     def read(self, name: str) -> bytes:
         """A whole file."""
         with self._explained(name, "read"), self.fs.open_input_file(self.path(name)) as file:

@@ -5,14 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.resources import files
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 from archives import mmimdb_ids, write_mmimdb
+from own_data import embedded_rows, write_own
 from tiny_encoders import save_clip, save_roberta
 
 from raymoe.config import load_preset
@@ -22,36 +21,6 @@ from raymoe.pipeline import STAGES, needed
 from raymoe.pipeline import run as run_pipeline
 from raymoe.project import Project
 from raymoe.workspace import Workspace
-
-PRESET = """
-name = "own"
-[data]
-source = "table.parquet"
-task = "multilabel"
-classes = {classes}
-[[data.modalities]]
-name = "text"
-kind = "text"
-columns = ["title", "description"]
-encoder = {{source = "package:all-MiniLM-L6-v2", max_length = 32}}
-[[data.modalities]]
-name = "image"
-kind = "image"
-columns = ["image"]
-encoder = {{source = "package:efficientnet-lite0", batch_size = 8}}
-[model]
-hidden_dim = 16
-num_heads = 2
-hidden_dim_rw = 8
-[train]
-epochs = 2
-lr = 0.003
-[probe]
-coalitions = 8
-min_features = 2
-[report]
-samples = 3
-"""
 
 
 def raymoe(*arguments, cwd=None):
@@ -71,24 +40,7 @@ def raymoe(*arguments, cwd=None):
 @pytest.fixture(scope="session")
 def rows():
     """A few drawings of each split, from the embedded data."""
-    table = pq.read_table(str(files("raymoe.data") / "embedded" / "openclipart.parquet"))
-    chosen = []
-    for split, count in (("train", 24), ("val", 8), ("test", 8)):
-        part = table.filter(pa.compute.equal(table["split"], split))
-        chosen += part.take(list(range(0, part.num_rows, part.num_rows // count)))[:count].to_pylist()
-    classes = table.schema.metadata[b"classes"].decode().split(",")
-    return chosen, classes
-
-
-def write_own(folder, rows, classes):
-    """The user's files: a raw table and a preset beside it."""
-    schema = pa.schema(
-        {k: pa.string() for k in ("sample_id", "split", "title", "description")}
-        | {"labels": pa.list_(pa.int32()), "image": pa.binary()}
-    )
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), folder / "table.parquet")
-    (folder / "own.toml").write_text(PRESET.format(classes=json.dumps(classes)))
-    return folder / "own.toml"
+    return embedded_rows(train=24, val=8, test=8)
 
 
 @pytest.mark.slow
@@ -328,17 +280,72 @@ def test_doctor_looks_at_everything(tmp_path):
     assert broken.remedy
 
 
-@pytest.mark.parametrize("job", sorted(p.name for p in (Path(__file__).parents[1] / "jobs").glob("*.py")))
-@pytest.mark.parametrize("arguments", [[], ["--", "nothing"]])
-def test_jobs_are_the_same_commands(tmp_path, job, arguments):
-    """A job parses with the command of its name; RAYMOE_DATASET stands in for a missing dataset."""
+JOBS = Path(__file__).parents[1] / "jobs"
+
+
+def run_job(job, *arguments, cwd, **environment):
+    """Run a job's file as a cluster does; returns exit code and everything it said."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAYMOE_", "RAY_ADDRESS"))}
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "jobs" / job), *arguments],
+        [sys.executable, str(JOBS / f"{job}.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1]), "RAYMOE_DATASET": "nothing"},
+        cwd=cwd,
+        env=clean | {"PYTHONPATH": str(JOBS.parent), "COLUMNS": "200"} | environment,
         check=False,
     )
-    assert done.returncode == 1
-    assert "unknown dataset 'nothing'" in done.stderr
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("job", sorted(p.stem for p in JOBS.glob("*.py")))
+def test_jobs_are_the_same_commands(tmp_path, job):
+    """A job parses with the command of its name; RAYMOE_DATASET stands in for a missing dataset."""
+    protocol = ["comparison"] if job == "evaluate" else []
+    code, said = run_job(job, *protocol, cwd=tmp_path, RAYMOE_DATASET="nothing")
+    assert code == 1, said
+    assert "unknown dataset 'nothing'" in said
+    code, said = run_job(job, "--", "nowhere", *protocol, cwd=tmp_path, RAYMOE_DATASET="nothing")
+    assert code == 1, said
+    assert "unknown dataset 'nowhere'" in said
+
+
+def test_a_job_takes_the_only_dataset_of_the_workspace(tmp_path):
+    where = {"cwd": tmp_path, "RAYMOE_WORKSPACE": str(tmp_path / "ws")}
+    code, said = run_job("train", **where)
+    assert code == 1
+    assert f"the workspace {tmp_path / 'ws'} holds none" in said
+    assert "RAYMOE_DATASET" in said
+    (tmp_path / "ws" / "enrico").mkdir(parents=True)
+    (tmp_path / "ws" / "notes").mkdir()  # no dataset: it has no samples
+    (tmp_path / "ws" / "enrico" / "samples.parquet").write_bytes(b"cut short")
+    code, said = run_job("train", **where)
+    assert code == 1
+    assert "prepare enrico" in said
+    assert f"{tmp_path / 'ws'}/enrico/samples.parquet is not a whole" in said
+    (tmp_path / "ws" / "posters").mkdir()
+    (tmp_path / "ws" / "posters" / "samples.parquet").touch()
+    code, said = run_job("train", **where)
+    assert code == 1
+    assert "holds several: enrico, posters" in said
+    shutil.rmtree(tmp_path / "ws" / "enrico")
+    code, said = run_job("train", **where)
+    assert code == 1
+    assert "'posters' alone, which is no preset" in said
+    assert ".toml" in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "word"),
+    [
+        ("--workspace /shared/my demo", 1, "'demo' comes after the options"),
+        ("demo --workspace /shared/my runs", 1, "'runs' comes after the options"),
+        ("my data.toml", 1, "'data.toml' is one argument too many"),
+        ("demo --worksapce /shared", 2, "--worksapce"),
+    ],
+)
+def test_an_argument_that_fell_apart_at_its_spaces_is_refused(tmp_path, typed, code, word):
+    """What is left of `ray submit ... -- --workspace '/shared/my demo'` must not run as something else."""
+    found, said = run_job("probe", *typed.split(), cwd=tmp_path, RAYMOE_DATASET="demo")
+    assert found == code, said
+    assert word in said
+    assert "quote an argument with spaces or shell characters twice" in said

@@ -1,0 +1,111 @@
+"""Clusters as a user makes them: the launcher's files, a real launcher on one machine, jobs."""
+
+import os
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from own_data import embedded_rows, write_own
+from ray.autoscaler._private.util import prepare_config, validate_config
+from space import REPOSITORY, open_space
+
+LAUNCHER = {"RAY_UP_enable_autoscaler_v2": "0"}  # as examples/onprem.yaml says
+FILES = ["cluster.yaml", "examples/onprem.yaml"]
+pytestmark = pytest.mark.xdist_group("cluster")  # one cluster for all of them
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_launcher_files_are_what_ray_takes(file):
+    """Ray's own loader and schema; every start command says how to authenticate; what is copied is there."""
+    config = yaml.safe_load((REPOSITORY / file).read_text())
+    whole = prepare_config(config)
+    validate_config(whole)
+    for commands in (config["head_start_ray_commands"], config["worker_start_ray_commands"]):
+        starts = [command for command in commands if "ray start" in command]
+        assert len(starts) == 1
+        assert "RAY_AUTH_MODE=disabled" in starts[0]
+    for path in config["file_mounts"].values():
+        assert (REPOSITORY / path).exists()
+    setup = "\n".join(config["setup_commands"])
+    for word in ("RAY_AUTH_MODE=disabled", "RAYMOE_WORKSPACE=", "RAYMOE_DATASET=", "'ray[default]==2.60.*'"):
+        assert word in setup
+    for command in [*whole["setup_commands"], *whole["head_start_ray_commands"]]:
+        assert os.system(f"bash -n -c {shlex.quote(command)}") == 0
+
+
+def test_the_cloud_cluster_scales_spot_workers_of_several_gpus():
+    config = prepare_config(yaml.safe_load((REPOSITORY / "cluster.yaml").read_text()))
+    worker, head = (config["available_node_types"][name] for name in ("worker", config["head_node_type"]))
+    assert (worker["min_workers"], worker["max_workers"]) == (0, config["max_workers"])
+    assert worker["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
+    assert "InstanceMarketOptions" not in head["node_config"]
+    assert worker["node_config"]["ImageId"] == head["node_config"]["ImageId"]
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    found = open_space(tmp_path_factory.mktemp("cluster") / "space", "sshd", "ssh", "rsync")
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(space, tmp_path_factory):
+    """A cluster of this machine, made by `ray up` from examples/onprem.yaml with what a user must edit."""
+    folder = tmp_path_factory.mktemp("data")
+    dataset = write_own(folder, *embedded_rows(train=12, val=4, test=4))
+    config = yaml.safe_load((REPOSITORY / "examples" / "onprem.yaml").read_text())
+    config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": []}
+    config["auth"] = {"ssh_user": "root", "ssh_private_key": str(space.serve_ssh())}
+    variables, install = config["setup_commands"]
+    variables = variables.replace("=/shared/runs", f"={folder}/ws").replace("=demo", f"={dataset}")
+    assert "pip install" in install
+    # What pip would install is here already; the package itself is the copy that the launcher made.
+    use = "echo 'export PYTHONPATH=$HOME/raymoe' >> ~/.raymoe-env && python -c 'import raymoe, ray'"
+    config["setup_commands"] = [variables, use]
+    file = folder / "onprem.yaml"
+    file.write_text(yaml.safe_dump(config))
+    start = time.monotonic()
+    code, said = space.run("ray", "up", "-y", "--no-config-cache", file, **LAUNCHER)
+    print(f"ray up: {time.monotonic() - start:.0f} s")
+    assert code == 0, said
+    yield file, folder
+    code, said = space.run("ray", "down", "-y", file, **LAUNCHER)
+    assert code == 0, said
+    assert "raylet" not in space.run("ps", "ax")[1]
+
+
+def submit(space, cluster, job, *arguments):
+    return space.run("ray", "submit", cluster[0], REPOSITORY / "jobs" / job, *arguments, **LAUNCHER)
+
+
+def interactions(folder: Path) -> list[Path]:
+    return list(folder.glob("own/runs/*/interactions*"))
+
+
+@pytest.mark.slow
+def test_ray_submit_runs_the_job_as_it_stands(space, cluster):
+    """Without arguments: the dataset and the workspace are those of the cluster's file."""
+    _, folder = cluster
+    code, said = submit(space, cluster, "probe.py")
+    assert code == 0, said
+    assert interactions(folder / "ws"), said
+    assert "synergy" not in said or "Traceback" not in said
+    code, said = submit(space, cluster, "probe.py")
+    assert code == 0, said
+    assert "already there" in said
+
+
+@pytest.mark.slow
+def test_ray_submit_refuses_arguments_that_fell_apart(space, cluster):
+    """Quoted once they reach the job in pieces, quoted twice whole; a failed job is a failed command."""
+    _, folder = cluster
+    code, said = submit(space, cluster, "encode.py", "--", "--workspace", f"{folder}/my runs")
+    assert code != 0
+    assert "'runs' comes after the options" in said
+    assert "quote an argument with spaces" in said
+    code, said = submit(space, cluster, "prepare.py", "--", "--workspace", f"'{folder}/my runs'")
+    assert code == 0, said
+    assert (folder / "my runs" / "own" / "samples.parquet").exists()
