@@ -1,7 +1,7 @@
 """The commands. Each parses, runs its stage with whatever the stage needs, and turns errors into messages.
 
 Exit codes: 0 done; 1 an error the user can mend; 2 wrong usage; 3 done, but samples or units were left out
-(``--allow-skipped`` makes that 0); 130 interrupted.
+(``--allow-skipped`` makes that 0); 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from raymoe.errors import RaymoeError
+from raymoe.errors import Interrupted, RaymoeError
 from raymoe.progress import console
 from raymoe.project import DEFAULT_WORKSPACE, Project
 
@@ -387,13 +387,14 @@ def _run(
         project = with_chosen(project)
     try:
         done = run(project, stage, options=Options(device, address, actors), overwrite=again)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        what = f"stopped: {error.message}." if isinstance(error, Interrupted) else "interrupted."
         console.print(
-            f"\ninterrupted. Finished work is kept in {project.workspace.path(project.root)}; "
+            f"\n{what} Finished work is kept in {project.workspace.path(project.root)}; "
             "run the same command to go on.",
             markup=False,
         )
-        raise typer.Exit(130) from None
+        raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
     if done.newly_skipped and not allow_skipped:
         console.print(
             f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"

@@ -31,3 +31,21 @@ class ParentError(RaymoeError):
 
 class WorkspaceError(RaymoeError):
     """The workspace can't be read or written."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A graceful stop after Ctrl-C or SIGTERM; not an error.
+
+    Args:
+        signum: the signal.
+        message: what is done and kept, for the last line.
+    """
+
+    def __init__(self, signum: int, message: str) -> None:
+        super().__init__(message)
+        self.signum, self.message = signum, message
+
+    @property
+    def exit_code(self) -> int:
+        """The shells' convention: 130 after Ctrl-C, 143 after SIGTERM."""
+        return 128 + self.signum

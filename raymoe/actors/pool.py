@@ -1,89 +1,109 @@
-"""A pull pool of Ray actors that survives their deaths.
+"""A pull pool of Ray actors that survives their deaths, and lets them come and go while it runs.
 
-Knows nothing of what a unit is: it has a ``key``, an actor's ``run`` takes it and answers bytes. Actors
-restart by themselves but calls are not retried by Ray, so that a unit which kills its actor is found: the
-oldest call of an actor that dies is charged one attempt, those queued behind it are handed out again free of
-charge.
+Knows nothing of what a unit is: it has a ``key``, an actor's ``run`` takes it and answers bytes. Who does
+what is the scheduler's affair; here calls are sent and collected, actors started again, and signals heard.
+Actors restart by themselves but calls are not retried by Ray, so that a unit which kills its actor is found.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
-from raymoe.errors import RaymoeError
+from raymoe.actors.fleet import Fleet
+from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler, Worker
+from raymoe.actors.stopping import Stop, stoppable
+from raymoe.actors.throughput import Metrics, Throughput, Tick
+from raymoe.actors.work import Place, begin, do_units
+from raymoe.errors import Interrupted, RaymoeError
 
-WINDOW = 2  # calls per actor: one running, one waiting, so that an actor never waits for the driver
-MAX_ATTEMPTS = 3
-START_TIMEOUT = 180.0  # seconds until every actor must have a place; it then loads for as long as it needs
+START_TIMEOUT = 180.0  # seconds until an actor must have a place; it then loads for as long as it needs
+MACHINE_TIMEOUT = 1800.0  # the same where a machine must be had first
 RESTART_TIMEOUT = 120.0
-
-
-class HasKey(Protocol):
-    """A unit of work."""
-
-    key: str
+LOOK_SECONDS = 5.0  # between looks for new machines
 
 
 @dataclass
 class Outcome:
-    """What became of the units: how many were done, and which were given up and why."""
+    """What became of the units, and where the time went.
+
+    Attributes:
+        done: how many were done.
+        failed: those given up, and why.
+        deaths: of actors.
+        refused: machines whose actor could not start although others did, and why.
+        devices: distinct names of the devices that worked, sorted.
+        workers: one per actor, with its share and its busy seconds.
+        start_seconds: until the first actor could work.
+        seconds: from then to the end.
+        spent: seconds of this process by what it did then: ``send``, ``collect``, ``commit`` and ``wait``.
+    """
 
     done: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+    devices: list[str] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+    start_seconds: float = 0.0
+    seconds: float = 0.0
+    spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPENT, 0.0))
+
+
+SPENT = ("send", "collect", "commit", "wait")
 
 
 def run_units(
-    units: Iterator[HasKey], actors: list[Any], on_done: Callable[[HasKey, bytes], None]
+    units: Iterable[HasKey],
+    actors: list[Any] | Fleet,
+    on_done: Callable[[HasKey, bytes], None],
+    *,
+    total: int | None = None,
+    evaluations: float | None = None,
+    policy: Policy | None = None,
+    on_tick: Callable[[Tick], None] | None = None,
+    name: str = "units",
 ) -> Outcome:
     """Hand units to actors until none is left, then end the actors.
 
+    The first SIGINT or SIGTERM stops it: nothing more is handed out, answers that are there are taken.
+
     Args:
-        units: consumed as actors become free; never held as a whole.
+        units: consumed as actors become free; never held as a whole. Their ``evaluations``, if any, are
+            their cost.
         actors: Ray actor handles with ``ready()`` and ``run(unit) -> bytes``, created with
-            ``max_restarts=-1`` and ``max_task_retries=0``.
+            ``max_restarts=-1`` and ``max_task_retries=0``: begun when all are ready. Or a fleet: begun when
+            its first actor is, and looking for room for more.
         on_done: called in this process with each finished unit and its answer, in order of arrival.
+        total, evaluations: how many units there are and their cost, where that is known.
+        policy: attempts, stall timeout and the like.
+        on_tick: told how it goes about once a second.
+        name: of the stage, a tag of the figures in Ray's metrics.
 
     Raises:
-        RaymoeError: the actors can't start, or none of them comes back after dying.
+        RaymoeError: no actor can start, or none of them comes back after dying.
+        Interrupted: it was asked to stop.
     """
+    pool = _Pool(
+        Scheduler(units, policy, total), actors, on_done, Throughput(total, evaluations), on_tick, name
+    )
     try:
-        wait_until_ready(actors)
-        return _Pool(units, actors, on_done).run()
+        return pool.run()
     finally:
-        for actor in actors:  # give their cores or GPUs back now, not when Python gets round to it
+        for (
+            actor
+        ) in pool.handles.values():  # give their cores or GPUs back now, not when Python gets round to it
             ray.kill(actor)
 
 
-def wait_until_ready(actors: list[Any]) -> list[str]:
-    """The answer of every actor's ``ready``.
-
-    Raises:
-        RaymoeError: an actor's own error, or that they did not start in time and what the cluster has.
-    """
-    placed = [actor.__ray_ready__.remote() for actor in actors]
-    calls = [actor.ready.remote() for actor in actors]
-    _, late = ray.wait(placed, num_returns=len(placed), timeout=START_TIMEOUT)
-    if late:
-        raise RaymoeError(
-            f"{len(late)} of {len(calls)} actors did not start within {START_TIMEOUT:.0f} s; the cluster has "
-            f"{_resources(ray.cluster_resources())}, free are {_resources(ray.available_resources())}",
-            "Ask for fewer actors (--actors), or free or add machines.",
-        )
-    try:
-        return ray.get(calls)
-    except RayError as error:
-        raise own_error(error) from None
-
-
-def own_error(error: BaseException) -> BaseException:
+def own_error(error: BaseException) -> RaymoeError:
     """The RaymoeError inside a Ray error where there is one, else one with the last line of its text."""
     cause: BaseException | None = error
     while cause is not None:
@@ -100,104 +120,249 @@ def _resources(found: dict[str, float]) -> str:
 
 class _Pool:
     def __init__(
-        self, units: Iterator[HasKey], actors: list[Any], on_done: Callable[[HasKey, bytes], None]
+        self,
+        scheduler: Scheduler,
+        actors: list[Any] | Fleet,
+        on_done: Callable[[HasKey, bytes], None],
+        throughput: Throughput,
+        on_tick: Callable[[Tick], None] | None,
+        name: str,
     ) -> None:
-        self.units, self.actors, self.on_done = units, actors, on_done
-        self.again: deque[HasKey] = deque()  # units to hand out before new ones
-        self.attempts: dict[str, int] = {}
-        self.queues: list[deque[tuple[Any, HasKey]]] = [deque() for _ in actors]  # oldest call first
-        self.returning: dict[int, tuple[Any, float]] = {}  # dead actors: their ready() call, since when
-        self.lost: set[int] = set()  # actors that did not come back
-        self.outcome = Outcome()
+        self.scheduler, self.on_done, self.throughput, self.on_tick = scheduler, on_done, throughput, on_tick
+        self.fleet = actors if isinstance(actors, Fleet) else None
+        self.names = itertools.count()
+        self.handles: dict[int, Any] = {}
+        self.refs: dict[int, Any] = {}  # of open calls, by their number
+        self.placing: dict[Any, int] = {}  # actors that wait for a place
+        self.starting: dict[Any, int] = {}  # those and the ones that load
+        self.again: dict[int, float] = {}  # actors to be asked once more whether they are back, and when
+        self.down: dict[int, float] = {}  # actors that died, since when
+        self.places: dict[int, Place] = {}
+        self.outcome = Outcome(workers=[])
+        self.metrics = Metrics(name)
+        self.began = self.last_up = time.monotonic()
+        self.first_up: float | None = None
+        self.next_look = self.next_check = 0.0
+        for actor in [] if self.fleet else actors:
+            self._add(actor)
 
     def run(self) -> Outcome:
-        for number in range(len(self.actors)):
-            self._fill(number)
-        while True:
-            waiting = [call for queue in self.queues for call, _ in queue]
-            waiting += [call for call, _ in self.returning.values()]
-            if not waiting:
-                return self.outcome
-            finished, _ = ray.wait(waiting, num_returns=1, timeout=1.0)
-            for call in finished:
-                self._collect(call)
-            self._check_returning()
+        with stoppable() as stop:
+            while not self.scheduler.finished:
+                self._look_after(stop)
+                if self._under_way():
+                    self._send()
+                if not self.scheduler.finished:
+                    self._wait()
+        return self._close()
 
-    def _fill(self, number: int) -> None:
-        while len(self.queues[number]) < WINDOW:
-            unit = self.again.popleft() if self.again else next(self.units, None)
-            if unit is None:
-                return
-            self.queues[number].append((self.actors[number].run.remote(unit), unit))
+    def _under_way(self) -> bool:
+        """Whether units are handed out: from a fleet's first actor on, or when all of a list are ready."""
+        if self.first_up is not None or not self.scheduler.up:
+            return self.first_up is not None
+        late = time.monotonic() - self.began > START_TIMEOUT
+        if self.fleet is None and (
+            set(self.starting.values()) - (set(self.placing.values()) if late else set())
+        ):
+            return False
+        self.first_up = time.monotonic()
+        return True
 
-    def _collect(self, call: Any) -> None:
-        for number, (returning, _) in self.returning.items():
-            if returning == call:
-                return self._returned(number)
-        for number, queue in enumerate(self.queues):
-            for position, (queued, unit) in enumerate(queue):
-                if queued == call:
-                    return self._finished(number, position, unit, call)
-        return None
+    def _add(self, actor: Any) -> None:
+        name = next(self.names)
+        self.handles[name] = actor
+        self._begin(name)
 
-    def _finished(self, number: int, position: int, unit: HasKey, call: Any) -> None:
-        try:
-            answer = ray.get(call)
-        except RayTaskError as error:  # the unit's own error: it would come again
-            del self.queues[number][position]
-            self.outcome.failed[unit.key] = " ".join(str(own_error(error)).split())
-        except RayActorError:
-            return self._died(number)
-        except RayError as error:  # the answer got lost on its way, with its node for instance
-            del self.queues[number][position]
-            self._charge(unit, f"its answer was lost {MAX_ATTEMPTS} times: {type(error).__name__}")
+    def _begin(self, name: int) -> None:
+        actor = self.handles[name]
+        self.placing[actor.__ray_ready__.remote()] = name
+        self.starting[actor.__ray_call__.remote(begin)] = name
+
+    def _send(self) -> None:
+        start = time.perf_counter()
+        for call in self.scheduler.hand_out(time.monotonic()):
+            actor = self.handles[call.worker.name]
+            self.refs[call.number] = actor.__ray_call__.remote(do_units, call.units)
+        for call in self.scheduler.to_cancel():
+            if call.number in self.refs:
+                ray.cancel(self.refs[call.number])
+        self.outcome.spent["send"] += time.perf_counter() - start
+
+    def _wait(self) -> None:
+        """Wait for something to come back, then take all that is there."""
+        start = time.perf_counter()
+        heads = self._heads()
+        waiting = [*heads, *self.starting, *self.placing]
+        if not waiting:
+            time.sleep(0.05)
+            return
+        # Somebody may become able to take over work without anything coming back: look often at the end.
+        timeout = 0.1 if self.scheduler.all_handed_out else 0.5
+        found, rest = ray.wait(waiting, num_returns=1, timeout=timeout, fetch_local=False)
+        if found and rest:
+            more, _ = ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)
+            found += more
+        self.outcome.spent["wait"] += time.perf_counter() - start
+        for ref in found:
+            if ref in self.placing:
+                self._placed(ref)
+        self._collect([(heads[ref], ref) for ref in found if ref in heads])
+        for ref in found:
+            if ref in self.starting:
+                self._begun(ref, self.starting.pop(ref))
+
+    def _heads(self) -> dict[Any, Call]:
+        """The oldest call of each actor: the others come after it."""
+        heads = (worker.calls[0] for worker in self.scheduler.workers.values() if worker.calls)
+        return {self.refs[call.number]: call for call in heads}
+
+    def _collect(self, came: list[tuple[Call, Any]]) -> None:
+        start, committed = time.perf_counter(), 0.0
+        for call, ref in came:
+            if call.closed:
+                continue
+            self.refs.pop(call.number, None)
+            try:
+                answers, seconds = ray.get(ref)
+            except TaskCancelledError:
+                self.scheduler.cancelled(call, time.monotonic())
+                continue
+            except RayTaskError as error:  # the call never got as far as its units
+                self._not_run(call, " ".join(str(own_error(error)).split()))
+                continue
+            except RayActorError:
+                self._died(call.worker, "its actor died while it ran")
+                continue
+            except RayError as error:  # the answer got lost on its way, with its node for instance
+                self.scheduler.lost(call, f"its answer was lost: {type(error).__name__}", time.monotonic())
+                continue
+            fresh = self.scheduler.answered(call, answers, seconds, time.monotonic())
+            before = time.perf_counter()
+            for unit, answer in fresh:
+                self.on_done(unit, answer)
+            committed += time.perf_counter() - before
+        self.outcome.spent["commit"] += committed
+        self.outcome.spent["collect"] += time.perf_counter() - start - committed
+
+    def _not_run(self, call: Call, reason: str) -> None:
+        if len(call.tasks) > 1:
+            self.scheduler.lost(call, reason, time.monotonic())
         else:
-            del self.queues[number][position]
-            self.on_done(unit, answer)
-            self.outcome.done += 1
-        return self._fill(number)
+            self.scheduler.answered(call, [Failure(reason)], 0.0, time.monotonic())
 
-    def _charge(self, unit: HasKey, reason: str) -> None:
-        """Count an attempt; hand the unit out again, or give it up."""
-        self.attempts[unit.key] = self.attempts.get(unit.key, 0) + 1
-        if self.attempts[unit.key] >= MAX_ATTEMPTS:
-            self.outcome.failed[unit.key] = reason
-        else:
-            self.again.appendleft(unit)
+    def _died(self, worker: Worker, reason: str) -> None:
+        """Its calls are others' now; wait for the actor to come back."""
+        for call in worker.calls:
+            self.refs.pop(call.number, None)
+        self.scheduler.died(worker.name, reason)
+        self.down[worker.name] = time.monotonic()
+        self._begin(worker.name)
 
-    def _died(self, number: int) -> None:
-        """Charge the oldest call, take back the others, and wait for the actor to come back."""
-        self.outcome.deaths += 1
-        guilty, *behind = (unit for _, unit in self.queues[number])
-        self.queues[number].clear()
-        self.again.extendleft(reversed(behind))
-        self._charge(guilty, f"its actor died {MAX_ATTEMPTS} times while it ran")
-        self.returning[number] = (self.actors[number].ready.remote(), time.monotonic())
-        for other in range(len(self.actors)):  # who has nothing to do need not wait for it
-            if other not in self.returning and other not in self.lost:
-                self._fill(other)
+    def _placed(self, ref: Any) -> None:
+        name = self.placing[ref]
+        with contextlib.suppress(RayError):  # what is wrong with it, `begin` says
+            ray.get(ref)
+        del self.placing[ref]
+        if name in self.down:
+            self.down[name] = time.monotonic()
 
-    def _returned(self, number: int) -> None:
-        call, since = self.returning[number]
-        try:
-            ray.get(call)
-        except RayActorError:
-            time.sleep(0.2)  # still restarting
-            self.returning[number] = (self.actors[number].ready.remote(), since)
-        except RayTaskError as error:
-            raise own_error(error) from None
-        else:
-            del self.returning[number]
-            self._fill(number)
-
-    def _check_returning(self) -> None:
-        """Go on with the others when an actor stays away; stop when all do."""
+    def _begun(self, ref: Any, name: int) -> None:
         now = time.monotonic()
-        for number in [n for n, (_, since) in self.returning.items() if now - since > RESTART_TIMEOUT]:
-            del self.returning[number]
-            self.lost.add(number)
-        if len(self.lost) == len(self.actors):
+        try:
+            self.places[name] = ray.get(ref)
+        except RayActorError:
+            self.down.setdefault(name, now)
+            if now - self.down[name] < RESTART_TIMEOUT:
+                self.again[name] = now + 0.5  # still restarting
+            else:
+                self._drop(name)
+        except RayTaskError as error:
+            if self.first_up is None:
+                raise own_error(error) from None
+            self.outcome.refused[f"actor {name}"] = " ".join(str(own_error(error)).split())
+            if not self.scheduler.up and not self.starting and not self.again:
+                raise own_error(error) from None
+            self._drop(name)
+        else:
+            self.down.pop(name, None)
+            self.scheduler.join(name, now)
+
+    def _drop(self, name: int) -> None:
+        """An actor that will not come back."""
+        ray.kill(self.handles.pop(name))
+        self.down.pop(name, None)
+
+    def _look_after(self, stop: Stop) -> None:
+        """Everything that nobody's answer brings about."""
+        now = time.monotonic()
+        if self.scheduler.up:
+            self.last_up = now
+        if stop.signum is not None:
+            self._stop(stop.signum)
+        for name in [name for name, when in self.again.items() if when <= now]:
+            del self.again[name]
+            self._begin(name)
+        if self.fleet is not None and now >= self.next_look:
+            self.next_look = now + LOOK_SECONDS
+            for _ in range(self.fleet.missing(len(self.handles) + len(self.outcome.refused))):
+                self._add(self.fleet.make())
+        if now < self.next_check:
+            return
+        self.next_check = now + 1.0
+        self._check_alive(now)
+        for worker in self.scheduler.stalled(now):
+            ray.kill(self.handles[worker.name], no_restart=False)
+            running = now - (worker.calls[0].started or now)
+            self._died(worker, f"its actor gave no answer for {running:.0f} s and was ended")
+        if self.first_up is not None:
+            tick = self.throughput.tick(self.scheduler, self.places, len(self.starting), now - self.first_up)
+            self.metrics.update(tick)
+            if self.on_tick:
+                self.on_tick(tick)
+
+    def _check_alive(self, now: float) -> None:
+        """Stop when no actor is left, or none has ever had a place."""
+        loading = set(self.starting.values()) - set(self.placing.values())
+        if self.scheduler.up or loading:
+            self.last_up = now if loading else self.last_up
+            return
+        waits = self.fleet is not None and self.fleet.queue
+        ever = self.first_up is not None
+        limit = MACHINE_TIMEOUT if waits else RESTART_TIMEOUT if ever else START_TIMEOUT
+        if now - self.last_up <= limit:
+            return
+        has = (
+            f"the cluster has {_resources(ray.cluster_resources())}, free are "
+            f"{_resources(ray.available_resources())}"
+        )
+        if ever:
             raise RaymoeError(
-                "no actor is left: all died and did not come back",
+                f"no actor is left: all died and did not come back; {has}",
                 "Look at the machine's memory and Ray's logs, then run the same command to go on.",
             )
+        asked = self.fleet.describe() if self.fleet else f"{len(self.handles)} actors"
+        raise RaymoeError(
+            f"no actor started within {limit:.0f} s; {asked} were asked for; {has}",
+            "Ask for fewer actors (--actors), or free or add machines.",
+        )
+
+    def _stop(self, signum: int) -> None:
+        """Take the answers that are there, then leave."""
+        self.scheduler.stop()
+        while heads := self._heads():
+            found, _ = ray.wait(list(heads), num_returns=len(heads), timeout=0, fetch_local=False)
+            if not found:
+                break
+            self._collect([(heads[ref], ref) for ref in found])
+        left = "" if self.scheduler.total is None else f" of {self.scheduler.total}"
+        raise Interrupted(signum, f"{self.scheduler.done}{left} units were done in this run")
+
+    def _close(self) -> Outcome:
+        now, outcome, scheduler = time.monotonic(), self.outcome, self.scheduler
+        outcome.done, outcome.failed, outcome.deaths = scheduler.done, scheduler.failed, scheduler.deaths
+        outcome.devices = sorted({place.device for place in self.places.values()})
+        outcome.workers = list(scheduler.workers.values())
+        if self.first_up is not None:
+            outcome.start_seconds, outcome.seconds = self.first_up - self.began, now - self.first_up
+            self.metrics.update(self.throughput.tick(scheduler, self.places, 0, outcome.seconds))
+        return outcome

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import os
 
-from raymoe.actors.cluster import actor_shape, connected
+from raymoe.actors.cluster import connected
+from raymoe.actors.fleet import Fleet
 from raymoe.actors.pool import run_units
 from raymoe.errors import ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
@@ -34,6 +35,7 @@ def probe(
     address: str | None = None,
     num_actors: int | None = None,
     device: str | None = None,
+    gpu_share: float = 1.0,
     overwrite: bool = False,
 ) -> StageResult:
     """Measure synergy and redundancy gap of every candidate pair of every sample.
@@ -43,8 +45,10 @@ def probe(
     Args:
         project: its ``probe`` section says what to measure.
         address: a Ray cluster; default RAY_ADDRESS, else this machine.
-        num_actors: at most so many; default one per GPU, or per core where there is no GPU.
+        num_actors: at most so many; default one per GPU, or per core where there is no GPU. More than a
+            cluster has room for are waited for while the others work.
         device: ``cpu`` or ``cuda`` to insist on one.
+        gpu_share: of a GPU, that one actor takes.
         overwrite: measure again what is already there.
 
     Returns:
@@ -53,6 +57,7 @@ def probe(
     Raises:
         ParentError: importance, checkpoint and features are missing or don't belong together.
         RaymoeError: the cluster can't do it.
+        Interrupted: Ctrl-C or SIGTERM; what is finished is kept.
     """
     workspace, config, output = project.workspace, project.preset.probe, f"{project.run}/interactions.arrow"
     checkpoint = f"{project.run}/checkpoint"
@@ -104,7 +109,7 @@ def probe(
         {"features": project.command("encode"), "checkpoint": project.command("train")},
         config.precision,
     )
-    failed = _run(plan, files, runner, address, num_actors, device)
+    failed = _run(plan, files, runner, address, num_actors, device, gpu_share)
     if failed and all(any(unit.key in failed for unit in cut_up(job, config)) for job in plan.jobs):
         raise RaymoeError(
             f"no sample could be measured, the first because: {next(iter(failed.values()))}",
@@ -124,6 +129,7 @@ def _run(
     address: str | None,
     num_actors: int | None,
     device: str | None,
+    gpu_share: float,
 ) -> dict[str, str]:
     """Do the units that are not committed yet; returns the failed ones and why."""
     committed = files.committed()
@@ -139,28 +145,33 @@ def _run(
     )
     if not left:
         return {}
-    with connected(address) as ray, track("probe", left) as task:
-        shape = actor_shape(ray.cluster_resources(), min(num_actors or left, left), device)
-        actor = ray.remote(
-            num_cpus=shape.num_cpus, num_gpus=shape.num_gpus, max_restarts=-1, max_task_retries=0
+    waits = bool(address or os.environ.get("RAY_ADDRESS"))  # for machines that an autoscaler adds
+    with connected(address), track("probe", left) as task:
+        fleet = Fleet(
+            UnitRunner,
+            lambda kind: (*runner, kind),
+            asked=num_actors,
+            device=device,
+            gpu_share=gpu_share,
+            most=left,
+            queue=waits,
         )
-        actors = [actor(UnitRunner).remote(*runner, shape.device) for _ in range(shape.count)]
-        start, done = 0.0, 0
 
         def finished(unit: Unit, answer: bytes) -> None:
-            nonlocal start, done
             files.commit(unit.key, answer)
-            start, done = start or time.monotonic(), done + unit.evaluations
-            seconds = time.monotonic() - start
-            rate = (
-                f"{done / seconds:,.0f} evaluations/s on {shape.count} x {shape.device}"
-                if seconds > 1
-                else ""
-            )
-            task.advance(note=rate)
+            task.advance()
 
-        todo = (unit for unit in plan.units() if unit.key not in committed)
-        outcome = run_units(todo, actors, finished)
+        outcome = run_units(
+            (unit for unit in plan.units() if unit.key not in committed),
+            fleet,
+            finished,
+            total=left,
+            evaluations=evaluations,
+            on_tick=lambda tick: task.advance(0, tick.line),
+            name="probe",
+        )
+    for actor, reason in outcome.refused.items():
+        console.print(f"  {actor} was left out: {reason}", markup=False)
     for key, reason in outcome.failed.items():
         console.print(f"  unit {key} failed: {reason}")
     if outcome.deaths:

@@ -1,15 +1,19 @@
-"""The pool with toy units: deaths, poison, the unit's own errors, actors that can't start."""
+"""The pool with toy units: deaths, poison, the unit's own errors, actors that can't start or hang."""
 
 import os
 import signal
 import sys
+import threading
+import time
 from dataclasses import dataclass
 
 import pytest
 import ray.cloudpickle
 
 from raymoe.actors import pool
-from raymoe.errors import RaymoeError
+from raymoe.actors.fleet import Fleet, slots
+from raymoe.actors.scheduler import Policy
+from raymoe.errors import Interrupted, RaymoeError
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file
 
@@ -18,6 +22,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors ca
 class Toy:
     key: str
     deed: str = "work"
+    evaluations: int = 1
 
 
 class Worker:
@@ -29,16 +34,24 @@ class Worker:
             raise RaymoeError("the checkpoint is not there", "train first")
         return "cpu"
 
+    def once(self, unit):
+        flag = os.path.join(self.folder, unit.key)
+        if os.path.exists(flag):
+            return False
+        open(flag, "w").close()
+        return True
+
     def run(self, unit):
-        if unit.deed == "die once":
-            flag = os.path.join(self.folder, unit.key)
-            if not os.path.exists(flag):
-                open(flag, "w").close()
-                os.kill(os.getpid(), signal.SIGKILL)
+        if unit.deed == "die once" and self.once(unit):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if unit.deed == "hang once" and self.once(unit):
+            time.sleep(600)
         if unit.deed == "poison":
             os.kill(os.getpid(), signal.SIGKILL)
         if unit.deed == "raise":
             raise RaymoeError(f"{unit.key} is not finite", "look at it")
+        if unit.deed == "sleep":
+            time.sleep(0.2)
         return unit.key.encode()
 
 
@@ -47,19 +60,28 @@ def make_actors(ray, folder, count=2, **options):
     return [actor.remote(str(folder), **options) for _ in range(count)]
 
 
-def run(ray, units, folder):
-    done = {}
+def run(ray, units, folder, actors=None, **options):
+    done = []
     outcome = pool.run_units(
-        iter(units), make_actors(ray, folder), lambda u, answer: done.setdefault(u.key, answer)
+        iter(units),
+        actors or make_actors(ray, folder),
+        lambda u, answer: done.append((u.key, answer)),
+        **options,
     )
-    return outcome, done
+    assert len(dict(done)) == len(done), "a unit was counted twice"
+    return outcome, dict(done)
 
 
 def test_every_unit_is_done_once(ray_session, tmp_path):
-    units = [Toy(f"u{i}") for i in range(60)]
-    outcome, done = run(ray_session, units, tmp_path)
+    units = [Toy(f"u{i}") for i in range(300)]
+    ticks = []
+    outcome, done = run(ray_session, units, tmp_path, total=300, evaluations=300, on_tick=ticks.append)
     assert done == {u.key: u.key.encode() for u in units}
-    assert (outcome.done, outcome.failed, outcome.deaths) == (60, {}, 0)
+    assert (outcome.done, outcome.failed, outcome.deaths) == (300, {}, 0)
+    assert outcome.devices == ["cpu"]
+    assert sum(w.units for w in outcome.workers) == 300
+    assert 0 < sum(outcome.spent.values()) <= outcome.seconds + outcome.start_seconds + 1
+    assert all("on 2 x cpu" in tick.line for tick in ticks)
 
 
 def test_units_survive_the_death_of_their_actor(ray_session, tmp_path):
@@ -67,17 +89,17 @@ def test_units_survive_the_death_of_their_actor(ray_session, tmp_path):
     outcome, done = run(ray_session, units, tmp_path)
     assert sorted(done) == sorted(u.key for u in units)
     assert outcome.failed == {}
-    assert outcome.deaths == 3
+    assert 1 <= outcome.deaths <= 6  # several may share a call, and one may be of a call taken over
 
 
 def test_poison_ends_in_the_ledger_and_the_rest_completes(ray_session, tmp_path):
     units = [Toy(f"u{i}", {2: "poison", 5: "raise"}.get(i, "work")) for i in range(12)]
     outcome, done = run(ray_session, units, tmp_path)
     assert sorted(outcome.failed) == ["u2", "u5"]
-    assert "died 3 times" in outcome.failed["u2"]
+    assert "its actor died while it ran (3 attempts)" in outcome.failed["u2"]
     assert "u5 is not finite" in outcome.failed["u5"]
     assert len(done) == outcome.done == 10
-    assert outcome.deaths == 3  # only the poison was charged, three times
+    assert outcome.deaths in (3, 4)  # only the poison was charged, and once more where it shared a call
 
 
 def test_an_actor_that_cannot_start_says_why(ray_session, tmp_path):
@@ -87,58 +109,77 @@ def test_an_actor_that_cannot_start_says_why(ray_session, tmp_path):
     assert caught.value.remedy == "train first"
 
 
-def test_more_actors_than_the_cluster_has(ray_session, tmp_path, monkeypatch):
+def test_actors_without_a_place_are_not_waited_for(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "START_TIMEOUT", 3.0)
-    with pytest.raises(
-        RaymoeError, match=r"of 4 actors did not start within 3 s; the cluster has 2 CPUs"
-    ) as caught:
-        pool.run_units(iter([Toy("u0")]), make_actors(ray_session, tmp_path, 4), lambda *_: None)
-    assert "--actors" in caught.value.remedy
+    _, done = run(ray_session, [Toy("u0")], tmp_path, make_actors(ray_session, tmp_path, 4))
+    assert done == {"u0": b"u0"}
 
 
-class Calls:
-    """Stands in for ray: two actors, one of which dies and stays away while the other has nothing to do."""
-
-    def __init__(self):
-        self.answers = {}
-
-    def actor(self, name):
-        calls = self
-
-        class Method:
-            def __init__(self, deed):
-                self.deed = deed
-
-            def remote(self, *arguments):
-                call = (name, self.deed, len(calls.answers))
-                calls.answers[call] = arguments
-                return call
-
-        return type("Actor", (), {"ready": Method("ready"), "run": Method("run")})()
-
-    def wait(self, calls, num_returns, timeout):
-        # the dead actor's calls come last, and its ready() never
-        order = sorted((c for c in calls if c[:2] != ("dead", "ready")), key=lambda c: (c[0] == "dead", c[2]))
-        return order[:num_returns], []
-
-    def get(self, call):
-        if isinstance(call, list):
-            return ["cpu"] * len(call)
-        if call[0] == "dead":
-            raise pool.RayActorError
-        return b"done"
-
-    def kill(self, actor):
-        pass
+def test_no_actor_with_a_place_says_what_there_is_and_what_was_asked(ray_session, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "START_TIMEOUT", 2.0)
+    big = ray_session.remote(num_cpus=64, max_restarts=-1, max_task_retries=0)(Worker)
+    with pytest.raises(RaymoeError, match=r"no actor started within 2 s; 1 actors were asked .* has 2 CPUs"):
+        pool.run_units(iter([Toy("u0")]), [big.remote(str(tmp_path))], lambda *_: None)
 
 
-def test_an_idle_actor_takes_over_from_one_that_stays_away(monkeypatch):
-    fake = Calls()
-    monkeypatch.setattr(pool, "ray", fake)
-    monkeypatch.setattr(pool, "wait_until_ready", lambda actors: None)
-    monkeypatch.setattr(pool, "RESTART_TIMEOUT", 0.0)
+def test_a_call_that_hangs_costs_its_actor_and_is_done_again(ray_session, tmp_path):
+    units = [Toy(f"u{i}", "hang once" if i == 7 else "work") for i in range(20)]
+    policy = Policy(stall_seconds=2.0)
+    outcome, done = run(ray_session, units, tmp_path, make_actors(ray_session, tmp_path, 1), policy=policy)
+    assert len(done) == 20
+    assert outcome.deaths == 1
+
+
+def test_the_last_unit_of_a_slow_actor_is_done_elsewhere(ray_session, tmp_path):
+    """Nobody waits for a machine that is lost or hangs at the very end: another does its unit too."""
+    units = [Toy(f"u{i}", "hang once" if i == 19 else "work") for i in range(20)]
+    start = time.monotonic()
+    outcome, done = run(ray_session, units, tmp_path)
+    assert len(done) == 20
+    assert outcome.deaths == 0
+    assert time.monotonic() - start < 30
+
+
+def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
+    fleet = Fleet(Worker, lambda device: (str(tmp_path),), most=8)
+    assert fleet.missing(0) == 2
+    assert Fleet(Worker, lambda device: (str(tmp_path),), asked=5).missing(0) == 2
+    assert Fleet(Worker, lambda device: (str(tmp_path),), asked=5, queue=True).missing(1) == 4
+    with pytest.raises(RaymoeError, match="--device cuda, but the cluster has no GPU"):
+        Fleet(Worker, lambda device: (), device="cuda")
+    units = [Toy(f"u{i}", "sleep") for i in range(20)]
+    outcome, done = run(ray_session, units, tmp_path, fleet)
+    assert len(done) == 20
+    assert len(outcome.workers) == 2
+
+
+@pytest.mark.parametrize(
+    ("node", "share", "cpus", "wanted"),
+    [
+        ({"CPU": 8, "GPU": 4}, 1, 1, 4),
+        ({"CPU": 8, "GPU": 4}, 0.5, 1, 8),
+        ({"CPU": 2, "GPU": 4}, 0.5, 0, 8),
+        ({"CPU": 8, "GPU": 2}, 0.3, 1, 6),
+        ({"CPU": 3}, 0, 1, 3),
+        ({"CPU": 8}, 1, 1, 0),
+    ],
+)
+def test_actors_per_node(node, share, cpus, wanted):
+    from raymoe.actors.cluster import ActorShape
+
+    assert slots(node, ActorShape(1, cpus, share)) == wanted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_between_units_and_keeps_what_is_there(ray_session, tmp_path, number):
     done = []
-    actors = [fake.actor("well"), fake.actor("dead")]
-    outcome = pool.run_units(iter([Toy(f"u{i}") for i in range(4)]), actors, lambda u, _: done.append(u.key))
-    assert sorted(done) == ["u0", "u1", "u2", "u3"]
-    assert outcome.failed == {}
+    units = [Toy(f"u{i}", "sleep") for i in range(1000)]
+    threading.Timer(3.0, lambda: os.kill(os.getpid(), number)).start()
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"\d+ of 1000 units were done in this run") as caught:
+        pool.run_units(
+            iter(units), make_actors(ray_session, tmp_path), lambda u, _: done.append(u.key), total=1000
+        )
+    assert caught.value.exit_code == 128 + number
+    assert caught.value.message.startswith(f"{len(done)} of ")
+    assert signal.getsignal(number) is before

@@ -1,0 +1,45 @@
+"""What runs in an actor's process: begin once, then units. Both functions get the actor's own object."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from raymoe.actors.scheduler import Failure
+from raymoe.errors import RaymoeError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an actor runs: what its ``ready`` answered (the device), its machine, and how long that took."""
+
+    device: str
+    host: str
+    seconds: float
+
+
+def begin(runner: Any) -> Place:
+    """Make the actor ready."""
+    start = time.perf_counter()
+    device = runner.ready()
+    return Place(str(device), socket.gethostname(), time.perf_counter() - start)
+
+
+def do_units(runner: Any, units: list[Any]) -> tuple[list[bytes | Failure], float]:
+    """Each unit's answer or its own error, and the seconds for all."""
+    start = time.perf_counter()
+    answers: list[bytes | Failure] = []
+    for unit in units:
+        try:
+            answers.append(runner.run(unit))
+        except RaymoeError as error:
+            answers.append(Failure(" ".join(str(error).split())))
+        except Exception as error:
+            if "CUDA error" in str(error):  # the process can't use its GPU any more: only a new one can
+                os._exit(1)
+            text = " ".join(str(error).split())
+            answers.append(Failure(f"an actor failed: {type(error).__name__}: {text}"))
+    return answers, time.perf_counter() - start
