@@ -226,7 +226,7 @@ def attribute(
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
 ) -> None:
-    """Checkpoint -> importance of every token and patch for every expert (Grad x AttnRoll)."""
+    """Checkpoint -> importance of every token and patch for every expert (attribute.method)."""
     _run(
         "attribute",
         dataset,

@@ -236,10 +236,18 @@ MAX_CONFIGURATIONS = 10_000
 class AttributeConfig(Section):
     """Expert-wise feature importance."""
 
-    method: Literal["grad_attnroll"] = "grad_attnroll"
+    method: Literal["grad_attnroll", "attnroll", "ig", "random"] = "grad_attnroll"
     target: Literal["true", "predicted"] = "true"
     split: str = "test"
+    steps: int = Field(32, ge=1)  # of integrated gradients (ig)
+    seed: int = Field(0, ge=0)  # of random
     batch_size: int = Field(16, ge=1)
+
+    def defining(self) -> dict[str, Any]:
+        """The settings that what comes out depends on."""
+        others = {"steps": "ig", "seed": "random"}
+        useless = {name for name, method in others.items() if method != self.method}
+        return self.model_dump(exclude={"batch_size", *useless})
 
 
 class ProbeConfig(Section):

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
-from raymoe.attribution.rollout import grad_attention_rollout, min_max
+from raymoe.attribution.importance import importance
 from raymoe.device import resolve_device
 from raymoe.errors import InputError
-from raymoe.features.store import FeatureBatch, FeatureStore
-from raymoe.models.base import FusionModel
+from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
-from raymoe.models.target import predicted_classes, target_weights
-from raymoe.progress import track
+from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
 from raymoe.tables import IMPORTANCE, Provenance, is_complete, metadata_of, read_table, write_table
 
 
 def attribute(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Expert-wise Grad x AttnRoll importance of every sample of a split, as ``importance.arrow``.
+    """Expert-wise importance of every sample of a split, as ``importance.arrow``.
+
+    With integrated gradients its metadata has ``convergence``: the largest and the mean convergence delta as
+    a share of the mean rise that the attributions are to explain.
 
     Args:
         project: has a checkpoint and the features it was trained on.
@@ -44,8 +41,7 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         "features": store.fingerprint,
         "checkpoint": read_info(workspace, folder, made_by).fingerprint,
     }
-    settings = config.model_dump(exclude={"batch_size"})  # it does not change what comes out
-    provenance = Provenance("attribute", IMPORTANCE.tag, settings, parents)
+    provenance = Provenance("attribute", IMPORTANCE.tag, config.defining(), parents)
     if is_complete(
         workspace, name, IMPORTANCE, provenance, project.command("attribute"), overwrite=overwrite
     ):
@@ -75,13 +71,16 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         for i in np.setdiff1d(split, indices)
     ]
     columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
+    notes: dict[str, list[np.ndarray]] = {}
     with track("attribute", len(indices)) as progress:
         groups = [
             indices[start : start + config.batch_size] for start in range(0, len(indices), config.batch_size)
         ]
         for chosen, batch in zip(groups, store.batches(groups, device, **model.reads), strict=True):
             targets = [store.labels[i] for i in chosen] if config.target == "true" else None
-            found = importance(model, batch, store.task, targets)
+            found = importance(model, batch, store.task, targets, config)
+            for key, values in found.notes.items():
+                notes.setdefault(key, []).append(values.ravel())
             lengths = {m: [len(store.sequence(int(i), m)[1]) for i in chosen] for m in model.names}
             for n, sample_id in enumerate(batch.sample_ids):
                 for e, expert in enumerate(model.expert_names):
@@ -96,60 +95,13 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         IMPORTANCE.schema.names
     )
     extra = {"skipped": skipped, "split": config.split}
+    if notes:
+        delta, rise = (np.abs(np.concatenate(notes[key])) for key in ("delta", "rise"))
+        extra["convergence"] = {f: float(getattr(delta, f)() / rise.mean()) for f in ("max", "mean")}
+        console.print(
+            "  convergence delta: {max:.1e} of the mean rise at most, {mean:.1e} on average".format(
+                **extra["convergence"]
+            )
+        )
     write_table(workspace, name, table.cast(IMPORTANCE.schema), IMPORTANCE, provenance, extra)
     return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))
-
-
-@dataclass(frozen=True)
-class Importance:
-    """Of a batch of N samples.
-
-    Attributes:
-        scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0.
-        targets: the classes that were explained.
-    """
-
-    scores: dict[str, np.ndarray]
-    targets: list[list[int]]
-
-
-def importance(
-    model: FusionModel, batch: FeatureBatch, task: str, targets: list[list[int]] | None = None
-) -> Importance:
-    """Grad x AttnRoll of every expert for a batch; a sample's scores do not depend on the others.
-
-    The score that is differentiated is the mixture's mean logit over the target classes, so what an expert
-    contributes is weighted by the gate; scaling per expert and modality takes most of that out again.
-
-    Args:
-        model: in eval mode.
-        batch: on the model's device.
-        task: what the labels are.
-        targets: the classes to explain, per sample; by default the predicted ones.
-    """
-    with torch.enable_grad():
-        embeddings = model.project(batch.features, batch.valid)
-        inputs = model.fusion_input(embeddings, batch.valid)
-        # The parameters need no gradient, so the graph has to begin at the input.
-        tokens = inputs.tokens_BTD.detach().requires_grad_()
-        expert_logits, attentions = model.experts(
-            tokens, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
-        )
-        logits_BC = model.mix(expert_logits, model.gate_weights(embeddings, batch.valid)).logits_BC
-        targets = predicted_classes(logits_BC, task) if targets is None else targets
-        score_B = target_logits(logits_BC, targets)
-        gradients = torch.autograd.grad(score_B.sum(), attentions)
-    with torch.no_grad():
-        importance_EBT = grad_attention_rollout(attentions, gradients, inputs.valid_BT)
-        parts = importance_EBT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
-        scores = {
-            name: min_max(part, batch.valid[name] & ~batch.special[name]).float().cpu().numpy()
-            for name, part in zip(model.names, parts, strict=True)
-        }
-    return Importance(scores, targets)
-
-
-def target_logits(logits_BC: Tensor, targets: list[list[int]]) -> Tensor:
-    """Mean logit over each sample's target classes, [B]."""
-    weights = torch.stack([target_weights(classes, logits_BC.shape[1]) for classes in targets])
-    return (logits_BC * weights.to(logits_BC)).sum(-1)

@@ -11,7 +11,6 @@ Shapes: k coalitions, n players.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from math import comb
 
@@ -19,6 +18,7 @@ import numpy as np
 from scipy.stats import binom
 
 from raymoe.errors import InputError
+from raymoe.seeds import seed_of
 
 MAX_NODES = 64
 
@@ -123,12 +123,6 @@ def pair_contexts(
     contexts = draws[:, 1:] < (draws[:, :1] if law.index == "sii" else law.inclusion)
     contexts[:, [u, v]] = False
     return contexts
-
-
-def seed_of(*parts: object) -> int:
-    """A 64-bit seed from whatever identifies the computation (seed, sample, expert)."""
-    text = "\x1f".join(map(str, parts)).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
 
 
 def generator(*key: int) -> np.random.Generator:

@@ -6,7 +6,7 @@ import torch
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.attribution import attribute
-from raymoe.attribution.attribute import importance, target_logits
+from raymoe.attribution.importance import importance, target_logits
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
@@ -105,6 +105,29 @@ def test_target_is_the_mean_over_its_classes():
     logits = torch.tensor([[1.0, 2.0, 6.0], [3.0, 5.0, 7.0]])
     torch.testing.assert_close(target_logits(logits, [[0, 2], [1]]), torch.tensor([3.5, 5.0]))
     assert logits[0] @ target_weights([0, 2], 3) == 3.5
+
+
+@pytest.mark.parametrize("method", ["attnroll", "ig", "random"])
+def test_other_methods_have_the_same_table(project, method):
+    other = Project(tiny_preset(attribute={"method": method}), project.workspace, "tiny")
+    attribute(other, device="cpu")
+    table = table_of(other)
+    assert set(table["method"].to_pylist()) == {method}
+    scores = np.concatenate(table["scores"].to_pylist())
+    assert scores.min() == 0
+    assert scores.max() == 1
+    convergence = metadata_of(table.schema).get("convergence")
+    assert (convergence is not None) == (method == "ig")
+    if convergence:
+        assert 0 <= convergence["mean"] <= convergence["max"] < 1e-2
+    with pytest.raises(ParentError, match=f"method: {method} there, grad_attnroll now"):
+        attribute(project, device="cpu")
+
+
+def test_settings_of_other_methods_do_not_matter(project):
+    attribute(project, device="cpu")
+    same = tiny_preset(attribute={"steps": 5, "seed": 9})
+    assert not attribute(Project(same, project.workspace, "tiny"), device="cpu").ran
 
 
 def test_predicted_target_explains_what_the_model_says(project):

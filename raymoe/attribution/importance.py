@@ -1,0 +1,159 @@
+"""How much each expert relies on each token and patch: four methods, one interface.
+
+Shapes: E experts, N samples, T_m positions of modality m and T of the joint sequence, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from raymoe.attribution.integrated import integrated_gradients
+from raymoe.attribution.rollout import attention_rollout, grad_attention_rollout, min_max
+from raymoe.config import AttributeConfig
+from raymoe.features.store import FeatureBatch
+from raymoe.models.base import FusionInput, FusionModel
+from raymoe.models.target import predicted_classes, target_weights
+from raymoe.seeds import seed_of
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Of a batch of N samples.
+
+    Attributes:
+        scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0.
+        targets: the classes that were explained.
+        notes: what a method has to say of itself, per name [E, N]; integrated gradients: ``delta``, the sum
+            of the attributions minus the ``rise`` of the target's logit that they are to explain.
+    """
+
+    scores: dict[str, np.ndarray]
+    targets: list[list[int]]
+    notes: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def importance(
+    model: FusionModel,
+    batch: FeatureBatch,
+    task: str,
+    targets: list[list[int]] | None = None,
+    config: AttributeConfig | None = None,
+) -> Importance:
+    """Importance for every expert; a sample's scores do not depend on the others of the batch.
+
+    * ``grad_attnroll`` differentiates the mixture's mean logit over the target classes, so what an expert
+      contributes is weighted by the gate; scaling per expert and modality takes most of that out again.
+    * ``attnroll`` knows no target.
+    * ``ig`` explains the expert's own mean logit over the target classes, with sign: what speaks against them
+      comes last.
+    * ``random`` is the baseline: uniform, keyed by sample, expert and modality.
+
+    Args:
+        model: in eval mode.
+        batch: on the model's device.
+        task: what the labels are.
+        targets: the classes to explain, per sample; by default the predicted ones.
+        config: method, steps and seed.
+    """
+    config = config or AttributeConfig()
+    with torch.no_grad():
+        embeddings = model.project(batch.features, batch.valid)
+        inputs = model.fusion_input(embeddings, batch.valid)
+        gate_BE = model.gate_weights(embeddings, batch.valid)
+    if targets is None:
+        with torch.no_grad():
+            logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+            targets = predicted_classes(model.mix(logits_EBC, gate_BE).logits_BC, task)
+    weights_NC = torch.stack([target_weights(classes, model.num_classes) for classes in targets])
+    call = Call(model, batch, inputs, gate_BE, weights_NC.to(inputs.tokens_BTD), config)
+    raw_ENT, notes = METHODS[config.method](call)
+    parts = raw_ENT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
+    scores = {
+        name: min_max(part, batch.valid[name] & ~batch.special[name]).float().cpu().numpy()
+        for name, part in zip(model.names, parts, strict=True)
+    }
+    return Importance(scores, targets, notes)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a method is given: a batch on its way into the experts."""
+
+    model: FusionModel
+    batch: FeatureBatch
+    inputs: FusionInput
+    gate_BE: Tensor
+    targets_NC: Tensor
+    config: AttributeConfig
+
+
+def _grad_attention_rollout(call: Call) -> tuple[Tensor, dict]:
+    with torch.enable_grad():
+        logits_EBC, attentions = _with_attention(call)
+        score_B = (call.model.mix(logits_EBC, call.gate_BE).logits_BC * call.targets_NC).sum(-1)
+        gradients = torch.autograd.grad(score_B.sum(), attentions)
+    with torch.no_grad():
+        return grad_attention_rollout(attentions, gradients, call.inputs.valid_BT), {}
+
+
+def _attention_rollout(call: Call) -> tuple[Tensor, dict]:
+    with torch.no_grad():
+        return attention_rollout(_with_attention(call)[1], call.inputs.valid_BT), {}
+
+
+def _with_attention(call: Call) -> tuple[Tensor, list[Tensor]]:
+    # The parameters need no gradient, so the graph has to begin at the input.
+    tokens = call.inputs.tokens_BTD.detach().requires_grad_()
+    return call.model.experts(tokens, call.inputs.key_bias_BT, call.inputs.pool_BMT, return_attention=True)
+
+
+def _integrated_gradients(call: Call) -> tuple[Tensor, dict]:
+    special_BT = torch.cat([call.batch.special[name] for name in call.model.names], 1)
+    experts, steps = call.model.experts, call.config.steps
+    found = integrated_gradients(experts, call.inputs, call.targets_NC, special_BT, steps)
+    notes = {"delta": found.delta_EN, "rise": found.rise_EN}
+    return found.scores_ENT.double(), {name: value.cpu().numpy() for name, value in notes.items()}
+
+
+def _random(call: Call) -> tuple[Tensor, dict]:
+    return torch.cat(
+        [
+            torch.from_numpy(_uniform(call, name, call.batch.valid[name].shape[1])).to(call.gate_BE.device)
+            for name in call.model.names
+        ],
+        -1,
+    ), {}
+
+
+def _uniform(call: Call, modality: str, length: int) -> np.ndarray:
+    """[E, N, length] in 0..1; a position's number does not depend on the padding."""
+    return np.stack(
+        [
+            [
+                np.random.default_rng(
+                    seed_of("random", call.config.seed, sample_id, expert, modality)
+                ).random(length)
+                for sample_id in call.batch.sample_ids
+            ]
+            for expert in call.model.expert_names
+        ]
+    )
+
+
+METHODS: dict[str, Callable[[Call], tuple[Tensor, dict[str, np.ndarray]]]] = {
+    "grad_attnroll": _grad_attention_rollout,
+    "attnroll": _attention_rollout,
+    "ig": _integrated_gradients,
+    "random": _random,
+}
+
+
+def target_logits(logits_BC: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    """Mean logit over each sample's target classes, [B]."""
+    weights = torch.stack([target_weights(classes, logits_BC.shape[1]) for classes in targets])
+    return (logits_BC * weights.to(logits_BC)).sum(-1)

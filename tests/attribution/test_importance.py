@@ -1,0 +1,126 @@
+"""Every method against an independent implementation; batches, padding and workers do not matter."""
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_preset, write_tiny_features, write_tiny_run
+
+from raymoe.attribution.importance import METHODS, importance
+from raymoe.attribution.integrated import integrated_gradients
+from raymoe.config import AttributeConfig
+from raymoe.features.store import FeatureStore
+from raymoe.models.checkpoint import load_checkpoint
+from raymoe.project import Project
+from raymoe.workspace import Workspace
+
+
+@pytest.fixture(scope="module", params=["fl-i2moe", "dense"])
+def opened(request, tmp_path_factory):
+    """A store, and a model of random weights."""
+    preset = tiny_preset(model={"kind": request.param})
+    project = Project(preset, Workspace(tmp_path_factory.mktemp("ws")), "tiny")
+    write_tiny_run(project, write_tiny_features(project))
+    store = FeatureStore.open(project.workspace, project.features, "")
+    return store, load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")[0]
+
+
+def inputs_of(store, model, indices):
+    batch = store.batch(indices)
+    with torch.no_grad():
+        inputs = model.fusion_input(model.project(batch.features, batch.valid), batch.valid)
+    special = torch.cat([batch.special[name] for name in model.names], 1)
+    return batch, inputs, special
+
+
+def test_integrated_gradients_are_captums(opened):
+    """Whose points are even, so that it needs more of them."""
+    store, model = opened
+    indices = [2, 5]
+    _, inputs, special = inputs_of(store, model, indices)
+    targets = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    found = integrated_gradients(model.experts, inputs, targets, special, 64)
+    for e in range(len(model.expert_names)):
+        for n in range(len(indices)):
+
+            def score(tokens, e=e, n=n):
+                k = len(tokens)
+                bias, pool = (t[n : n + 1].repeat(k, *[1] * (t.dim() - 1)) for t in inputs_tensors(inputs))
+                return model.experts(tokens, bias, pool)[e] @ targets[n]
+
+            tokens = inputs.tokens_BTD[n : n + 1]
+            oracle = captum.attr.IntegratedGradients(score)
+            baseline = tokens * special[n : n + 1, :, None]
+            wanted, delta = oracle.attribute(
+                tokens, baseline, n_steps=300, method="gausslegendre", return_convergence_delta=True
+            )
+            torch.testing.assert_close(found.scores_ENT[e, n], wanted[0].sum(-1), atol=1e-6, rtol=1e-4)
+            assert found.delta_EN[e, n] == pytest.approx(float(delta), abs=2e-6)
+    assert not found.scores_ENT[:, special | ~inputs.valid_BT].any()
+
+
+def inputs_tensors(inputs):
+    return inputs.key_bias_BT, inputs.pool_BMT
+
+
+def test_more_steps_are_more_complete(opened):
+    store, model = opened
+    _, inputs, special = inputs_of(store, model, np.arange(8))
+    targets = torch.eye(3)[torch.arange(8) % 3]
+    gaps = []
+    for steps in (1, 4, 32):
+        found = integrated_gradients(model.experts, inputs, targets, special, steps)
+        gaps.append(float((found.delta_EN.abs() / found.rise_EN.abs().mean()).mean()))
+    assert gaps[0] > gaps[1]
+    assert gaps[2] < 1e-3
+    assert gaps[2] <= gaps[1]
+    silent = found.rise_EN[:, 3]  # no words there, but patches
+    assert silent.abs().sum() > 0
+
+
+def test_attention_rollout_is_the_product_of_mean_attention(opened):
+    store, model = opened
+    batch, inputs, _ = inputs_of(store, model, [2])
+    found = importance(model, batch, store.task, [[0]], AttributeConfig(method="attnroll"))
+    _, attentions = model.experts(
+        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+    )
+    for e in range(len(model.expert_names)):
+        total = np.eye(attentions[0].shape[-1])
+        for attention in attentions:
+            step = attention[e, 0].detach().double().numpy().mean(0) + np.eye(len(total))
+            total = step / step.sum(1, keepdims=True) @ total
+        patches = total.mean(0)[-9:]
+        scaled = (patches - patches.min()) / (patches.max() - patches.min())
+        np.testing.assert_allclose(found.scores["image"][e, 0], scaled, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_no_method_looks_at_the_rest_of_the_batch(opened, method):
+    store, model = opened
+    config, indices = AttributeConfig(method=method, steps=8), np.arange(len(store))
+    targets = [store.labels[i] for i in indices]
+    together = importance(model, store.batch(indices), store.task, targets, config)
+    for n, i in enumerate(indices):
+        alone = importance(model, store.batch([i]), store.task, [targets[n]], config)
+        for name, scores in alone.scores.items():
+            size = scores.shape[-1]
+            np.testing.assert_allclose(together.scores[name][:, n, :size], scores[:, 0], atol=5e-4)
+            assert not together.scores[name][:, n, size:].any()
+            assert not scores[:, 0, store.sequence(i, name)[2]].any(), "special positions are no features"
+
+
+def test_random_scores_have_a_seed_and_differ_between_experts_and_samples(opened):
+    store, model = opened
+    config = AttributeConfig(method="random")
+    scores = importance(model, store.batch([2, 5]), store.task, None, config).scores["image"]
+    again = importance(model, store.batch([5]), store.task, None, config).scores["image"]
+    np.testing.assert_array_equal(scores[:, 1], again[:, 0])
+    rows = scores.reshape(-1, 9)
+    assert len({row.tobytes() for row in rows}) == len(rows)
+    other = importance(model, store.batch([5]), store.task, None, replace_seed(config)).scores["image"]
+    assert not np.allclose(other, again)
+
+
+def replace_seed(config):
+    return config.model_copy(update={"seed": 1})
