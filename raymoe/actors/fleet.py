@@ -29,6 +29,10 @@ class Fleet:
         queue: ask for ``asked`` actors although there is no room for them yet, so that an autoscaler adds
             machines.
 
+    Attributes:
+        made: handles of all actors so far.
+        shape: what each of them holds.
+
     Raises:
         RaymoeError: GPUs are asked for, there are none, and none are to be waited for.
     """
@@ -60,7 +64,13 @@ class Fleet:
         make = ray.remote(
             num_cpus=self.shape.num_cpus, num_gpus=self.shape.num_gpus, max_restarts=-1, max_task_retries=0
         )(runner)
-        self.make: Callable[[], Any] = lambda: make.remote(*arguments(self.shape.device))
+        self.made: list[Any] = []
+        self._new: Callable[[], Any] = lambda: make.remote(*arguments(self.shape.device))
+
+    def make(self) -> Any:
+        """One more actor."""
+        self.made.append(self._new())
+        return self.made[-1]
 
     def missing(self, have: int) -> int:
         """How many actors to add to those there are."""

@@ -97,10 +97,27 @@ def run_units(
     try:
         return pool.run()
     finally:
-        for (
-            actor
-        ) in pool.handles.values():  # give their cores or GPUs back now, not when Python gets round to it
-            ray.kill(actor)
+        pool.end_actors()
+
+
+def first_actor(fleet: Fleet) -> Any:
+    """An actor that is ready, to ask it something before the units are known; the others go on starting.
+
+    ``run_units`` with the same fleet takes them all over.
+
+    Raises:
+        RaymoeError, Interrupted: as of ``run_units``.
+    """
+    pool = _Pool(Scheduler(()), fleet, lambda unit, answer: None, Throughput(), None, "")
+    try:
+        with stoppable() as stop:
+            while not pool.scheduler.up:
+                pool._look_after(stop)
+                pool._wait()
+    except BaseException:
+        pool.end_actors()
+        raise
+    return next(pool.handles[name] for name, worker in pool.scheduler.workers.items() if worker.up)
 
 
 def own_error(error: BaseException) -> RaymoeError:
@@ -139,11 +156,12 @@ class _Pool:
         self.down: dict[int, float] = {}  # actors that died, since when
         self.places: dict[int, Place] = {}
         self.outcome = Outcome(workers=[])
-        self.metrics = Metrics(name)
+        self.metrics: Metrics | None = None
+        self.name = name
         self.began = self.last_up = time.monotonic()
         self.first_up: float | None = None
         self.next_look = self.next_check = 0.0
-        for actor in [] if self.fleet else actors:
+        for actor in self.fleet.made if self.fleet else actors:
             self._add(actor)
 
     def run(self) -> Outcome:
@@ -155,6 +173,15 @@ class _Pool:
                 if not self.scheduler.finished:
                     self._wait()
         return self._close()
+
+    def end_actors(self) -> None:
+        """Give their cores or GPUs back now, not when Python gets round to it."""
+        for actor in self.handles.values():
+            ray.kill(actor)
+
+    def _publish(self, tick: Tick) -> None:
+        self.metrics = self.metrics or Metrics(self.name)
+        self.metrics.update(tick)
 
     def _under_way(self) -> bool:
         """Whether units are handed out: from a fleet's first actor on, or when all of a list are ready."""
@@ -316,7 +343,7 @@ class _Pool:
             self._died(worker, f"its actor gave no answer for {running:.0f} s and was ended")
         if self.first_up is not None:
             tick = self.throughput.tick(self.scheduler, self.places, len(self.starting), now - self.first_up)
-            self.metrics.update(tick)
+            self._publish(tick)
             if self.on_tick:
                 self.on_tick(tick)
 
@@ -364,5 +391,5 @@ class _Pool:
         outcome.workers = list(scheduler.workers.values())
         if self.first_up is not None:
             outcome.start_seconds, outcome.seconds = self.first_up - self.began, now - self.first_up
-            self.metrics.update(self.throughput.tick(scheduler, self.places, 0, outcome.seconds))
+            self._publish(self.throughput.tick(scheduler, self.places, 0, outcome.seconds))
         return outcome

@@ -147,6 +147,7 @@ def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
     assert Fleet(Worker, lambda device: (str(tmp_path),), asked=5, queue=True).missing(1) == 4
     with pytest.raises(RaymoeError, match="--device cuda, but the cluster has no GPU"):
         Fleet(Worker, lambda device: (), device="cuda")
+    assert ray_session.get(pool.first_actor(fleet).ready.remote()) == "cpu"
     units = [Toy(f"u{i}", "sleep") for i in range(20)]
     outcome, done = run(ray_session, units, tmp_path, fleet)
     assert len(done) == 20
