@@ -117,7 +117,7 @@ def write_mmhs150k(folder: Path, tweets=30) -> Path:
 
 # Each makes a picture unusable; with a word of the reason that is given.
 DAMAGES = {
-    "missing": (lambda path: path.unlink(), "No such file"),
+    "missing": (lambda path: path.unlink(), "there is no picture"),
     "empty": (lambda path: path.write_bytes(b""), "empty"),
     "cut short": (lambda path: path.write_bytes(path.read_bytes()[:-600]), "decoded"),
     "html": (

@@ -223,8 +223,12 @@ def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
     code, said = raymoe("evaluate", "mmimdb", "comparison", *options, cwd=tmp_path)
     assert code == 0, said
     row = next(line for line in said.splitlines() if "FL-I2MoE" in line and "±" in line)
-    assert "paper" in said
-    assert row.count("±") >= 2
+    assert row.count("±") == 4, "ours and the paper's, two metrics"
+    (named,) = [line for line in said.splitlines() if line.startswith("model ")]
+    assert named.split()[2:] == ["micro-F1", "paper", "difference", "macro-F1", "paper", "difference"]
+    found = pq.read_table(tmp_path / "runs/mmimdb/evaluation/comparison.parquet").to_pylist()
+    assert [row["seeds"] for row in found] == [[0, 1]] * 2
+    assert all(row["difference"] == row["mean"] - row["paper_mean"] for row in found)
     code, said = raymoe("train", "mmimdb", *options, cwd=tmp_path)
     assert code == 0, said
     assert "already there" in said, "the chosen run serves the later stages"

@@ -48,6 +48,10 @@ def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
     folder = _find(source)
     ids = [name.removesuffix(".json") for name in names_in(folder, r"\d+\.json")]
     posters = set(names_in(folder, r"\d+\.jpeg"))
+    if not posters:
+        raise BENCHMARK.wrong_folder(
+            source, f"there is none of the posters in it, such as {folder.name}/{ids[0]}.jpeg"
+        )
     archive = _archive_split(folder, required=data.split == "archive")
     notes: list[str] = []
     absent: list[dict[str, Any]] = []

@@ -260,7 +260,7 @@ def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
         raise ValueError("no label")
     if isinstance(value, str) and value not in index:
         value = [part.strip() for part in value.replace(";", "|").split("|")]
-    found = set()
+    found: set[int] = set()
     for label in value if isinstance(value, list) else [value]:
         if isinstance(label, str) and label not in index and label.isdecimal():
             label = int(label)
@@ -272,6 +272,10 @@ def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
             raise ValueError(f"{label!r} is neither a class name nor an index")
         if not 0 <= label < len(index):
             raise ValueError(f"class {label} is outside 0..{len(index) - 1}")
+        if label in found and isinstance(value, list):
+            raise ValueError(
+                f"class {label} is there twice: labels are class names or indices, not a 0 or 1 per class"
+            )
         found.add(label)
     if task != "multilabel" and len(found) != 1:
         raise ValueError(f"{len(found)} labels, but the task is {task}: exactly one")
@@ -346,6 +350,8 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
                 return f"no picture in column {column}"
             try:
                 decode(_encoded(raw, value))
+            except FileNotFoundError:
+                return f"there is no picture {value}"
             except (OSError, ValueError) as error:
                 return str(error)
         return None

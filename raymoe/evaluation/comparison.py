@@ -185,7 +185,7 @@ def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
         table.add_column(metric.replace("_f1", "-F1"), min_width=12)
         if in_paper:
             table.add_column("paper", min_width=12)
-            table.add_column("difference", justify="right")
+            table.add_column("difference", justify="right", min_width=10)
     for kind in dict.fromkeys(row["kind"] for row in rows):
         of_kind = [row for row in rows if row["kind"] == kind]
         cells = [KINDS[kind], str(len(of_kind[0]["seeds"]))]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+_DRAWING = threading.Lock()  # torch has one generator per device, and a module one mode, for all threads
 
 
 class Frozen:
@@ -26,27 +29,29 @@ class Frozen:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The module's answer."""
-        self.module.eval()
         mixed = torch.autocast(self.device.type, self._mixed, enabled=self._mixed is not None)
-        with torch.no_grad(), mixed, self._training((*args, *kwargs.values())):
+        drawing = self._drawing((*args, *kwargs.values())) if self.dropout else contextlib.nullcontext()
+        with torch.no_grad(), mixed, drawing:
+            if not self.dropout:
+                self.module.eval()
             return self.module(*args, **kwargs)
 
     @contextlib.contextmanager
-    def _training(self, arguments: tuple[Any, ...]) -> Iterator[None]:
-        """Training mode for what draws at random; normalisation keeps its statistics."""
-        if not self.dropout:
-            yield
-            return
+    def _drawing(self, arguments: tuple[Any, ...]) -> Iterator[None]:
+        """Training mode for what draws at random, one call at a time; normalisation keeps its statistics."""
         digest = hashlib.sha256()
         for tensor in arguments:
             if isinstance(tensor, torch.Tensor):
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        for module in self.module.modules():
-            module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
-        with torch.random.fork_rng(devices=[] if self.device.type == "cpu" else [self.device]):
+        devices = [] if self.device.type == "cpu" else [self.device]
+        with _DRAWING, torch.random.fork_rng(devices=devices):
+            for module in self.module.modules():
+                module.training = not isinstance(module, nn.modules.batchnorm._BatchNorm)
             torch.manual_seed(int.from_bytes(digest.digest()[:8]) >> 1)
-            yield
-        self.module.eval()
+            try:
+                yield
+            finally:
+                self.module.eval()
 
     @property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@ Shape suffixes: B items, T positions, D width.
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 from collections.abc import Iterable, Iterator
@@ -76,7 +77,9 @@ class TextEncoder:
         alone = _tried(self, ["a"])
         self.width = alone.features_BTD.shape[2]
         if config.pooling == "model":
-            beside = self.encode(["a", "a a a a a a"]).pooled_BD[0]
+            exact = copy.copy(self)
+            exact._model = Frozen(model)
+            alone, beside = exact.encode(["a"]), exact.encode(["a", "a a a a a a"]).pooled_BD[0]
             if not torch.allclose(alone.pooled_BD[0], beside, atol=1e-3):
                 raise InputError(
                     f"{config.source}: its pooled output looks at the padding, so it would depend on which "

@@ -85,7 +85,8 @@ def run_epochs(
         on_step: told the running loss after every step.
 
     Raises:
-        DivergedError: a loss is NaN or infinite; the best epoch until then stays in ``state``.
+        DivergedError: a loss, or an answer on the validation split, is NaN or infinite; the best epoch until
+            then stays in ``state``.
     """
     scaler = torch.amp.GradScaler(str(device).partition(":")[0], enabled=config.precision == "float16")
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
@@ -98,7 +99,13 @@ def run_epochs(
     while not state.is_finished(config):
         epoch = len(state.rows) + 1
         losses = _train_epoch(model, optimizer, scaler, store, train, config, epoch, device, on_step)
-        answers = predict(model, store, val, batch_size=EVAL_BATCH, device=device)
+        answers = predict(model, store, val, batch_size=eval_batch(config), device=device)
+        # The loss is that before the last step, so this is where the last step's damage shows.
+        if not np.isfinite(answers.logits).all():
+            raise DivergedError(
+                f"the model's answers on the validation split are no numbers after epoch {epoch}",
+                _slower(config),
+            )
         row: dict[str, float] = {"epoch": epoch, **losses}
         found = scores(answers.logits, val_labels, store.task)
         row |= {f"val_{name}": value for name, value in found.items()}
@@ -138,7 +145,7 @@ def _train_epoch(
         if not math.isfinite(values["train_loss"]):
             raise DivergedError(
                 f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
-                f"Lower the learning rate, e.g. --set train.lr={config.lr / 10:g}.",
+                _slower(config),
             )
         if config.clip_norm is not None:
             scaler.unscale_(optimizer)
@@ -150,6 +157,15 @@ def _train_epoch(
         done += len(batch.sample_ids)
         on_step(f"loss {totals['train_loss'] / done:.4f}")
     return {name: total / len(order) for name, total in totals.items()}
+
+
+def eval_batch(config: TrainConfig) -> int:
+    """Samples at once without gradients: as many as fit anywhere, or as few as training is told to take."""
+    return min(EVAL_BATCH, config.micro_batch_size or EVAL_BATCH)
+
+
+def _slower(config: TrainConfig) -> str:
+    return f"Lower the learning rate, e.g. --set train.lr={config.lr / 10:g}."
 
 
 def accumulate(

@@ -25,7 +25,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.table import Table
 
-from raymoe.actors.cluster import ActorShape, actor_shape, connected
+from raymoe.actors.cluster import actor_shape, connected
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.progress import console
@@ -112,7 +112,11 @@ def sweep(
             shape = actor_shape(ray.cluster_resources(), num_actors, device)
             # ASHA compares with what earlier trials scored on their way, so it is shown those too.
             shown = trials if asha else missing
-            found = _schedule(project, shown, features, shape, num_actors)
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            resources = trial_resources(
+                nodes, shape.device, project.preset.sweep.trials_per_gpu, len(shown), num_actors
+            )
+            found = _schedule(project, shown, features, shape.device, resources, num_actors)
         outcomes = found | outcomes
         for trial in missing:
             if outcomes[trial.name].state == "finished":
@@ -185,25 +189,39 @@ def run_trial(config: dict[str, Any], trials: Sequence[Trial], features: str, de
 
 
 def trial_resources(
-    shape: ActorShape, trials_per_gpu: int, trials: int, most: int | None = None
+    nodes: list[dict[str, float]], device: str, trials_per_gpu: int, trials: int, most: int | None = None
 ) -> dict[str, float]:
-    """What a trial holds while it runs: a core and its share of a GPU; without GPUs, its share of the cores.
+    """What a trial holds while it runs: its share of a GPU, and of the cores.
 
     Trials take about as long as each other, so nine on two cores, two at a time, leave a core idle while the
     last one runs. Three at a time share the cores to the end: a fifth less time for a half more memory.
 
     Args:
-        shape: one actor per core or GPU there is.
+        nodes: the resources of each, as Ray counts.
+        device: ``cpu`` or ``cuda``.
         trials_per_gpu: how many share one.
         trials: how many there are to run.
         most: at most so many at once.
     """
-    if shape.num_gpus:
-        return {"cpu": 1, "gpu": 1 / trials_per_gpu}
-    cores = shape.count
+    if device == "cuda":
+        cores_each = [n.get("CPU", 0) / (n["GPU"] * trials_per_gpu) for n in nodes if n.get("GPU", 0)]
+        return {"cpu": _counted(min([1, *cores_each])), "gpu": 1 / trials_per_gpu}
+    cores_of = [int(node["CPU"]) for node in nodes if node.get("CPU", 0) >= 1] or [1]
+    cores = sum(cores_of)
+
+    def rounds(share: float) -> float:
+        """How long all take, in times of one alone on a core; the fullest node sets the pace."""
+        places = [math.floor(c / share) for c in cores_of]
+        crowding = max(p / c for p, c in zip(places, cores_of, strict=True))
+        return math.ceil(trials / sum(places)) * max(crowding, 1)
+
     crowds = range(cores, max(cores, min(cores * 3 // 2, most or trials)) + 1)
-    together = min(crowds, key=lambda n: math.ceil(trials / n) * n)  # the fewest of equals
-    return {"cpu": math.floor(cores / together * 1e4) / 1e4}  # Ray counts in ten-thousandths
+    return {"cpu": min((_counted(cores / n) for n in crowds), key=rounds)}  # the fewest of equals
+
+
+def _counted(share: float) -> float:
+    """As Ray counts: in ten-thousandths."""
+    return math.floor(share * 1e4) / 1e4
 
 
 class Observer(tune.Callback):
@@ -248,7 +266,12 @@ class Observer(tune.Callback):
 
 
 def _schedule(
-    project: Project, trials: list[Trial], features: str, shape: ActorShape, most: int | None
+    project: Project,
+    trials: list[Trial],
+    features: str,
+    device: str,
+    resources: dict[str, float],
+    most: int | None,
 ) -> dict[str, Outcome]:
     """Run trials with Tune; outcomes by the trial's name."""
     config, epochs = project.preset.sweep, project.preset.train.epochs
@@ -264,14 +287,14 @@ def _schedule(
     else:  # what ASHA stopped in an earlier sweep gets another chance
         for trial in trials:
             project.workspace.remove(f"{trial.project.run}/{STOPPED}")
-    run = tune.with_parameters(run_trial, trials=trials, features=features, device=shape.device)
+    run = tune.with_parameters(run_trial, trials=trials, features=features, device=device)
     with (
         tempfile.TemporaryDirectory(prefix="raymoe-tune-") as folder,
         LiveTable(trials, project.preset.train.selection) as live,
     ):
         observer = Observer(trials, features, live)
         tuner = tune.Tuner(
-            tune.with_resources(run, trial_resources(shape, config.trials_per_gpu, len(trials), most)),
+            tune.with_resources(run, resources),
             param_space={"trial": tune.grid_search(list(range(len(trials))))},
             tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True, max_concurrent_trials=most),
             run_config=tune.RunConfig(

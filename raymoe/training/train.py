@@ -29,7 +29,7 @@ from raymoe.tables import (
     read_table,
     write_table,
 )
-from raymoe.training.epochs import EVAL_BATCH, DivergedError, State, run_epochs
+from raymoe.training.epochs import DivergedError, State, eval_batch, run_epochs
 from raymoe.training.metrics import class_f1, scores
 from raymoe.training.predict import Predictions, predict
 
@@ -96,7 +96,7 @@ def train(
         info = _save_best(project, folder, model, state, info)
 
     predictions = {
-        split: predict(model, store, store.indices(split), batch_size=EVAL_BATCH, device=device)
+        split: predict(model, store, store.indices(split), batch_size=eval_batch(config), device=device)
         for split in EVALUATED
     }
     outputs = {

@@ -145,6 +145,14 @@ def test_a_half_extracted_archive_says_how_much_is_missing(tmp_path):
     assert f"posters without a JSON file: 1 ({IDS[13]})" in said
 
 
+def test_an_archive_without_any_poster_stops_it(tmp_path):
+    archive = write_mmimdb(tmp_path)
+    for poster in (archive / "dataset").glob("*.jpeg"):
+        poster.unlink()
+    with pytest.raises(InputError, match=r"none of the posters in it, such as dataset/0000005\.jpeg"):
+        prepare(project(tmp_path, archive))
+
+
 def test_with_the_archives_split_missing_and_further_movies_are_listed(tmp_path):
     archive = write_mmimdb(tmp_path)
     (archive / "dataset" / f"{IDS[4]}.json").unlink()

@@ -193,7 +193,7 @@ def test_a_missing_picture_file_is_left_out(tmp_path):
         row["image"] = row["id"]
     (tmp_path / "s8").unlink()
     (skipped,) = prepare(project(tmp_path, parquet(tmp_path, raw))).skipped
-    assert "No such file" in skipped["reason"]
+    assert "there is no picture" in skipped["reason"]
 
 
 def test_empty_texts_can_be_kept(tmp_path):
@@ -279,7 +279,7 @@ def test_a_wrong_row_stops_it_by_name(tmp_path, changes, task, message):
     assert not p.workspace.exists(p.samples)
 
 
-@pytest.mark.parametrize("label", ["horse", 1.5, True, {"a": 1}, ["cat", "horse"]])
+@pytest.mark.parametrize("label", ["horse", 1.5, True, {"a": 1}, ["cat", "horse"], [1, 0, 0]])
 def test_a_label_that_is_none_stops_it(tmp_path, label):
     path = tmp_path / "raw.jsonl"
     raw = [{k: v for k, v in r.items() if k != "image"} | {"image": "x.png"} for r in rows()]

@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -288,6 +289,24 @@ def test_an_encoders_own_dropout_on_request_is_drawn_from_the_batch(folders):
     ]
     assert identities[0] == identities[1]
     assert len({str(identity) for identity in identities}) == 3
+
+
+def test_dropout_is_the_same_from_many_threads(folders):
+    encoder = load("text", f"hf:{folders / 'roberta'}", dropout=True)
+    texts = [[*TEXTS, f"dog {i}"] for i in range(40)]
+    alone = [encoder.encode(batch).features_BTD for batch in texts]
+    before = torch.get_rng_state()
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda batch: encoder.encode(batch).features_BTD, texts))
+    assert all(a.equal(b) for a, b in zip(alone, together, strict=True))
+    assert torch.get_rng_state().equal(before)
+
+
+def test_a_models_own_pooling_goes_with_dropout(folders):
+    encoder = load("text", f"hf:{folders / 'bert'}", dropout=True, pooling="model")
+    assert not encoder.encode(TEXTS).pooled_BD.equal(
+        load("text", f"hf:{folders / 'bert'}", pooling="model").encode(TEXTS).pooled_BD
+    )
 
 
 def test_statistics_of_a_frozen_normalisation_stay_as_they_are(folders):

@@ -27,7 +27,6 @@ from test_train import make_project
 from tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 
-from raymoe.actors.cluster import actor_shape
 from raymoe.chosen import read_chosen, with_chosen
 from raymoe.cli import app
 from raymoe.config import SweepConfig, grid_setting, load_preset
@@ -70,7 +69,7 @@ def bytes_of(project: Project) -> tuple[bytes, bytes]:
 def scheduled_inline():
     """Trials run in this process, one after another, and report to the observer as Tune would have them."""
 
-    def schedule(project, trials, features, shape, most):
+    def schedule(project, trials, features, device, resources, most):
         observer = sweep_module.Observer(trials, features, LiveTable(trials, "micro_f1"))
         for i in range(len(trials)):
             trial = SimpleNamespace(config={"trial": i}, last_result={})
@@ -85,7 +84,8 @@ def scheduled_inline():
             observer.on_trial_complete(0, [], trial)
         return observer.outcomes
 
-    cluster = nullcontext(SimpleNamespace(cluster_resources=lambda: {"CPU": 1}))
+    node = {"Resources": {"CPU": 1}, "Alive": True}
+    cluster = nullcontext(SimpleNamespace(cluster_resources=lambda: {"CPU": 1}, nodes=lambda: [node]))
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sweep_module, "connected", lambda address: cluster)
@@ -344,29 +344,50 @@ def test_a_disk_that_fills_up_keeps_the_finished_trials(mounted, inline, monkeyp
     assert len(ends) == len(trials_of(whole))
 
 
-@pytest.mark.parametrize(("gpus", "per_gpu", "share"), [(1, 1, 1), (4, 4, 0.25)])
-def test_trials_share_gpus_as_asked(gpus, per_gpu, share):
-    shape = actor_shape({"CPU": 8.0, "GPU": float(gpus)})
-    assert trial_resources(shape, per_gpu, 9) == {"cpu": 1, "gpu": share}
+@pytest.mark.parametrize(
+    ("nodes", "per_gpu", "share"),
+    [
+        ([(8, 1)], 1, {"cpu": 1, "gpu": 1}),
+        ([(0, 0), (16, 4)], 4, {"cpu": 1, "gpu": 0.25}),
+        ([(2, 1)], 4, {"cpu": 0.5, "gpu": 0.25}),  # few cores must not keep trials off the GPU
+        ([(8, 1), (1, 1)], 2, {"cpu": 0.5, "gpu": 0.5}),
+    ],
+)
+def test_trials_share_gpus_as_asked(nodes, per_gpu, share):
+    resources = [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in nodes]
+    assert trial_resources(resources, "cuda", per_gpu, 9) == share
 
 
 @pytest.mark.parametrize(
     ("cores", "trials", "most", "together"),
     [
-        (2, 9, None, 3),  # three rounds of three, not five of which the last is one
-        (2, 8, None, 2),
-        (2, 1, None, 2),
-        (2, 9, 2, 2),  # at most two, the user says
-        (2, 9, 1, 2),  # Tune is told that limit
-        (8, 9, None, 9),
-        (8, 20, None, 10),
-        (64, 9, None, 64),
+        ([2], 9, None, 3),  # three rounds of three, not five of which the last is one
+        ([2], 8, None, 2),
+        ([2], 1, None, 2),
+        ([2], 9, 2, 2),  # at most two, the user says
+        ([2], 9, 1, 2),  # Tune is told that limit
+        ([8], 9, None, 9),
+        ([8], 20, None, 10),
+        ([64], 9, None, 64),
+        ([3, 3], 9, None, 6),  # nine would be four and four, and one more
+        ([1, 1, 1, 1], 5, None, 4),  # no core takes two halves of a trial's share
+        ([4, 4], 12, None, 12),
     ],
 )
 def test_trials_share_cores_so_that_none_is_idle_at_the_end(cores, trials, most, together):
-    (cpu,) = trial_resources(actor_shape({"CPU": float(cores)}), 1, trials, most).values()
-    assert cpu == pytest.approx(cores / together, abs=1e-4)
-    assert cpu * together <= cores
+    (cpu,) = trial_resources([{"CPU": float(c)} for c in cores], "cpu", 1, trials, most).values()
+    assert cpu == pytest.approx(sum(cores) / together, abs=1e-4)
+    assert sum(int(c / cpu) for c in cores) == together
+
+
+def test_a_full_gpu_names_the_knobs(tmp_path, inline, monkeypatch):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sweep_module, "train", full)
+    with pytest.raises(RaymoeError, match=r"GPU's memory is full: lower sweep\.trials_per_gpu") as caught:
+        sweep(swept(tmp_path))
+    assert "train.micro_batch_size" in caught.value.message
 
 
 def test_configurations_with_fewer_finished_seeds_are_not_chosen(tmp_path, inline, monkeypatch):

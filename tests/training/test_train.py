@@ -261,6 +261,31 @@ def test_divergence_names_the_step_and_keeps_the_best_epoch(tmp_path, monkeypatc
     assert not project.workspace.exists(f"{project.run}/predictions.parquet")
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_divergence_in_the_last_step_of_an_epoch_is_no_result(tmp_path, epochs):
+    """The loss is that before the step; what the step did shows in validation."""
+    project = make_project(tmp_path, epochs=epochs, lr=1e30, batch_size=64)
+    with pytest.raises(RaymoeError, match="on the validation split are no numbers after epoch 1") as caught:
+        train(project, device="cpu")
+    assert "train.lr=1e+29" in caught.value.remedy
+    assert "is kept" not in caught.value.remedy
+    assert not project.workspace.exists(f"{project.run}/checkpoint/config.json")
+
+
+def test_predictions_take_no_more_at_once_than_training_is_told(tmp_path, monkeypatch):
+    seen = []
+
+    def watched(*arguments, batch_size, **options):
+        seen.append(batch_size)
+        return original(*arguments, batch_size=batch_size, **options)
+
+    original = epochs_module.predict
+    monkeypatch.setattr(epochs_module, "predict", watched)
+    train(make_project(tmp_path / "all", epochs=1), device="cpu")
+    train(make_project(tmp_path / "few", epochs=1, micro_batch_size=3), device="cpu")
+    assert seen == [64, 3]
+
+
 @pytest.mark.parametrize("missing", ["train", "val", "test"])
 def test_a_split_without_samples_is_an_input_error(tmp_path, missing):
     names = [s for s in ("train", "val", "test") if s != missing]
