@@ -341,11 +341,11 @@ def demo(
 
 
 @app.command()
-def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """What this machine has, what is missing, and what to do about it."""
+def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, address: AddressOption = None) -> None:
+    """What this machine has, and every node of a cluster; what is missing, and what to do about it."""
     from raymoe.doctor import examine
 
-    if not examine(workspace):
+    if not examine(workspace, address):
         raise typer.Exit(1)
 
 

@@ -10,12 +10,16 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psutil
 from rich.table import Table
 
 from raymoe.errors import RaymoeError
 from raymoe.progress import console
+
+if TYPE_CHECKING:
+    from raymoe.nodes import Node
 
 GIB = 1 << 30
 
@@ -30,9 +34,9 @@ class Finding:
     remedy: str = ""
 
 
-def examine(workspace: str) -> bool:
+def examine(workspace: str, address: str | None = None) -> bool:
     """Print the findings as a table; True when nothing needed is missing."""
-    findings = list(findings_of(workspace))
+    findings = list(findings_of(workspace, address))
     table = Table(box=None, pad_edge=False)
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
@@ -43,16 +47,16 @@ def examine(workspace: str) -> bool:
     return all(f.state != "missing" for f in findings)
 
 
-def findings_of(workspace: str) -> Iterator[Finding]:
-    """Everything that is looked at, one by one."""
+def findings_of(workspace: str, address: str | None = None) -> Iterator[Finding]:
+    """Everything that is looked at, one by one; with an address or RAY_ADDRESS also that cluster's nodes."""
     version = platform.python_version()
     yield Finding("Python", "ok" if sys.version_info >= (3, 11) else "missing", version, "")
     yield from _packages()
     yield from _devices()
-    yield from _ray()
     yield from _memory()
     yield from _workspace(workspace)
     yield from _demo_encoders()
+    yield from _cluster(workspace, address or os.environ.get("RAY_ADDRESS"))
 
 
 def _packages() -> Iterator[Finding]:
@@ -83,12 +87,6 @@ def _devices() -> Iterator[Finding]:
         )
     else:
         yield Finding("GPU", "note", "none", "The demo runs without; larger data wants one.")
-
-
-def _ray() -> Iterator[Finding]:
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        yield Finding("RAY_ADDRESS", "note", address, "Encoding, sweep and probe run on that cluster.")
 
 
 def _memory() -> Iterator[Finding]:
@@ -150,3 +148,50 @@ def _demo_encoders() -> Iterator[Finding]:
             yield Finding(
                 f"demo encoder ({modality.name})", "ok", f"{modality.encoder.source}, weights checked"
             )
+
+
+def _cluster(workspace: str, address: str | None) -> Iterator[Finding]:
+    if not address:
+        return
+    from raymoe.actors.cluster import connected
+    from raymoe.nodes import look_at_nodes, versions_here
+    from raymoe.workspace import Workspace
+
+    try:
+        place = Workspace(workspace)
+        place.check_writable()
+    except RaymoeError:
+        place = None  # already said
+    try:
+        with connected(address) as ray:
+            nodes = look_at_nodes(ray, place)
+    except RaymoeError as error:
+        yield Finding("cluster", "missing", error.message, error.remedy)
+        return
+    cpus, gpus = sum(n.cpus for n in nodes), sum(n.gpus for n in nodes)
+    yield Finding("cluster", "ok", f"{address}: {len(nodes)} nodes, {cpus:g} CPUs, {gpus:g} GPUs")
+    here = versions_here()
+    for node in nodes:
+        yield _node(node, here, workspace)
+
+
+def _node(node: Node, here: dict[str, str | None], workspace: str) -> Finding:
+    """One machine of a cluster: the first thing that is wrong with it, or what it has."""
+    what = f"node {node.name}"
+    if not node.versions:
+        remedy = "Look at Ray's logs there, in /tmp/ray/session_latest/logs."
+        return Finding(what, "missing", node.problem, remedy)
+    other = node.differences(here)
+    if other:
+        remedy = "Install the same versions on every node: pip install -c constraints.txt (docs/cluster.md)."
+        return Finding(what, "missing", ", ".join(other), remedy)
+    if node.problem:
+        remedy = f"Make --workspace {workspace} a folder or URI that all nodes reach."
+        return Finding(what, "missing", node.problem, remedy)
+    if node.gpus and not node.cuda:
+        found = f"{node.gpus:g} GPUs, but torch {node.versions['torch']} is a build without CUDA"
+        return Finding(what, "missing", found, "Install a CUDA build of torch there.")
+    kinds = f" ({', '.join(sorted(set(node.gpu_names)))})" if node.gpu_names else ""
+    return Finding(
+        what, "ok", f"{node.cpus:g} CPUs, {node.gpus:g} GPUs{kinds}; versions as here; workspace reached"
+    )

@@ -245,6 +245,7 @@ def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
         (["train"], 2, ["Missing argument 'DATASET'"]),
         (["trian", "demo"], 2, ["No such command 'trian'"]),
         (["probe", "demo", "--actors", "0"], 2, ["--actors"]),
+        (["doctor", "--address", "127.0.0.1:1"], 1, ["can't reach the Ray cluster", "ray start --head"]),
     ],
 )
 def test_wrong_usage_is_explained(tmp_path, arguments, code, words):

@@ -2,10 +2,12 @@
 
 import os
 import shlex
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from own_data import embedded_rows, write_own
 from ray.autoscaler._private.util import prepare_config, validate_config
@@ -86,26 +88,48 @@ def interactions(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_ray_submit_runs_the_job_as_it_stands(space, cluster):
-    """Without arguments: the dataset and the workspace are those of the cluster's file."""
+def test_one_cluster_from_submit_to_submit(space, cluster):
+    """The same probe by `ray submit` without arguments, then by `ray job submit` with a path with a space."""
     _, folder = cluster
     code, said = submit(space, cluster, "probe.py")
     assert code == 0, said
-    assert interactions(folder / "ws"), said
-    assert "synergy" not in said or "Traceback" not in said
-    code, said = submit(space, cluster, "probe.py")
+    first = interactions(folder / "ws")
+    assert first, said
+
+    again = folder / "my runs"
+    shutil.copytree(folder / "ws", again)
+    job = ["ray", "job", "submit", "--working-dir", ".", "--", "python", "jobs/probe.py"]
+    code, said = space.run(*job, folder / "own.toml", "--workspace", again, "--overwrite")
     assert code == 0, said
-    assert "already there" in said
+    assert "already there" in said  # the stages before it, from where the option says
+    second = interactions(again)
+    assert [f.stat().st_mtime_ns for f in second] != [f.stat().st_mtime_ns for f in first]
+    assert [f.read_bytes() for f in second] == [f.read_bytes() for f in first]
 
 
 @pytest.mark.slow
-def test_ray_submit_refuses_arguments_that_fell_apart(space, cluster):
+def test_arguments_with_spaces_survive_or_are_refused(space, cluster):
     """Quoted once they reach the job in pieces, quoted twice whole; a failed job is a failed command."""
     _, folder = cluster
-    code, said = submit(space, cluster, "encode.py", "--", "--workspace", f"{folder}/my runs")
+    code, said = submit(space, cluster, "encode.py", "--", "--workspace", f"{folder}/other runs")
     assert code != 0
     assert "'runs' comes after the options" in said
     assert "quote an argument with spaces" in said
-    code, said = submit(space, cluster, "prepare.py", "--", "--workspace", f"'{folder}/my runs'")
+    code, said = submit(space, cluster, "prepare.py", "--", "--workspace", f"'{folder}/other runs'")
     assert code == 0, said
-    assert (folder / "my runs" / "own" / "samples.parquet").exists()
+    assert (folder / "other runs" / "own" / "samples.parquet").exists()
+
+
+@pytest.mark.slow
+def test_doctor_finds_the_node_that_is_not_as_the_others(space, cluster):
+    """A machine that joins with a GPU that its torch can't use."""
+    code, said = space.run("ray", "start", "--address=127.0.0.1:6379", "--num-cpus=1", "--num-gpus=1")
+    assert code == 0, said
+    code, said = space.run(
+        "python", "-m", "raymoe", "doctor", "--address", "auto", "--workspace", cluster[1] / "ws"
+    )
+    assert "auto: 2 nodes" in said
+    assert "workspace reached" in said
+    if torch.version.cuda is None:
+        assert code == 1
+        assert "is a build without CUDA" in said
