@@ -27,10 +27,11 @@ from machine import machine_line
 from trained import Samples, project_at
 
 from raymoe.interactions import estimate
+from raymoe.interactions_table import interactions_names, read_interactions, remove_interactions
 from raymoe.pipeline import run
 from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
+from raymoe.tables import METRICS, PREDICTIONS, metadata_of, read_table
 from raymoe.workspace import Workspace
 
 SECTIONS = ("time", "f1", "exact", "collapse", "kill")
@@ -226,18 +227,15 @@ def measure_collapse(folder: str, masks: int = 16) -> None:
 def measure_kill(folder: str, rounds: int = 3) -> None:
     """The table of an undisturbed probe against that of one whose actors and whole run were killed."""
     project = project_at(folder)
-    output = f"{project.run}/interactions.arrow"
     run(project, "probe")
-    clean = digest(project, output)
+    clean = digest(project)
     command = [sys.executable, "-m", "raymoe", "probe", "demo", "--workspace", folder]
     units = Path(folder, project.run, "units")
     for number in range(rounds):
-        project.workspace.remove(output)
+        remove_interactions(project.workspace, project.run)
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         actors = 0
-        while (
-            driver.poll() is None and (sum(1 for _ in units.rglob("*.arrow")) if units.exists() else 0) < 200
-        ):
+        while driver.poll() is None and committed(units) < 200:
             time.sleep(0.5)
             found = [
                 p
@@ -251,17 +249,26 @@ def measure_kill(folder: str, rounds: int = 3) -> None:
         os.killpg(driver.pid, signal.SIGKILL)
         driver.wait()
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-        same = digest(project, output) == clean
+        same = digest(project) == clean
         print(
             f"round {number + 1}: {actors} actors killed, run {'killed' if running else 'already over'}, "
             f"run again: {'byte-identical' if same else 'DIFFERENT'} (SHA-256 {clean[:12]})"
         )
-    rows = read_table(project.workspace, output, INTERACTIONS, "raymoe probe demo")
-    print(f"{rows.num_rows} rows")
+    print(f"{read_interactions(project.workspace, project.run, 'raymoe probe demo').num_rows} rows")
 
 
-def digest(project: Project, name: str) -> str:
-    return hashlib.sha256(project.workspace.read(name)).hexdigest()
+def committed(units: Path) -> int:
+    """How many units are finished; of a pack with gaps a few."""
+    names = [path.name for path in units.rglob("*.arrow")] if units.exists() else []
+    return sum(1024 if name.startswith("pack") else 1 for name in names)
+
+
+def digest(project: Project) -> str:
+    """SHA-256 of all tables of the probe."""
+    found = hashlib.sha256()
+    for name in interactions_names(project.workspace, project.run):
+        found.update(project.workspace.read(name))
+    return found.hexdigest()
 
 
 if __name__ == "__main__":

@@ -262,7 +262,14 @@ class ProbeConfig(Section):
     precision: Literal["float32", "float64"] = "float32"  # float32 without TF32
     seed: int = Field(0, ge=0)
     max_samples: int | None = Field(None, ge=1)  # the first so many of the split, in table order
-    unit_evaluations: int = Field(16384, ge=1)  # a work unit is about this many model evaluations
+    # A work unit is about so many model evaluations; by default ("auto") as many as take half a second on the
+    # device that the run begins on.
+    unit_evaluations: int | None = Field(None, ge=1)
+
+    @field_validator("unit_evaluations", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if value == "auto" else value
 
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:

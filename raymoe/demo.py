@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.features.store import FeatureStore
+from raymoe.interactions_table import read_interactions
 from raymoe.pipeline import Run
 from raymoe.progress import console
 from raymoe.project import Project
 from raymoe.report.words import Piece, pieces
-from raymoe.tables import INTERACTIONS, METRICS, PREDICTIONS, metadata_of, read_table
+from raymoe.tables import METRICS, PREDICTIONS, metadata_of, read_table
 
 SCORES = {"synergy": ("sii", "SII"), "redundancy": ("redundancy_gap", "redundancy gap")}
 
@@ -25,9 +26,7 @@ def summary(project: Project, done: Run) -> None:
     """
     console.print(_metrics(project))
     console.print(_weights(project))
-    interactions = read_table(
-        project.workspace, f"{project.run}/interactions.arrow", INTERACTIONS, project.command("probe")
-    )
+    interactions = read_interactions(project.workspace, project.run, project.command("probe"))
     store = FeatureStore.open(project.workspace, project.features, made_by=project.command("encode"))
     for expert in SCORES:
         console.print(_pairs(interactions, store, expert))

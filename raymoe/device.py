@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+from contextlib import suppress
+
 from raymoe.errors import RaymoeError
 
 
@@ -21,3 +24,16 @@ def resolve_device(asked: str | None) -> str:
             "Leave --device out to use the CPU; `raymoe doctor` says what this machine has.",
         )
     return asked
+
+
+def device_name(device: str) -> str:
+    """The model of the GPU or of the processor, as tables name what computed them."""
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.get_device_name(device)
+    with suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return f"cpu: {line.split(':', 1)[1].strip()}"
+    return f"cpu: {platform.processor() or platform.machine()}"

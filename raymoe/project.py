@@ -7,7 +7,8 @@
                           evaluation/               one table per protocol
                           runs/<model><variant>-seed<n>/
                                                     checkpoint/, epochs, predictions, metrics,
-                                                    importance.arrow, units/, interactions.arrow,
+                                                    importance.arrow, units/,
+                                                    interactions-<expert>.parquet,
                                                     report/ with index.html and figures
 
 Every stage is a function of a ``Project``.

@@ -8,6 +8,8 @@ Shapes: n players, p pairs.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from raymoe.interactions.coalitions import SizeLaw
@@ -19,44 +21,76 @@ from raymoe.interactions.shared import SharedEstimator, pilot_evaluations, pilot
 from raymoe.interactions.sums import RunningSums
 
 
-def divisible(method: str) -> bool:
-    """Whether an estimate can be cut, between coalitions and between pairs."""
-    return method in ("shared", "paper")
+class Work(NamedTuple):
+    """What the estimate for one table of pairs costs, in evaluations of the game, and how it can be cut."""
+
+    pairs: int
+    blocks: int  # of coalitions
+    block: int  # evaluations of one block for all pairs
+    fixed: int  # evaluations that come on top of every piece: pilot and edges
+    divisible: bool = True
+
+    @property
+    def evaluations(self) -> int:
+        """Of the whole estimate in one piece."""
+        return self.blocks * self.block + self.fixed
 
 
-def count_blocks(pairs: np.ndarray, n: int, method: str, coalitions: int) -> int:
-    """How many blocks an estimate of all these pairs with so many coalitions has."""
-    if method == "shared":
-        return pilot_layout(coalitions, pairs, n, SizeLaw()).blocks
-    return coalitions if method == "paper" else 1
+class Piece(NamedTuple):
+    """Some pairs and some blocks of an estimate; ``evaluations`` is what they cost, about."""
+
+    first_pair: int
+    last_pair: int  # exclusive, as ``stop``
+    start: int
+    stop: int
+    evaluations: int
 
 
-def block_evaluations(
-    pairs: np.ndarray,
-    n: int,
-    method: str,
-    coalitions: int,
-    start: int = 0,
-    stop: int | None = None,
-    all_pairs: np.ndarray | None = None,
-) -> int:
-    """Evaluations of the game that blocks ``start..stop`` take, at most; arguments as in ``block_sums``.
+def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int) -> Work:
+    """What an estimate of all these pairs with so many coalitions takes.
 
     Raises:
         InputError: ``exact`` with too many players.
     """
+    p = len(pairs)
     if method == "exact":
         check_players(n)
-        return 1 << n
+        return Work(p, 1, 1 << n, 0, divisible=False)
     each = evaluations_per_coalition(pairs, "paper" if method == "paper" else "shared")
     if method == "shared":
-        every = pairs if all_pairs is None else all_pairs
-        plan = pilot_layout(coalitions, every, n, SizeLaw())
-        cost = each * 2 * plan.length * ((plan.blocks if stop is None else stop) - start)
-        return cost + plan.pilot * pilot_evaluations(pairs, every)
+        plan = pilot_layout(coalitions, pairs, n, SizeLaw())
+        fixed = pilot_evaluations(pairs, pairs) if plan.pilot else 0
+        return Work(p, plan.blocks, each * 2 * plan.length, fixed)
     if method == "paper":
-        return each * ((coalitions if stop is None else stop) - start)
-    return each * coalitions + 1
+        return Work(p, coalitions, each, 0)
+    return Work(p, 1, each * coalitions + 1, 0, divisible=False)
+
+
+def pieces(work: Work, aim: int) -> list[Piece]:
+    """An estimate cut into pieces of about ``aim`` evaluations: first fewer coalitions, then fewer pairs.
+
+    What a piece costs on top is paid again by each, so an estimate of up to twice the aim stays whole, and
+    pairs are split only where one block of coalitions for all of them would cost more than that.
+    """
+    p, blocks = work.pairs, work.blocks
+    if not work.divisible or work.evaluations <= 2 * aim:
+        return [Piece(0, p, 0, blocks, work.evaluations)]
+    one = work.block + work.fixed
+    if one <= 2 * aim:
+        count = _ceil(blocks, max(1, (aim - work.fixed) // work.block))
+        each = _ceil(blocks, count)
+        spans = [(start, min(start + each, blocks)) for start in range(0, blocks, each)]
+        return [Piece(0, p, a, b, (b - a) * work.block + work.fixed) for a, b in spans]
+    at_once = _ceil(p, min(p, _ceil(one, aim)))
+    return [
+        Piece(first, last, b, b + 1, _ceil(work.block * (last - first), p) + work.fixed)
+        for first, last in ((i, min(i + at_once, p)) for i in range(0, p, at_once))
+        for b in range(blocks)
+    ]
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
 
 
 def block_sums(
@@ -86,5 +120,5 @@ def block_sums(
         return SharedEstimator(game, pairs, n, coalitions, seed, law, all_pairs).sums(start, stop)
     if method == "paper":
         return paper_sums(game, pairs, n, start, stop, seed, law)
-    budget = block_evaluations(pairs, n, method, coalitions)
+    budget = work_of(pairs, n, method, coalitions).evaluations
     return estimate(game, pairs, budget=budget, method=method, seed=seed, num_players=n).sums

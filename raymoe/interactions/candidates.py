@@ -63,15 +63,11 @@ def select_candidates(
             players.append((name, position))
             bins.append(int(np.searchsorted(edges, rank, side="right")))
             owner.append(index)
-    pairs = [
-        (a, b)
-        for a in range(len(players))
-        for b in range(a + 1, len(players))
-        if owner[a] != owner[b] and bins[a] == bins[b]
-    ]
-    pairs_p2 = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    bins_n = np.array(bins, dtype=np.int64)
-    return Candidates(players, bins_n, pairs_p2, bins_n[pairs_p2[:, 0]] if len(pairs) else bins_n[:0])
+    owner_n, bins_n = np.array(owner, dtype=np.int64), np.array(bins, dtype=np.int64)
+    first, second = np.triu_indices(len(players), 1)
+    chosen = (owner_n[first] != owner_n[second]) & (bins_n[first] == bins_n[second])
+    pairs = np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64)
+    return Candidates(players, bins_n, pairs, bins_n[pairs[:, 0]])
 
 
 def _ceil(x: float) -> int:

@@ -85,10 +85,12 @@ class FlipGrid:
 def grid_evaluations(interactions: np.ndarray) -> int:
     """What ``FlipGrid(interactions, n).evaluations`` will be, without building it."""
     ordered, order = np.sort(interactions, 1), interactions.shape[1]
+    n = int(ordered.max()) + 1
     count = 1
     for size in range(1, order + 1):
-        faces = [ordered[:, list(chosen)] for chosen in combinations(range(order), size)]
-        count += len(np.unique(np.concatenate(faces), axis=0))
+        digits = n ** np.arange(size)  # a face as one number: much faster to sort than rows
+        faces = [ordered[:, list(chosen)] @ digits for chosen in combinations(range(order), size)]
+        count += len(np.unique(np.concatenate(faces)))
     return count
 
 

@@ -1,30 +1,77 @@
-"""From the units' running sums to the interactions table, in the order of the plan."""
+"""From the units' running sums to the interactions tables, in the order of the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from raymoe.interactions.sums import RunningSums
+from raymoe.interactions_table import interactions_name, remove_interactions
 from raymoe.probe.commit import UnitFiles
-from raymoe.probe.plan import Job, Plan, Unit
-from raymoe.tables import INTERACTIONS
+from raymoe.probe.plan import Job, Unit, Units
+from raymoe.tables import INTERACTIONS, Provenance, write_batches
+from raymoe.workspace import Workspace
+
+ROWS = 1 << 16  # of a row group, at least
 
 
-def merged(plan: Plan, files: UnitFiles, failed: dict[str, str]) -> Iterator[pa.RecordBatch]:
-    """One batch of the interactions table per job; a job with a failed unit has none.
+def write_tables(
+    workspace: Workspace,
+    folder: str,
+    units: Units,
+    files: UnitFiles,
+    failed: Collection[int],
+    provenance: Provenance,
+    notes: dict[str, Any],
+) -> None:
+    """Write one table per expert, row group by row group.
+
+    The tables that were there are removed first: those that are there are always of one probe.
+
+    Args:
+        workspace, folder: the run's.
+        units, files: what was planned, and the answers.
+        failed: numbers of the units that have none.
+        provenance, notes: for the tables' metadata; each table's own ``expert`` is added.
+
+    Raises:
+        ParentError: an answer is missing or damaged.
+        WorkspaceError: the tables can't be written; the answers stay.
+    """
+    remove_interactions(workspace, folder)
+    experts, jobs = units.plan.config.experts, len(units.plan.kinds)
+    without = {units.job_of(unit) for unit in failed}
+    for e, expert in enumerate(experts):
+        span = range(jobs * e // len(experts), jobs * (e + 1) // len(experts))
+        write_batches(
+            workspace,
+            interactions_name(folder, expert),
+            merged(units, files, [job for job in span if job not in without]),
+            INTERACTIONS,
+            provenance,
+            {**notes, "expert": expert},
+        )
+
+
+def merged(units: Units, files: UnitFiles, jobs: Collection[int]) -> Iterator[pa.RecordBatch]:
+    """The interactions of some jobs, many jobs to a batch.
 
     The order of additions is that of the plan, never that of arrival, so that the table is the same byte for
     byte however the run went.
     """
-    for job, units in groupby(plan.units(), key=lambda unit: unit.job):
-        units = list(units)
-        if any(unit.key in failed for unit in units):
-            continue
-        yield _rows(job, _sums(units, files))
+    rows: list[pa.RecordBatch] = []
+    for number in jobs:
+        job = units.plan.jobs[number]
+        rows.append(_rows(job, _sums(units.of(job), files)))
+        if sum(batch.num_rows for batch in rows) >= ROWS:
+            yield pa.concat_batches(rows)
+            rows = []
+    if rows:
+        yield pa.concat_batches(rows)
 
 
 def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
@@ -33,26 +80,38 @@ def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
     for _, parts in groupby(units, key=lambda unit: unit.pairs.start):
         total: RunningSums | None = None
         for unit in parts:
-            table = files.read(unit.key, unit.pairs.stop - unit.pairs.start)
-            sums = RunningSums(**{name: table[name].to_numpy() for name in table.column_names})
+            sums = _answer(unit, files)
             total = sums if total is None else total + sums
         blocks.append(total.columns())
     return RunningSums(**{name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]})
+
+
+def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
+    answer, rows = files.read(unit.number), unit.pairs.stop - unit.pairs.start
+    try:
+        table = pa.ipc.open_stream(answer).read_all()
+        if table.num_rows != rows:
+            raise ValueError(f"{table.num_rows} rows, expected {rows}")
+        return RunningSums(**{name: table[name].to_numpy() for name in table.column_names})
+    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        raise files.damaged(unit.number, str(error)) from None
 
 
 def _rows(job: Job, sums: RunningSums) -> pa.RecordBatch:
     candidates = job.candidates
     size = len(candidates.pairs)
     first, second = candidates.pairs.T
+    modality = np.array([name for name, _ in candidates.players], dtype=object)
+    position = np.array([place for _, place in candidates.players], dtype=np.int32)
     columns = {
         "sample_id": [job.sample_id] * size,
         "expert": [job.expert] * size,
         "target": [job.target] * size,
         "bin": candidates.pair_bins.astype(np.int32),
-        "u_modality": [candidates.players[i][0] for i in first],
-        "u": np.array([candidates.players[i][1] for i in first], dtype=np.int32),
-        "v_modality": [candidates.players[i][0] for i in second],
-        "v": np.array([candidates.players[i][1] for i in second], dtype=np.int32),
+        "u_modality": modality[first],
+        "u": position[first],
+        "v_modality": modality[second],
+        "v": position[second],
         **sums.scores(),
         **sums.columns(),
     }

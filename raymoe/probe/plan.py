@@ -1,23 +1,27 @@
-"""What there is to do: for each sample and expert its pairs, cut into units of about equal cost.
+"""What there is to do: for each expert and sample its pairs, cut into units of about equal cost.
 
-A plan follows from the parents and the settings alone; units have names that sort in the order of merging.
+A plan follows from the parents, the settings and the size of a unit alone. Of a job it keeps a number: what
+else there is to know (candidates, pairs, units) is computed when it is asked for, so that ten million units
+take tens of megabytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raymoe.config import ProbeConfig
-from raymoe.errors import InputError
+from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.interactions.blocks import block_evaluations, count_blocks, divisible
+from raymoe.interactions.blocks import Piece, Work, pieces, work_of
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.coalitions import seed_of
-from raymoe.interactions.exact import check_players
 
 
 @dataclass(frozen=True)
@@ -32,43 +36,141 @@ class Job:
     candidates: Candidates
     seed: int
 
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"sample {self.sample_id}, expert {self.expert}"
+
 
 @dataclass(frozen=True)
 class Unit:
     """Some pairs and some blocks of coalitions of one job: what an actor does in one call."""
 
+    number: int
     job: Job
     pairs: slice
     start: int
     stop: int
     coalitions: int
     method: str
-    evaluations: int
+    evaluations: int  # about so many
 
     @property
     def key(self) -> str:
-        """Names the unit's file; sorts by job, pairs, coalitions."""
-        return f"{self.job.number:08d}-{self.pairs.start:06d}-{self.start:06d}"
+        """Its number, as it is written in the ledger."""
+        return f"{self.number:010d}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Jobs in order, and the samples that have no pairs."""
+    """Jobs in order, by expert, then sample; and the samples that have no pairs.
 
-    jobs: list[Job]
+    Attributes:
+        jobs: each computed when it is asked for.
+        works: the different costs that jobs have, and ``kinds``, int32 [jobs], which of them each has.
+        skipped: samples left out, and why.
+        config: what to measure.
+    """
+
+    jobs: Sequence[Job]
+    works: list[Work]
+    kinds: np.ndarray
     skipped: list[dict[str, str]]
     config: ProbeConfig
 
-    def units(self) -> Iterator[Unit]:
-        """Every unit, in the order of merging."""
-        for job in self.jobs:
-            yield from cut(job, self.config)
+    def typical_job(self) -> Job:
+        """One whose cost is the median."""
+        costs = np.array([work.evaluations for work in self.works])[self.kinds]
+        return self.jobs[int(np.argsort(costs, kind="stable")[len(costs) // 2])]
+
+    def cut(self, unit_evaluations: int) -> Units:
+        """The plan in units of about so many evaluations."""
+        return Units(self, unit_evaluations)
+
+
+class Units:
+    """The units of a plan, numbered from 0 in the order of merging.
+
+    Attributes:
+        plan: what they are units of.
+        unit_evaluations: about so many each.
+        first: number of each job's first unit, and at the end their count, int64 [jobs + 1].
+    """
+
+    def __init__(self, plan: Plan, unit_evaluations: int) -> None:
+        self.plan, self.unit_evaluations = plan, unit_evaluations
+        self._pieces: dict[int, list[Piece]] = {}  # by kind of job; the last one used
+        counts, costs = [], []
+        for work in plan.works:
+            found = pieces(work, unit_evaluations)
+            counts.append(len(found))
+            costs.append(sum(piece.evaluations for piece in found))
+        self.first = np.zeros(len(plan.kinds) + 1, dtype=np.int64)
+        np.cumsum(np.array(counts, dtype=np.int64)[plan.kinds], out=self.first[1:])
+        self._costs = np.array(costs, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self.first[-1])
+
+    def of(self, job: Job) -> list[Unit]:
+        """A job's units."""
+        first, config = int(self.first[job.number]), self.plan.config
+        return [
+            Unit(
+                first + i,
+                job,
+                slice(piece.first_pair, piece.last_pair),
+                piece.start,
+                piece.stop,
+                config.coalitions,
+                config.estimator,
+                piece.evaluations,
+            )
+            for i, piece in enumerate(self._pieces_of(job.number))
+        ]
+
+    def job_of(self, unit: int) -> int:
+        """The number of the job that a unit belongs to."""
+        return int(np.searchsorted(self.first, unit, side="right")) - 1
+
+    def left(self, done: np.ndarray) -> Iterator[Unit]:
+        """The units that are not done, in order.
+
+        Args:
+            done: bool [units]; asked when a unit's turn comes.
+        """
+        for number in range(len(self.plan.kinds)):
+            first, last = int(self.first[number]), int(self.first[number + 1])
+            if not done[first:last].all():
+                yield from (unit for unit in self.of(self.plan.jobs[number]) if not done[unit.number])
+
+    def evaluations(self, done: np.ndarray) -> int:
+        """What the units that are not done cost together, about."""
+        left = np.add.reduceat(~done, self.first[:-1], dtype=np.int64) if len(done) else np.zeros(0, np.int64)
+        whole = left == np.diff(self.first)
+        total = int(self._costs[self.plan.kinds[whole]].sum())
+        for number in np.flatnonzero((left > 0) & ~whole):
+            units = zip(self._pieces_of(number), done[self.first[number] :], strict=False)
+            total += sum(piece.evaluations for piece, is_done in units if not is_done)
+        return total
+
+    def _pieces_of(self, job: int) -> list[Piece]:
+        kind = int(self.plan.kinds[job])
+        if kind not in self._pieces:
+            self._pieces = {kind: pieces(self.plan.works[kind], self.unit_evaluations)}
+        return self._pieces[kind]
+
+
+def plan_hash(fingerprint: str, units: Units) -> str:
+    """Names a plan: what it was made from, how it is cut."""
+    text = f"{fingerprint} {units.unit_evaluations} {len(units)}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def make_plan(
     store: FeatureStore, importance: pa.Table, expert_names: list[str], config: ProbeConfig
 ) -> Plan:
-    """Select candidates for every sample of the importance table and expert of the configuration.
+    """Look at the candidates of every sample of the importance table and expert of the configuration.
 
     Args:
         store: the features the importance was computed on.
@@ -77,79 +179,141 @@ def make_plan(
         config: universe, estimator, effort.
 
     Raises:
-        InputError: an expert the model doesn't have.
+        InputError: an expert the model doesn't have; a universe too large for the estimator ``exact``.
+        ParentError: a row of the importance table is missing.
     """
     unknown = [e for e in config.experts if e not in expert_names]
     if unknown:
         raise InputError(
             f"probe.experts names {', '.join(unknown)}", f"The model's experts: {', '.join(expert_names)}."
         )
-    scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-    targets: dict[str, str] = {}
-    columns = (importance[c].to_pylist() for c in ("sample_id", "expert", "modality", "target"))
-    for sample_id, expert, modality, target, values in zip(*columns, importance["scores"], strict=True):
-        if expert in config.experts:
-            scores.setdefault((sample_id, expert), {})[modality] = values.values.to_numpy()
-            targets[sample_id] = target
-    jobs, skipped = [], []
-    for sample_id in list(targets)[: config.max_samples]:  # in the table's order
-        index = store.index_of(sample_id)
-        allowed = {}
-        for modality in store.modalities:
-            _, valid, special = store.sequence(index, modality.name)
-            allowed[modality.name] = valid & ~special
-        candidates = {
-            expert: select_candidates(
-                {m.name: scores[sample_id, expert][m.name] for m in store.modalities},
-                allowed,
-                rho=config.rho,
-                min_features=config.min_features,
-                num_bins=config.num_bins,
-            )
-            for expert in config.experts
-        }
-        if not all(len(c.pairs) for c in candidates.values()):
+    if not config.experts:
+        raise InputError("probe.experts is empty", f"The model's experts: {', '.join(expert_names)}.")
+    table = _Scores(store, importance, config)
+    works: dict[Work, int] = {}
+    kinds: list[array] = [array("i") for _ in config.experts]
+    kept, skipped = array("q"), []
+    for sample in range(table.samples):
+        allowed = table.allowed(sample)
+        candidates = [table.candidates(sample, e, allowed) for e in range(len(config.experts))]
+        if not all(len(c.pairs) for c in candidates):
             empty = [m for m, mask in allowed.items() if not mask.any()]
             why = f"no features in {', '.join(empty)}" if empty else "no cross-modal pair within a bin"
-            skipped.append({"sample_id": sample_id, "reason": why})
+            skipped.append({"sample_id": table.sample_id(sample), "reason": why})
             continue
-        for expert in config.experts:
-            if config.estimator == "exact":
-                _check_exact(sample_id, expert, candidates[expert])
-            seed = seed_of(config.seed, sample_id, expert)
-            position = expert_names.index(expert)
-            jobs.append(
-                Job(len(jobs), sample_id, expert, position, targets[sample_id], candidates[expert], seed)
-            )
-    return Plan(jobs, skipped, config)
+        kept.append(sample)
+        for e, found in enumerate(candidates):
+            name = f"sample {table.sample_id(sample)}, expert {config.experts[e]}"
+            kinds[e].append(works.setdefault(_work(found, config, name), len(works)))
+    jobs = SampleJobs(table, np.array(kept, dtype=np.int64), expert_names, config)
+    each = [np.array(column, dtype=np.int32) for column in kinds]
+    return Plan(jobs, list(works), np.concatenate(each), skipped, config)
 
 
-def _check_exact(sample_id: str, expert: str, candidates: Candidates) -> None:
+def _work(candidates: Candidates, config: ProbeConfig, name: str) -> Work:
     try:
-        check_players(len(candidates.players))
+        return work_of(candidates.pairs, len(candidates.players), config.estimator, config.coalitions)
     except InputError as error:
         raise InputError(
-            f"sample {sample_id}, expert {expert}: {error.message}",
+            f"{name}: {error.message}",
             "Lower probe.rho, or choose another probe.estimator.",
         ) from None
 
 
-def cut(job: Job, config: ProbeConfig) -> Iterator[Unit]:
-    """A job's units: first fewer coalitions, then, if one block still costs too much, fewer pairs."""
-    method, coalitions = config.estimator, config.coalitions
-    pairs, n = job.candidates.pairs, len(job.candidates.players)
-    blocks = count_blocks(pairs, n, method, coalitions)
-    at_once = len(pairs)
-    if divisible(method):
-        # Flips of single features are done again for every block of pairs, so pairs are split only where one
-        # block of coalitions for all of them would cost several units.
-        one = block_evaluations(pairs, n, method, coalitions, 0, 1)
-        at_once = max(1, len(pairs) * config.unit_evaluations // max(one, config.unit_evaluations))
-    for first in range(0, len(pairs), at_once):
-        part = slice(first, min(first + at_once, len(pairs)))
-        every = block_evaluations(pairs[part], n, method, coalitions, all_pairs=pairs)
-        per_unit = max(1, blocks * config.unit_evaluations // every)
-        for start in range(0, blocks, per_unit):
-            stop = min(start + per_unit, blocks)
-            cost = block_evaluations(pairs[part], n, method, coalitions, start, stop, pairs)
-            yield Unit(job, part, start, stop, coalitions, method, cost)
+class SampleJobs(Sequence[Job]):
+    """The jobs of some samples, each computed when it is asked for."""
+
+    def __init__(
+        self, table: _Scores, samples: np.ndarray, expert_names: list[str], config: ProbeConfig
+    ) -> None:
+        self.table, self.samples, self.expert_names, self.config = table, samples, expert_names, config
+
+    def __len__(self) -> int:
+        return len(self.samples) * len(self.config.experts)
+
+    def __getitem__(self, number: int) -> Job:
+        if not 0 <= number < len(self):
+            raise IndexError(f"job {number} of {len(self)}")
+        e, row = divmod(int(number), len(self.samples))
+        sample, expert = int(self.samples[row]), self.config.experts[e]
+        sample_id = self.table.sample_id(sample)
+        return Job(
+            int(number),
+            sample_id,
+            expert,
+            self.expert_names.index(expert),
+            self.table.target,
+            self.table.candidates(sample, e, self.table.allowed(sample)),
+            seed_of(self.config.seed, sample_id, expert),
+        )
+
+
+class _Scores:
+    """The importance table by sample and expert, in the table's order; the scores stay in the file."""
+
+    def __init__(self, store: FeatureStore, importance: pa.Table, config: ProbeConfig) -> None:
+        self.store, self.config, self.scores = store, config, importance["scores"]
+        modalities = [m.name for m in store.modalities]
+        ids = importance["sample_id"].combine_chunks().dictionary_encode()
+        experts = _places(importance["expert"], list(config.experts))
+        places = _places(importance["modality"], modalities)
+        wanted = np.flatnonzero((experts >= 0) & (places >= 0))
+        samples = ids.indices.to_numpy()
+        # samples in the order of their first row that counts
+        order, position = np.unique(samples[wanted], return_index=True)
+        order = order[np.argsort(position)][: config.max_samples]
+        row_of = np.full(len(ids.dictionary), -1, dtype=np.int64)
+        row_of[order] = np.arange(len(order))
+        self.rows = np.full((len(order), len(config.experts), len(modalities)), -1, dtype=np.int64)
+        chosen = wanted[row_of[samples[wanted]] >= 0]
+        self.rows[row_of[samples[chosen]], experts[chosen], places[chosen]] = chosen
+        names = ids.dictionary.take(pa.array(order)).to_pylist()
+        if (self.rows < 0).any():
+            sample, e, m = np.argwhere(self.rows < 0)[0]
+            raise ParentError(
+                f"importance.arrow has no row for sample {names[sample]}, expert {config.experts[e]}, "
+                f"modality {modalities[m]}",
+                "Compute it again with: raymoe attribute ... --overwrite",
+            )
+        self.indices = np.array([store.index_of(name) for name in names], dtype=np.int64)
+        targets = importance["target"].unique().to_pylist()
+        if len(targets) > 1:
+            raise ParentError(
+                f"importance.arrow holds several targets ({', '.join(targets)})",
+                "Compute it again with: raymoe attribute ... --overwrite",
+            )
+        self.target = targets[0] if targets else "true"
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return len(self.indices)
+
+    def sample_id(self, sample: int) -> str:
+        """The name of the sample of a row."""
+        return self.store.sample_ids[self.indices[sample]]
+
+    def allowed(self, sample: int) -> dict[str, np.ndarray]:
+        """Which positions may be candidates, bool [T_m] per modality."""
+        found = {}
+        for modality in self.store.modalities:
+            _, valid, special = self.store.sequence(int(self.indices[sample]), modality.name)
+            found[modality.name] = valid & ~special
+        return found
+
+    def candidates(self, sample: int, expert: int, allowed: dict[str, np.ndarray]) -> Candidates:
+        """The universe and pairs of a sample and of the configuration's expert of that number."""
+        rows = zip(allowed, self.rows[sample, expert], strict=True)
+        return select_candidates(
+            {name: self.scores[int(row)].values.to_numpy() for name, row in rows},
+            allowed,
+            rho=self.config.rho,
+            min_features=self.config.min_features,
+            num_bins=self.config.num_bins,
+        )
+
+
+def _places(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
+    """Where in ``names`` each value is, int64 [rows]; -1 where it isn't."""
+    found = pc.index_in(column, pa.array(names, pa.string()))
+    return found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
 
 from raymoe.actors.cluster import connected
 from raymoe.actors.fleet import Fleet
-from raymoe.actors.pool import run_units
+from raymoe.actors.pool import first_actor, own_error, run_units
 from raymoe.errors import ParentError, RaymoeError
+from raymoe.features.parts import read_marker
 from raymoe.features.store import FeatureStore
+from raymoe.interactions_table import (
+    OLD,
+    interactions_complete,
+    interactions_name,
+    read_interactions_metadata,
+)
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.commit import UnitFiles
-from raymoe.probe.merge import merged
-from raymoe.probe.plan import Plan, Unit, make_plan
-from raymoe.probe.plan import cut as cut_up
+from raymoe.probe.cut import open_cut, save_cut
+from raymoe.probe.lock import RunLock
+from raymoe.probe.merge import write_tables
+from raymoe.probe.plan import Plan, Unit, Units, make_plan
 from raymoe.probe.runner import UnitRunner
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import (
-    IMPORTANCE,
-    INTERACTIONS,
-    Provenance,
-    is_complete,
-    metadata_of,
-    read_table,
-    write_batches,
-)
+from raymoe.tables import IMPORTANCE, INTERACTIONS, Provenance, metadata_of, read_schema, read_table
+from raymoe.versions import package_versions
 
 
 def probe(
@@ -40,7 +48,8 @@ def probe(
 ) -> StageResult:
     """Measure synergy and redundancy gap of every candidate pair of every sample.
 
-    Interrupted, it goes on where it was: finished units are in the run's ``units`` folder.
+    Interrupted, it goes on where it was: finished units are in the run's ``units`` folder. Only one at a time
+    works on a run.
 
     Args:
         project: its ``probe`` section says what to measure.
@@ -52,135 +61,313 @@ def probe(
         overwrite: measure again what is already there.
 
     Returns:
-        Where ``interactions.arrow`` is; ``skipped`` holds samples without pairs and failed units.
+        Where the tables are, one per expert; ``skipped`` holds samples without pairs and failed units.
 
     Raises:
         ParentError: importance, checkpoint and features are missing or don't belong together.
-        RaymoeError: the cluster can't do it.
+        RaymoeError: the cluster can't do it, or another driver is at it.
         Interrupted: Ctrl-C or SIGTERM; what is finished is kept.
     """
-    workspace, config, output = project.workspace, project.preset.probe, f"{project.run}/interactions.arrow"
-    checkpoint = f"{project.run}/checkpoint"
-    info = read_info(workspace, checkpoint, project.command("train"))
-    importance = read_table(
-        workspace, f"{project.run}/importance.arrow", IMPORTANCE, project.command("attribute")
-    )
-    made_from = Provenance.from_json(metadata_of(importance.schema)["made_by"])
-    if made_from.parents.get("checkpoint") != info.fingerprint:
-        raise ParentError(
-            f"{workspace.path(project.run)}/importance.arrow was computed from another checkpoint",
-            f"Compute it again with: {project.command('attribute')} --overwrite",
-        )
-    provenance = Provenance(
-        stage="probe",
-        contract=INTERACTIONS.tag,
-        config=config.model_dump(mode="json", exclude={"unit_evaluations"}),
-        parents={
-            "features": info.features,
-            "checkpoint": info.fingerprint,
-            "importance": metadata_of(importance.schema)["fingerprint"],
-        },
-    )
-    if is_complete(
-        workspace, output, INTERACTIONS, provenance, project.command("probe"), overwrite=overwrite
-    ):
-        notes = metadata_of(read_table(workspace, output, INTERACTIONS, project.command("probe")).schema)
-        if not notes["failed"]:  # failed units are tried again
-            return _result(project, output, provenance, notes, ran=False)
+    workspace, config = project.workspace, project.preset.probe
+    importance, provenance = _parents(project)
+    if not overwrite and (notes := _finished(project, provenance)):
+        return _result(project, provenance, notes, ran=False)
 
     workspace.check_writable()
+    if workspace.exists(f"{project.run}/{OLD}"):
+        console.print(f"  {OLD} is of an earlier version: it is replaced by one Parquet table per expert")
     store = FeatureStore.open(workspace, project.features, made_by=project.command("encode"))
-    plan = make_plan(store, importance, info.experts, config)
-    if not plan.jobs:
+    if store.fingerprint != provenance.parents["features"]:
+        raise ParentError(
+            f"{project.run}: the checkpoint was trained on features {provenance.parents['features']}, but "
+            f"{workspace.path(project.features)} is {store.fingerprint}",
+            f"Train on these features with: {project.command('train')} --overwrite",
+        )
+    experts = read_info(workspace, f"{project.run}/checkpoint", project.command("train")).experts
+    plan = make_plan(store, importance, experts, config)
+    if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
             "Raise probe.rho or probe.min_features, or look at the samples' texts.",
         )
-    # How the work is cut changes roundings only, but files of different cuts can't be mixed.
-    cut = hashlib.sha256(f"{provenance.fingerprint} {config.unit_evaluations}".encode()).hexdigest()[:12]
-    files = UnitFiles(workspace, f"{project.run}/units/{cut}")
-    if overwrite:
-        files.remove()
-    runner = (
-        workspace,
-        checkpoint,
-        project.features,
-        {"features": store.fingerprint, "checkpoint": info.fingerprint},
-        {"features": project.command("encode"), "checkpoint": project.command("train")},
-        config.precision,
-    )
-    failed = _run(plan, files, runner, address, num_actors, device, gpu_share)
-    if failed and all(any(unit.key in failed for unit in cut_up(job, config)) for job in plan.jobs):
-        raise RaymoeError(
-            f"no sample could be measured, the first because: {next(iter(failed.values()))}",
-            "Mend that, then run the same command again: what is finished is kept.",
+    folder = f"{project.run}/units/{provenance.fingerprint}-{config.unit_evaluations or 'auto'}"
+    with RunLock(workspace, f"{project.run}/probe.lock") as lock:
+        if not overwrite and (notes := _finished(project, provenance)):  # by whoever held the lock before
+            return _result(project, provenance, notes, ran=False)
+        if overwrite:
+            workspace.remove(folder)
+        work = Work(project, plan, provenance, folder, lock)
+        with ExitStack() as stack:
+            failed = _run(work, stack, address, num_actors, device, gpu_share)
+            _check_unchanged(project, provenance)
+            notes = _merge(work, failed)
+        if not failed:
+            workspace.remove(f"{project.run}/units")  # what other cuts left is of no use either
+    return _result(project, provenance, notes, ran=True)
+
+
+@dataclass
+class Work:
+    """A run's plan and where its answers go; ``units``, ``cut`` and ``files`` are there once it is opened."""
+
+    project: Project
+    plan: Plan
+    provenance: Provenance
+    folder: str
+    lock: RunLock
+
+    def open(self, stack: ExitStack, measure: Callable[[], float]) -> bool:
+        """Decide on the cut and look at what is there. Whether anything is left to do.
+
+        Args:
+            stack: closes the files.
+            measure: evaluations per second of an actor, where nobody has decided on the cut yet.
+        """
+        again = f"{self.project.command('probe')} --overwrite"
+        asked = self.plan.config.unit_evaluations
+        self.units, self.cut = open_cut(
+            self.project.workspace, self.folder, self.plan, self.provenance.fingerprint, asked, measure, again
         )
-    notes = {"skipped": plan.skipped, "failed": failed, "experts": list(config.experts)}
-    write_batches(workspace, output, merged(plan, files, failed), INTERACTIONS, provenance, notes)
-    if not failed:
-        workspace.remove(f"{project.run}/units")  # what other cuts left is of no use either
-    return _result(project, output, provenance, notes, ran=True)
+        self.files = stack.enter_context(UnitFiles(self.project.workspace, self.folder, len(self.units)))
+        self.begun_with = int(self.files.done.sum())
+        self.left = len(self.units) - self.begun_with
+        self.evaluations = self.units.evaluations(self.files.done)
+        return self.left > 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the size of a unit is known without measuring."""
+        config = self.plan.config
+        return bool(config.unit_evaluations) or self.project.workspace.exists(f"{self.folder}/plan.json")
+
+    def describe(self, actors: int, device: str) -> str:
+        """What there is to do, before it starts."""
+        text = (
+            f"  {len(self.plan.jobs):,} sample-expert pairs, {len(self.units):,} units of about "
+            f"{self.units.unit_evaluations:,} evaluations, {self.begun_with:,} already done; "
+            f"{self.evaluations:,} evaluations to go on {actors} x {device}"
+        )
+        if self.cut.rate:
+            text += f", about {_duration(self.evaluations / self.cut.rate / actors)}"
+        return text
+
+    def commit(self, unit: Unit, answer: bytes) -> None:
+        """Store an answer.
+
+        Raises:
+            RaymoeError: the workspace is full or gone, or another driver has taken over.
+        """
+        self.lock.check()
+        name = (pa.ipc.open_stream(answer).schema.metadata or {}).get(b"device", b"unknown").decode()
+        if self.cut.note_device(name):
+            save_cut(self.project.workspace, self.folder, self.cut)
+        self.files.commit(unit.number, answer)
 
 
 def _run(
-    plan: Plan,
-    files: UnitFiles,
-    runner: tuple,
+    work: Work,
+    stack: ExitStack,
     address: str | None,
     num_actors: int | None,
     device: str | None,
     gpu_share: float,
 ) -> dict[str, str]:
     """Do the units that are not committed yet; returns the failed ones and why."""
-    committed = files.committed()
-    total, left, evaluations = 0, 0, 0
-    for unit in plan.units():
-        total += 1
-        if unit.key not in committed:
-            left += 1
-            evaluations += unit.evaluations
-    console.print(
-        f"  {len(plan.jobs)} sample-expert pairs, {total} units, {total - left} already done, "
-        f"{evaluations:,} evaluations to go"
-    )
-    if not left:
+    is_cut = work.is_cut
+    if is_cut and not work.open(stack, lambda: 0.0):
         return {}
+    arguments = runner_arguments(work.project, work.provenance)
     waits = bool(address or os.environ.get("RAY_ADDRESS"))  # for machines that an autoscaler adds
-    with connected(address), track("probe", left) as task:
+    with connected(address):
         fleet = Fleet(
             UnitRunner,
-            lambda kind: (*runner, kind),
+            lambda kind: (*arguments, kind),
             asked=num_actors,
             device=device,
             gpu_share=gpu_share,
-            most=left,
+            most=work.left if is_cut else None,
             queue=waits,
         )
+        if not is_cut:
+            work.open(stack, lambda: measured_rate(fleet, work.plan))
+            fleet.most = work.left
+        console.print(work.describe(max(fleet.missing(0), 1), fleet.shape.device))
+        with track("probe", work.left) as task:
 
-        def finished(unit: Unit, answer: bytes) -> None:
-            files.commit(unit.key, answer)
-            task.advance()
+            def finished(unit: Unit, answer: bytes) -> None:
+                work.commit(unit, answer)
+                task.advance()
 
-        outcome = run_units(
-            (unit for unit in plan.units() if unit.key not in committed),
-            fleet,
-            finished,
-            total=left,
-            evaluations=evaluations,
-            on_tick=lambda tick: task.advance(0, tick.line),
-            name="probe",
-        )
+            outcome = run_units(
+                work.units.left(work.files.done),
+                fleet,
+                finished,
+                total=work.left,
+                evaluations=work.evaluations,
+                on_tick=lambda tick: task.advance(0, tick.line),
+                name="probe",
+            )
     for actor, reason in outcome.refused.items():
         console.print(f"  {actor} was left out: {reason}", markup=False)
-    for key, reason in outcome.failed.items():
-        console.print(f"  unit {key} failed: {reason}")
     if outcome.deaths:
         console.print(f"  {outcome.deaths} actor deaths survived")
-    return dict(sorted(outcome.failed.items()))
+    return outcome.failed
 
 
-def _result(project: Project, output: str, provenance: Provenance, notes: dict, *, ran: bool) -> StageResult:
+def runner_arguments(project: Project, provenance: Provenance) -> tuple[Any, ...]:
+    """What a ``UnitRunner`` needs to know, but for its device."""
+    parents = {name: provenance.parents[name] for name in ("features", "checkpoint")}
+    made_by = {"features": project.command("encode"), "checkpoint": project.command("train")}
+    return (
+        project.workspace,
+        f"{project.run}/checkpoint",
+        project.features,
+        parents,
+        made_by,
+        project.preset.probe.precision,
+        package_versions(),
+    )
+
+
+def measured_rate(fleet: Fleet, plan: Plan) -> float:
+    """Evaluations per second of the fleet's first actor, on a typical job of the plan.
+
+    Raises:
+        RaymoeError: it finds no place, dies, or the model fails on that job.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    actor = first_actor(fleet)
+    try:
+        return ray.get(actor.calibrate.remote(plan.typical_job()))
+    except ray.exceptions.RayError as error:
+        failure = own_error(error)
+        raise RaymoeError(f"before the first unit: {failure.message}", failure.remedy) from None
+
+
+def _merge(work: Work, failed: dict[str, str]) -> dict[str, Any]:
+    """Write the tables; returns their metadata.
+
+    Raises:
+        ParentError: an answer is missing or damaged; those units are done again by the next run.
+        RaymoeError: every job has a failed unit.
+    """
+    project, units = work.project, work.units
+    work.files.flush()
+    numbers = {int(key) for key in failed}
+    missing = np.flatnonzero(~work.files.done)
+    lost = [int(number) for number in missing if int(number) not in numbers]
+    if lost:
+        raise ParentError(
+            f"{len(lost)} finished units were damaged ({', '.join(work.files.removed[:3])})",
+            "Run the same command again: only these are done again.",
+        )
+    named = {key: _named(units, int(key), reason) for key, reason in sorted(failed.items())}
+    for key, reason in list(named.items())[:10]:
+        console.print(f"  unit {key} failed: {reason}", markup=False)
+    if len(named) > 10:
+        console.print(f"  ... and {len(named) - 10} more, all in the tables' metadata raymoe.failed")
+    if failed and len({units.job_of(number) for number in numbers}) == len(work.plan.jobs):
+        raise RaymoeError(
+            f"no sample could be measured, the first because: {next(iter(named.values()))}",
+            "Mend that, then run the same command again: what is finished is kept.",
+        )
+    notes = {
+        "skipped": work.plan.skipped,
+        "failed": named,
+        "experts": list(work.plan.config.experts),
+        "plan": work.cut.plan,
+        "unit_evaluations": units.unit_evaluations,
+        "devices": work.cut.devices,
+        "versions": package_versions(),
+    }
+    write_tables(project.workspace, project.run, units, work.files, numbers, work.provenance, notes)
+    return notes
+
+
+def _named(units: Units, number: int, reason: str) -> str:
+    """Why a unit failed, with its sample and expert."""
+    name = units.plan.jobs[units.job_of(number)].name
+    return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
+def _parents(project: Project) -> tuple[pa.Table, Provenance]:
+    """The importance table, and what the probe's tables will be made from.
+
+    Raises:
+        ParentError: parents are missing or don't belong together.
+    """
+    workspace = project.workspace
+    info = read_info(workspace, f"{project.run}/checkpoint", project.command("train"))
+    name = f"{project.run}/importance.arrow"
+    importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
+    made_from = Provenance.from_json(metadata_of(importance.schema)["made_by"])
+    if made_from.parents.get("checkpoint") != info.fingerprint:
+        raise ParentError(
+            f"{workspace.path(name)} was computed from another checkpoint",
+            f"Compute it again with: {project.command('attribute')} --overwrite",
+        )
+    provenance = Provenance(
+        stage="probe",
+        contract=INTERACTIONS.tag,
+        config=project.preset.probe.model_dump(mode="json", exclude={"unit_evaluations"}),
+        parents={
+            "features": info.features,
+            "checkpoint": info.fingerprint,
+            "importance": metadata_of(importance.schema)["fingerprint"],
+        },
+    )
+    return importance, provenance
+
+
+def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None:
+    """What the tables say of themselves where they are all there and no unit failed; those are tried again.
+
+    Raises:
+        ParentError: a table is damaged or was made from other inputs.
+    """
+    made_by, experts = project.command("probe"), project.preset.probe.experts
+    if not interactions_complete(project.workspace, project.run, experts, provenance, made_by):
+        return None
+    notes = read_interactions_metadata(project.workspace, project.run, made_by)
+    return None if notes["failed"] else notes
+
+
+def _check_unchanged(project: Project, provenance: Provenance) -> None:
+    """Raise if a parent is no longer what the plan was made from: the tables would belong to nothing."""
+    workspace, made_by = project.workspace, project.command("encode")
+    importance = f"{project.run}/importance.arrow"
+    schema = read_schema(workspace, importance, IMPORTANCE, project.command("attribute"))
+    marker = read_marker(workspace, project.features, made_by) or {}
+    now = {
+        "features": marker.get("fingerprint"),
+        "checkpoint": read_info(workspace, f"{project.run}/checkpoint", project.command("train")).fingerprint,
+        "importance": metadata_of(schema)["fingerprint"],
+    }
+    place = {
+        "features": project.features,
+        "checkpoint": f"{project.run}/checkpoint",
+        "importance": importance,
+    }
+    for name, fingerprint in provenance.parents.items():
+        if now[name] != fingerprint:
+            raise ParentError(
+                f"{workspace.path(place[name])} changed while the probe ran",
+                "What was measured belongs to what was there before. Probe what is there now with: "
+                f"{project.command('probe')}",
+            )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _result(project: Project, provenance: Provenance, notes: dict, *, ran: bool) -> StageResult:
     failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
     return StageResult(
-        project.workspace.path(output), provenance.fingerprint, ran, (*notes["skipped"], *failed)
+        project.workspace.path(interactions_name(project.run, "*")),
+        provenance.fingerprint,
+        ran,
+        (*notes["skipped"], *failed),
     )

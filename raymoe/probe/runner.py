@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
+import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.errors import ParentError
+from raymoe.device import device_name
+from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.blocks import block_sums
 from raymoe.interactions.game import ExpertGame
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import predicted_classes, target_weights
-from raymoe.probe.plan import Unit
+from raymoe.probe.plan import Job, Unit
+from raymoe.versions import differing, package_versions
 from raymoe.workspace import Workspace
+
+CALIBRATION = 0.25  # seconds of the batch that the rate is read from
 
 
 class UnitRunner:
@@ -24,6 +32,7 @@ class UnitRunner:
         expected: fingerprints of the checkpoint and the features that the plan was made from.
         made_by: the commands that make the features and the checkpoint, for the error messages.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
+        versions: the driver's packages (``package_versions``).
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
     """
 
@@ -35,22 +44,76 @@ class UnitRunner:
         expected: dict[str, str],
         made_by: dict[str, str],
         precision: str,
+        versions: dict[str, str],
         device: str,
     ) -> None:
         self.workspace, self.checkpoint, self.features = workspace, checkpoint, features
         self.expected, self.made_by, self.device = expected, made_by, device
-        self.dtype = getattr(torch, precision)
+        self.dtype, self.versions = getattr(torch, precision), versions
+        self.name: str | None = None  # of the device, once everything is open
 
     def ready(self) -> str:
         """Open everything; answers with the name of the device.
 
         Raises:
-            ParentError: checkpoint or features are missing, or not what the plan was made from.
+            RaymoeError: the packages here are of other versions than the driver's.
+            WorkspaceError: this machine has no such workspace.
+            ParentError: checkpoint or features are not what the plan was made from.
         """
+        if self.name is None:
+            self._check_versions()
+            self._check_workspace()
+            self._open()
+            self.name = device_name(self.device)
+        return self.name
+
+    def calibrate(self, job: Job) -> float:
+        """Evaluations per second, measured on a job's game with random coalitions."""
+        self.ready()
+        game = self._game(job)
+        rng, count = np.random.default_rng(0), 64
+        game(rng.random((count, game.num_players)) < rng.random((count, 1)))  # the first is always slower
+        while True:
+            masks = rng.random((count, game.num_players)) < rng.random((count, 1))
+            start = time.perf_counter()
+            game(masks)
+            seconds = time.perf_counter() - start
+            if seconds > CALIBRATION or count >= 1 << 20:
+                return count / seconds
+            count *= 2 if seconds > CALIBRATION / 8 else 4
+
+    def _check_versions(self) -> None:
+        here = package_versions()
+        for name in differing(here, self.versions):
+            raise RaymoeError(
+                f"{socket.gethostname()} has {name} {here[name]}, where raymoe was started it is "
+                f"{self.versions[name]}",
+                "Install the same versions on every machine of the cluster.",
+            )
+
+    def _check_workspace(self) -> None:
+        try:
+            there = self.workspace.exists(self.checkpoint) and self.workspace.exists(self.features)
+            why = "there are no features and checkpoint in it"
+        except WorkspaceError as error:
+            there, why = False, error.message
+        if not there:
+            raise WorkspaceError(
+                f"{socket.gethostname()} does not reach the workspace {self.workspace.uri}: {why}",
+                "Every machine of the cluster needs it under the same name: give --workspace a shared folder "
+                "(NFS) or an object store (s3://bucket/folder).",
+            )
+
+    def _open(self) -> None:
         torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
         if self.device == "cpu":
             torch.set_num_threads(1)
         self.store = FeatureStore.open(self.workspace, self.features, self.made_by["features"])
+        if self.store.fingerprint != self.expected["features"]:
+            raise ParentError(
+                f"{self.workspace.path(self.features)} changed since the probe was planned",
+                "Run the probe again.",
+            )
         model, self.info = load_checkpoint(
             self.workspace,
             self.checkpoint,
@@ -63,29 +126,15 @@ class UnitRunner:
                 "Run the probe again.",
             )
         self.model = model.to(self.device)
-        return torch.cuda.get_device_name() if self.device == "cuda" else "cpu"
 
     def run(self, unit: Unit) -> bytes:
-        """The unit's running sums, one row per pair, as an Arrow IPC stream.
+        """The unit's running sums, one row per pair, as an Arrow IPC stream; its metadata names the device.
 
         Raises:
             RaymoeError: the model's output is not finite; names sample and expert.
         """
         job = unit.job
-        index = self.store.index_of(job.sample_id)
-        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
-        features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
-        game = ExpertGame.of_sample(
-            self.model,
-            job.expert_index,
-            features,
-            special,
-            job.candidates.players,
-            self._target(job, index),
-            valid=valid,
-            dtype=self.dtype,
-            name=f"sample {job.sample_id}, expert {job.expert}",
-        )
+        game = self._game(job)
         pairs = job.candidates.pairs[unit.pairs]
         sums = block_sums(
             game,
@@ -98,13 +147,29 @@ class UnitRunner:
             seed=job.seed,
             all_pairs=job.candidates.pairs,
         )
-        table = pa.table(sums.columns())
+        table = pa.table(sums.columns(), metadata={"device": self.name or self.device})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue().to_pybytes()
 
-    def _target(self, job, index: int) -> torch.Tensor:
+    def _game(self, job: Job) -> ExpertGame:
+        index = self.store.index_of(job.sample_id)
+        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
+        features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
+        return ExpertGame.of_sample(
+            self.model,
+            job.expert_index,
+            features,
+            special,
+            job.candidates.players,
+            self._target(job, index),
+            valid=valid,
+            dtype=self.dtype,
+            name=job.name,
+        )
+
+    def _target(self, job: Job, index: int) -> torch.Tensor:
         labels = self.store.labels[index]
         if job.target == "predicted":
             batch = self.store.batch([index], self.device, **self.model.reads)

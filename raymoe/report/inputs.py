@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from raymoe.data.samples import SamplesFile
 from raymoe.features.store import FeatureStore
+from raymoe.interactions_table import read_interactions
 from raymoe.project import Project
 from raymoe.tables import (
     EPOCHS,
     IMPORTANCE,
-    INTERACTIONS,
     METRICS,
     PREDICTIONS,
     SAMPLES,
@@ -94,7 +94,7 @@ def read_inputs(project: Project) -> Inputs:
         metrics=read(f"{project.run}/metrics.parquet", METRICS, "train"),
         baselines=read(project.baselines, METRICS, "baselines"),
         importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),
-        interactions=read(f"{project.run}/interactions.arrow", INTERACTIONS, "probe"),
+        interactions=read_interactions(project.workspace, project.run, project.command("probe")),
         store=FeatureStore.open(project.workspace, project.features, project.command("encode")),
     )
 

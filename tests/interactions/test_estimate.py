@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate
-from raymoe.interactions.blocks import block_evaluations, block_sums, count_blocks
+from raymoe.interactions.blocks import Work, block_sums, pieces, work_of
 from raymoe.interactions.estimate import evaluations_per_coalition
 
 shapiq = pytest.importorskip("shapiq")
@@ -135,7 +135,7 @@ def test_shared_beats_paper_at_equal_budget():
 def test_any_cut_of_the_coalitions_gives_the_same_sums(method, coalitions, cuts, seed):
     n = 7
     game, pairs = smooth_game(n, 1), cross_pairs(n, 3)
-    blocks = count_blocks(pairs, n, method, coalitions)
+    blocks = work_of(pairs, n, method, coalitions).blocks
     options = {"method": method, "coalitions": coalitions, "seed": seed}
     edges = sorted({0, blocks, *(round(c * blocks) for c in cuts)})
     whole = block_sums(game, pairs, n, start=0, stop=blocks, **options)
@@ -208,19 +208,34 @@ def test_a_blocks_cost_is_what_it_takes():
             seen.append(len(z))
             return game(z)
 
-        blocks = count_blocks(pairs, 9, method, coalitions)
-        for start, stop in ((0, blocks), (blocks - 1, blocks)):
+        work = work_of(pairs, 9, method, coalitions)
+        for start, stop in ((0, work.blocks), (work.blocks - 1, work.blocks)):
             seen.clear()
             block_sums(
                 counting, pairs, 9, method=method, coalitions=coalitions, start=start, stop=stop, seed=0
             )
-            assert sum(seen) == block_evaluations(pairs, 9, method, coalitions, start, stop)
-            if method != "exact":  # some of the pairs only: the pilot still looks at all
-                seen.clear()
-                some = {"method": method, "coalitions": coalitions, "start": start, "stop": stop}
-                block_sums(counting, pairs[:6], 9, seed=0, all_pairs=pairs, **some)
-                claimed = block_evaluations(pairs[:6], 9, all_pairs=pairs, **some)
-                assert sum(seen) == claimed
+            assert sum(seen) == (stop - start) * work.block + work.fixed
+        assert work.evaluations == work.blocks * work.block + work.fixed
+
+
+works = st.builds(
+    Work, st.integers(1, 400), st.integers(1, 60), st.integers(1, 5000), st.integers(0, 3000), st.booleans()
+).filter(lambda work: work.divisible or work.blocks == 1)
+
+
+@given(work=works, aim=st.integers(1, 20_000))
+@settings(deadline=None)
+def test_pieces_cover_an_estimate_once_and_are_of_about_the_size_asked_for(work, aim):
+    covered = np.zeros((work.pairs, work.blocks), dtype=int)
+    found = pieces(work, aim)
+    for piece in found:
+        covered[piece.first_pair : piece.last_pair, piece.start : piece.stop] += 1
+        splittable = work.divisible and piece.last_pair - piece.first_pair > 1
+        assert piece.evaluations <= 2 * aim + work.fixed or not splittable
+    assert (covered == 1).all()
+    assert found == sorted(found)
+    if work.evaluations <= 2 * aim:
+        assert found == [(0, work.pairs, 0, work.blocks, work.evaluations)]
 
 
 def test_bad_input_is_named_before_anything_is_evaluated():

@@ -75,7 +75,7 @@ def test_is_made_again_when_it_was_cut_off(project):
         ("{0.baselines}", "raymoe baselines demo"),
         ("{0.run}/metrics.parquet", "raymoe train demo"),
         ("{0.run}/importance.arrow", "raymoe attribute demo"),
-        ("{0.run}/interactions.arrow", "raymoe probe demo"),
+        ("{0.run}/interactions-synergy.parquet", "raymoe probe demo"),
     ],
 )
 def test_names_the_command_that_makes_a_missing_parent(project, name, command):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
+from raymoe.interactions_table import interactions_name
 from raymoe.project import Project
 from raymoe.tables import (
     EPOCHS,
@@ -234,13 +235,17 @@ def _write_interactions(write, project, random) -> None:
                             **dict.fromkeys(SUMS, 0.0),
                         )
                     )
-    write(
-        f"{project.run}/interactions.arrow",
-        pa.Table.from_pylist(rows).to_pydict(),
-        INTERACTIONS,
-        "probe",
-        skipped=[{"sample_id": "short", "reason": "fewer than two features"}],
-    )
+    experts = ("synergy", "redundancy")
+    for expert in experts:
+        write(
+            interactions_name(project.run, expert),
+            pa.Table.from_pylist([row for row in rows if row["expert"] == expert]).to_pydict(),
+            INTERACTIONS,
+            "probe",
+            skipped=[{"sample_id": "short", "reason": "fewer than two features"}],
+            experts=experts,
+            plan="abc",
+        )
 
 
 def with_report(project: Project, **fields) -> Project:

@@ -1,0 +1,116 @@
+"""How large a unit is: half a second of work on the device the run begins on, decided once for each plan.
+
+The decision lies beside the finished units (``plan.json``), so that a restart goes on with the same cut on
+whatever devices it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+
+from raymoe.errors import ParentError
+from raymoe.probe.plan import Plan, Units, plan_hash
+from raymoe.versions import package_versions
+from raymoe.workspace import Workspace
+
+AIM = 0.5  # seconds of a unit
+LEAST = 64  # evaluations
+FORMAT = 1
+
+
+@dataclass
+class Cut:
+    """What ``plan.json`` holds.
+
+    Attributes:
+        plan: the plan's hash.
+        unit_evaluations: size of a unit.
+        units: how many there are.
+        rate: evaluations per second of one actor, as measured at the start; None where nobody knows.
+        devices: names of those that have answered units, sorted.
+        versions: of the packages that began it.
+    """
+
+    plan: str
+    unit_evaluations: int
+    units: int
+    rate: float | None = None
+    devices: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=package_versions)
+    format: int = FORMAT
+
+    def note_device(self, name: str) -> bool:
+        """Whether the device is new."""
+        if name in self.devices:
+            return False
+        self.devices = sorted({*self.devices, name})
+        return True
+
+
+def unit_size(rate: float) -> int:
+    """Evaluations that take about half a second at so many per second: a power of two, so that devices that
+    are equal but for noise choose alike."""
+    return max(LEAST, 1 << max(0, round(math.log2(rate * AIM))))
+
+
+def open_cut(
+    workspace: Workspace,
+    folder: str,
+    plan: Plan,
+    fingerprint: str,
+    asked: int | None,
+    measure: Callable[[], float],
+    again: str,
+) -> tuple[Units, Cut]:
+    """The plan's units: as an earlier run cut them, else as asked for, else measured.
+
+    Args:
+        workspace, folder: where the plan's finished units lie.
+        plan, fingerprint: what there is to do, and what it is made from.
+        asked: size of a unit, or None.
+        measure: evaluations per second; called only where it must be.
+        again: the command that begins anew, for the error messages.
+
+    Raises:
+        ParentError: what is there was begun by another version, or isn't readable.
+    """
+    name = f"{folder}/plan.json"
+    if workspace.exists(name):
+        found = _read(workspace, name, again)
+        units = plan.cut(found.unit_evaluations)
+        here, there = package_versions()["raymoe"], found.versions.get("raymoe")
+        if there != here:
+            raise ParentError(
+                f"{workspace.path(folder)} was begun by raymoe {there}, this is {here}",
+                f"Go on with that version, or begin anew with: {again}",
+            )
+        if (found.plan, found.units) != (plan_hash(fingerprint, units), len(units)):
+            raise ParentError(
+                f"{workspace.path(folder)} holds units of another plan", f"Begin anew with: {again}"
+            )
+        return units, found
+    rate = None if asked else measure()
+    units = plan.cut(asked or unit_size(rate))
+    cut = Cut(plan_hash(fingerprint, units), units.unit_evaluations, len(units), rate)
+    save_cut(workspace, folder, cut)
+    return units, cut
+
+
+def save_cut(workspace: Workspace, folder: str, cut: Cut) -> None:
+    """Write ``plan.json``."""
+    workspace.write(f"{folder}/plan.json", json.dumps(asdict(cut), indent=1).encode())
+
+
+def _read(workspace: Workspace, name: str, again: str) -> Cut:
+    try:
+        found = json.loads(workspace.read(name))
+        if found.get("format") != FORMAT:
+            raise ValueError(f"format {found.get('format')}, expected {FORMAT}")
+        return Cut(**found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ParentError(
+            f"{workspace.path(name)} can't be read ({error})", f"Begin anew with: {again}"
+        ) from None
