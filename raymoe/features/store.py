@@ -21,7 +21,7 @@ from raymoe.workspace import Workspace
 
 __all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
 
-READ_AHEAD = 2  # batches in memory: the one computed on, and the next
+READ_AHEAD = 2  # batches being read or waiting, beside the one computed on
 
 
 @dataclass
