@@ -303,14 +303,18 @@ def report(
 @app.command()
 def evaluate(
     dataset: Dataset,
-    protocol: Annotated[str, typer.Argument(metavar="PROTOCOL", help="comparison", show_default=False)],
+    protocol: Annotated[
+        str, typer.Argument(metavar="PROTOCOL", help="comparison or faithfulness", show_default=False)
+    ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
+    device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
-    """What the paper evaluates, ours beside its figures: comparison (Table 2)."""
+    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3)."""
     from raymoe.evaluation.protocols import evaluate
 
-    evaluate(_project(dataset, workspace, settings), protocol)
+    evaluate(_project(dataset, workspace, settings), protocol, device=device, overwrite=overwrite)
 
 
 @app.command()

@@ -127,6 +127,50 @@ COMPARISON = Contract(
     ),
 )
 
+# One row per run, expert, method and share (K, per cent) of each modality's features that is zeroed. drop is
+# base - masked, fractions; comprehensiveness and sufficiency are falls of the predicted classes' probability.
+FAITHFULNESS = Contract(
+    "faithfulness",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "method": pa.string(),
+            "share": pa.int32(),
+            "metric": pa.string(),
+            "base": pa.float64(),
+            "masked": pa.float64(),
+            "drop": pa.float64(),
+            "comprehensiveness": pa.float64(),
+            "sufficiency": pa.float64(),
+        }
+    ),
+)
+
+# Means over shares and seeds per kind of model, expert (or "all experts") and method. *_low and *_high are
+# 95 % intervals of a paired bootstrap over samples, drop_std the deviation over seeds (null for one).
+FAITHFULNESS_SUMMARY = Contract(
+    "faithfulness-summary",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seeds": pa.list_(pa.int32()),
+            "expert": pa.string(),
+            "method": pa.string(),
+            "metric": pa.string(),
+            **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), pa.float64()),
+            **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), pa.float64()),
+            "comprehensiveness": pa.float64(),
+            "sufficiency": pa.float64(),
+        }
+    ),
+)
+
 # scores: one per position of the modality's sequence; special and invalid ones are 0, the rest in 0..1.
 IMPORTANCE = Contract(
     "importance",

@@ -6,14 +6,26 @@ from collections.abc import Callable
 
 from raymoe.errors import InputError
 from raymoe.evaluation.comparison import comparison
+from raymoe.evaluation.faithfulness import faithfulness
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
 
-PROTOCOLS: dict[str, Callable[[Project], StageResult]] = {"comparison": comparison}
+PROTOCOLS: dict[str, Callable[..., StageResult]] = {
+    "comparison": comparison,
+    "faithfulness": faithfulness,
+}
 
 
-def evaluate(project: Project, protocol: str) -> StageResult:
+def evaluate(
+    project: Project, protocol: str, *, device: str | None = None, overwrite: bool = False
+) -> StageResult:
     """Run one protocol, print its table and say where it lies.
+
+    Args:
+        project: what to evaluate.
+        protocol: its name.
+        device: where to compute, for those that do.
+        overwrite: do it again even if its table is there.
 
     Raises:
         InputError: there is no such protocol.
@@ -21,6 +33,7 @@ def evaluate(project: Project, protocol: str) -> StageResult:
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}", f"There are: {', '.join(PROTOCOLS)}.")
-    result = PROTOCOLS[protocol](project)
+    options = {} if protocol == "comparison" else {"device": device, "overwrite": overwrite}
+    result = PROTOCOLS[protocol](project, **options)
     console.print(f"  -> {result.path}", markup=False)
     return result

@@ -124,6 +124,23 @@ class FusionModel(nn.Module):
         expert_logits_EBC = self.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
         return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
 
+    def forward_masked(
+        self, features: dict[str, Tensor], valid: dict[str, Tensor], masked: dict[str, Tensor]
+    ) -> Output:
+        """Predict with some features zeroed: they stay in the sequence, as zero vectors (paper §4.2).
+
+        Args:
+            features, valid: as of ``forward``.
+            masked: per modality [B, T_m], True where a feature is zeroed, position code included.
+        """
+        embeddings = self.project(features, valid)
+        embeddings = {name: x_BTD * ~masked[name][..., None] for name, x_BTD in embeddings.items()}
+        inputs = self.fusion_input(embeddings, valid)
+        left_BT = ~torch.cat([masked[name] for name in self.names], 1)
+        tokens_BTD = inputs.tokens_BTD * left_BT[..., None]
+        expert_logits_EBC = self.experts(tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+        return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
+
     def forward_passes(
         self, features: dict[str, Tensor], valid: dict[str, Tensor], generator: torch.Generator | None = None
     ) -> tuple[Output, Passes]:

@@ -22,8 +22,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ray_actors
+from readable import make_project
 from rich.console import Console
-from test_train import make_project
 from tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 

@@ -7,48 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from readable import SETTINGS, make_project
 from tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
 from raymoe.project import Project
-from raymoe.tables import EPOCHS, FEATURES, METRICS, PREDICTIONS, Provenance, metadata_of, read_table
+from raymoe.tables import EPOCHS, METRICS, PREDICTIONS, metadata_of, read_table
 from raymoe.training import epochs as epochs_module
 from raymoe.training import train
 from raymoe.workspace import Workspace
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
-SETTINGS = {"epochs": 4, "lr": 3e-3, "batch_size": 16, "selection": "micro_f1"}
-
-
-def make_project(folder, task: str = "multilabel", split_of=None, **settings) -> Project:
-    """A project whose labels can be read off the features: a class shows in a text token or a patch."""
-    preset = tiny_preset(train={**SETTINGS, **settings}, data={"task": task})
-    project = Project(preset, Workspace(folder), "tiny")
-    split_of = split_of or (lambda i: "train" if i % 2 else ("val" if i % 4 else "test"))
-    rng = np.random.default_rng(0)
-    infos = [ModalityInfo("text", "text", 6, 8, None), ModalityInfo("image", "image", 5, 4, (2, 2))]
-    rows = []
-    for i in range(128):
-        label = int(rng.integers(3))
-        text = rng.normal(size=(int(rng.integers(2, 9)), 6))
-        image = rng.normal(size=(4, 5))
-        text[rng.integers(1, len(text)), label] += 4
-        image[rng.integers(4), label] += 4
-        special = np.arange(len(text)) == 0
-        sequences = {
-            "text": SequenceRow(
-                text.astype(np.float16), np.ones(len(text), bool), special, ["x"] * len(text)
-            ),
-            "image": SequenceRow(image.astype(np.float16), np.ones(4, bool), np.zeros(4, bool)),
-        }
-        rows.append(Row(f"s{i}", split_of(i), [label], sequences))
-    made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, len(rows)]})
-    write_marker(project.workspace, project.features, made, infos, [len(rows)], classes=CLASSES, task=task)
-    return project
 
 
 def weights_of(project: Project) -> dict[str, torch.Tensor]:
