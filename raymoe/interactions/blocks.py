@@ -8,6 +8,7 @@ Shapes: n players, p pairs.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -52,9 +53,16 @@ def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int) -> Work:
     Raises:
         InputError: ``exact`` with too many players.
     """
-    p = len(pairs)
     if method == "exact":
         check_players(n)
+    return _work_of(np.ascontiguousarray(pairs, dtype=np.int64).tobytes(), n, method, coalitions)
+
+
+@lru_cache(maxsize=256)  # samples with as many features of each modality often have the very same pairs
+def _work_of(pair_bytes: bytes, n: int, method: str, coalitions: int) -> Work:
+    pairs = np.frombuffer(pair_bytes, dtype=np.int64).reshape(-1, 2)
+    p = len(pairs)
+    if method == "exact":
         return Work(p, 1, 1 << n, 0, divisible=False)
     each = evaluations_per_coalition(pairs, "paper" if method == "paper" else "shared")
     if method == "shared":

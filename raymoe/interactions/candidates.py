@@ -51,19 +51,18 @@ def select_candidates(
         num_bins: bins of equal share by rank; with rho = 0.3 and 3 bins top-10 %, 11-20 % and 21-30 %.
     """
     players: list[tuple[str, int]] = []
-    bins: list[int] = []
+    bins: list[np.ndarray] = []
     owner: list[int] = []
     for index, (name, values) in enumerate(scores.items()):
         positions = np.flatnonzero(allowed[name])
         ranked = positions[np.argsort(-np.asarray(values)[positions], kind="stable")]
         size = max(_ceil(rho * len(positions)), min(min_features, len(positions)))
         edges = [min(_ceil(size * (b + 1) / num_bins), size) for b in range(num_bins)]
-        for rank_position in sorted((int(p), r) for r, p in enumerate(ranked[:size])):
-            position, rank = rank_position
-            players.append((name, position))
-            bins.append(int(np.searchsorted(edges, rank, side="right")))
-            owner.append(index)
-    owner_n, bins_n = np.array(owner, dtype=np.int64), np.array(bins, dtype=np.int64)
+        ranks = np.argsort(ranked[:size])  # of the chosen positions, in the order of the sequence
+        players += [(name, position) for position in ranked[ranks].tolist()]
+        bins.append(np.searchsorted(edges, ranks, side="right"))
+        owner += [index] * size
+    owner_n, bins_n = np.array(owner, dtype=np.int64), np.concatenate(bins).astype(np.int64)
     first, second = np.triu_indices(len(players), 1)
     chosen = (owner_n[first] != owner_n[second]) & (bins_n[first] == bins_n[second])
     pairs = np.stack([first[chosen], second[chosen]], axis=1).astype(np.int64)
