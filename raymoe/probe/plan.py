@@ -23,6 +23,8 @@ from raymoe.interactions.blocks import Piece, Work, pieces, work_of
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.coalitions import seed_of
 
+JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
+
 
 @dataclass(frozen=True)
 class Job:
@@ -146,12 +148,16 @@ class Units:
 
     def evaluations(self, done: np.ndarray) -> int:
         """What the units that are not done cost together, about."""
-        left = np.add.reduceat(~done, self.first[:-1], dtype=np.int64) if len(done) else np.zeros(0, np.int64)
-        whole = left == np.diff(self.first)
-        total = int(self._costs[self.plan.kinds[whole]].sum())
-        for number in np.flatnonzero((left > 0) & ~whole):
-            units = zip(self._pieces_of(number), done[self.first[number] :], strict=False)
-            total += sum(piece.evaluations for piece, is_done in units if not is_done)
+        total = 0
+        for begin in range(0, len(self.plan.kinds), JOBS_AT_ONCE):
+            kinds = self.plan.kinds[begin : begin + JOBS_AT_ONCE]
+            first = self.first[begin : begin + len(kinds) + 1]
+            left = np.add.reduceat(~done[first[0] : first[-1]], first[:-1] - first[0], dtype=np.int64)
+            whole = left == np.diff(first)
+            total += int(self._costs[kinds[whole]].sum())
+            for number in np.flatnonzero((left > 0) & ~whole):
+                units = zip(self._pieces_of(begin + number), done[first[number] :], strict=False)
+                total += sum(piece.evaluations for piece, is_done in units if not is_done)
         return total
 
     def _pieces_of(self, job: int) -> list[Piece]:
