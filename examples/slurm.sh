@@ -25,10 +25,10 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 port=$((20000 + SLURM_JOB_ID % 20000))  # two jobs on one node don't meet
 gpus=(${SLURM_GPUS_ON_NODE:+--num-gpus=$SLURM_GPUS_ON_NODE})
-on() {  # run a command as a step on one node, with all its cores
+on() {  # become a command on one node, with all its cores; for subshells
   local node=$1
   shift
-  srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --nodelist="$node" --overlap "$@"
+  exec srun --nodes=1 --ntasks=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" --nodelist="$node" --overlap "$@"
 }
 
 # Slurm's signal reaches this shell alone, so it is handed on to the driver.
@@ -38,7 +38,7 @@ trap 'again=yes; [ -z "$driver" ] || kill -TERM "$driver" 2>/dev/null' TERM
 head=$(on "${nodes[0]}" hostname --ip-address | awk '{print $1}')
 export RAY_ADDRESS=$head:$port
 on "${nodes[0]}" ray start --head --node-ip-address="$head" --port="$port" --num-cpus="$SLURM_CPUS_PER_TASK" \
-  "${gpus[@]}" --temp-dir="/tmp/ray-$SLURM_JOB_ID" --include-dashboard=false --block &
+  "${gpus[@]}" --temp-dir="${RAY_TMPDIR:-/tmp}/ray-$SLURM_JOB_ID" --include-dashboard=false --block &
 steps=($!)
 for node in "${nodes[@]:1}"; do
   on "$node" ray start --address="$RAY_ADDRESS" --num-cpus="$SLURM_CPUS_PER_TASK" "${gpus[@]}" --block &
@@ -53,7 +53,7 @@ done
 
 code=143
 if [ "$again" = no ]; then
-  raymoe probe "${@:-$RAYMOE_DATASET}" &  # the driver, here on the first node
+  python -m raymoe probe "${@:-$RAYMOE_DATASET}" &  # the driver, here on the first node
   driver=$!
   wait "$driver"
   code=$?
@@ -64,7 +64,6 @@ if [ "$again" = no ]; then
 fi
 
 kill "${steps[@]}" 2>/dev/null
-wait "${steps[@]}" 2>/dev/null
 if [ "$again" = yes ] && [ "$code" -ne 0 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi

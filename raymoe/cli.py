@@ -69,6 +69,12 @@ AddressOption = Annotated[
 ActorsOption = Annotated[
     int | None, typer.Option("--actors", min=1, help="At most so many; default one per GPU, else per core.")
 ]
+ProbeActorsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--actors", envvar="RAYMOE_ACTORS", min=1, help="At most so many; default one per GPU, else per core."
+    ),
+]
 
 
 @app.command()
@@ -249,7 +255,7 @@ def probe(
     seed: SeedOption = None,
     device: DeviceOption = None,
     address: AddressOption = None,
-    actors: ActorsOption = None,
+    actors: ProbeActorsOption = None,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,

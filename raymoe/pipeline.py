@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raymoe.errors import RaymoeError
@@ -49,7 +49,7 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         console.print(f"[bold]{name}[/bold] {project.dataset}")
         start = time.monotonic()
         try:
-            result = STAGES[name].run(project, options, again)
+            result = STAGES[name].run(project, _for_stage(options, name, last), again)
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's; importing torch to name it is slow
                 raise
@@ -66,6 +66,13 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         if result.skipped:
             _list_skipped(result)
     return done
+
+
+def _for_stage(options: Options, name: str, last: str) -> Options:
+    """Encoders are large: as many of them on a GPU as another stage wants actors would not fit."""
+    if name == "encode" and last != "encode":
+        return replace(options, num_actors=None)
+    return options
 
 
 @dataclass

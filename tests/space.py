@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# Run as the first process of the namespaces: root's home is another one, /tmp/ray and /run are empty.
+# Run as the first process of the namespaces: root's home is another one, /tmp/ray and /run are empty. It ends
+# when its input does, be it that the test was killed.
 FIRST = """
 set -e
 ip link set lo up
@@ -23,8 +24,9 @@ mkdir -p /tmp/ray && mount --bind "$1/ray" /tmp/ray
 mount -t tmpfs tmpfs /run && mkdir /run/sshd
 mount --bind "$1/passwd" /etc/passwd
 touch "$1/up"
-sleep infinity & wait
-"""  # bash stays: the first process has to bury those whose parents died
+exec 3<&0
+cat <&3 & wait  # bash stays: the first process has to bury those whose parents died
+"""
 
 
 class Space:
@@ -52,7 +54,8 @@ class Space:
         }
         # --kill-child: whatever ends this test ends all that runs inside.
         command = ["unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc"]
-        self.outer = subprocess.Popen([*command, "bash", "-c", FIRST, "first", str(folder)])
+        command += ["bash", "-c", FIRST, "first", str(folder)]
+        self.outer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not (folder / "up").exists():
             if self.outer.poll() is not None or time.monotonic() > deadline:

@@ -87,15 +87,20 @@ def interactions(folder: Path) -> list[Path]:
     return list(folder.glob("own/runs/*/interactions*"))
 
 
-@pytest.mark.slow
-def test_one_cluster_from_submit_to_submit(space, cluster):
-    """The same probe by `ray submit` without arguments, then by `ray job submit` with a path with a space."""
-    _, folder = cluster
+@pytest.fixture(scope="module")
+def probed(space, cluster):
+    """The workspace after `ray submit` without arguments."""
     code, said = submit(space, cluster, "probe.py")
     assert code == 0, said
-    first = interactions(folder / "ws")
-    assert first, said
+    return cluster[1] / "ws"
 
+
+@pytest.mark.slow
+def test_ray_submit_and_ray_job_submit_do_the_same(space, cluster, probed):
+    """As it stands with `ray submit`, then by `ray job submit` with a path with a space."""
+    _, folder = cluster
+    first = interactions(probed)
+    assert first
     again = folder / "my runs"
     shutil.copytree(folder / "ws", again)
     job = ["ray", "job", "submit", "--working-dir", ".", "--", "python", "jobs/probe.py"]
@@ -133,3 +138,57 @@ def test_doctor_finds_the_node_that_is_not_as_the_others(space, cluster):
     if torch.version.cuda is None:
         assert code == 1
         assert "is a build without CUDA" in said
+
+
+SLURM = {
+    # The command that follows the options runs here, where all nodes are.
+    "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+    "scontrol": 'if [ "$1" = requeue ]; then touch "$SLURM_SUBMIT_DIR/requeued"; else echo one; echo two; fi',
+    "hostname": "echo 127.0.0.1",
+}
+
+
+@pytest.mark.slow
+def test_the_slurm_script_stops_on_its_signal_and_goes_on_when_queued_again(space, cluster, probed):
+    """Two nodes of one core, which Slurm's commands find on this machine."""
+    folder = cluster[1] / "slurm"
+    (folder / "bin").mkdir(parents=True)
+    for name, script in SLURM.items():
+        (folder / "bin" / name).write_text(f"#!/bin/bash\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    (folder / "env" / "bin").mkdir(parents=True)
+    (folder / "env" / "bin" / "activate").write_text(f"PATH={folder}/bin:$PATH\n")
+    shutil.copytree(probed, folder / "runs")
+    for table in interactions(folder / "runs"):
+        table.unlink()
+    job = {"JOB_ID": "7", "JOB_NODELIST": "any", "CPUS_PER_TASK": "1", "SUBMIT_DIR": str(folder)}
+    environment = {f"SLURM_{name}": value for name, value in job.items()} | {
+        "RAYMOE_ENV": str(folder / "env")
+    }
+    environment["RAY_TMPDIR"] = "/tmp/ray"  # the space's own
+    log, pid = folder / "log", folder / "pid"
+    options = "--set probe.coalitions=512 --set probe.unit_evaluations=2048"
+    typed = f"examples/slurm.sh {cluster[1]}/own.toml {options}"
+    # To a file: Ray's processes may hold a pipe for some time after the script's end.
+    batch = ["bash", "-c", f"echo $$ >{pid}; exec bash {typed} >>{log} 2>&1"]
+
+    with space.popen(*batch, **environment) as first:
+        deadline = time.monotonic() + 120
+        while first.poll() is None and time.monotonic() < deadline and not unit_files(folder):
+            time.sleep(0.1)
+        space.run("kill", "-TERM", pid.read_text().strip())
+        assert first.wait(timeout=120) == 143, log.read_text()
+    assert (folder / "requeued").exists()
+    assert not interactions(folder / "runs")
+    stopped = log.read_text()
+    assert "run the same command to go on" in stopped
+
+    code, _ = space.run(*batch, **environment, timeout=180)
+    said = log.read_text().removeprefix(stopped)
+    assert code == 0, said
+    assert interactions(folder / "runs")
+    assert " 0 already done" not in said
+
+
+def unit_files(folder: Path) -> list[Path]:
+    return [file for file in folder.glob("runs/own/runs/*/units/**/*") if file.suffix == ".arrow"]
