@@ -77,11 +77,21 @@ def test_pictures_compares_ways_that_find_the_same_ones_bad():
     assert [line.split(":")[0] for line in out.splitlines()[2:]] == ["loop", "threads", "processes"]
 
 
+def test_scheduler_measures_planning_tracking_committing_and_merging():
+    out = run("scheduler.py", "--quick", "--only", "plan,track,commit,merge")
+    assert [line.split(":")[0].split(",")[0] for line in out.splitlines()[1:]] == [
+        *["plan"] * 2,
+        *["track", "commit", "merge"],
+    ]
+    assert "track: 20,000 units of 1,000 jobs" in out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options", "wanted"),
     [
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
+        ("scheduler.py", ["--quick", "--only", "driver"], ["496 units on 2 actors"]),
         ("encode.py", ["--samples", 8, "--rounds", 1], ["loop over encode"]),
     ],
 )
