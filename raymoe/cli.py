@@ -310,14 +310,15 @@ def report(
 def evaluate(
     dataset: Dataset,
     protocol: Annotated[
-        str, typer.Argument(metavar="PROTOCOL", help="comparison or faithfulness", show_default=False)
+        str,
+        typer.Argument(metavar="PROTOCOL", help="comparison, faithfulness, alignment", show_default=False),
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3)."""
+    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4)."""
     from raymoe.evaluation.protocols import evaluate
 
     evaluate(_project(dataset, workspace, settings), protocol, device=device, overwrite=overwrite)

@@ -171,6 +171,25 @@ FAITHFULNESS_SUMMARY = Contract(
     ),
 )
 
+# One row per expert, score, importance bin and q (``top``, per cent): the mean score of the top pairs with a
+# 95 % interval over samples, and the mean standard error of the bin's pairs (Monte Carlo).
+ALIGNMENT = Contract(
+    "alignment",
+    1,
+    pa.schema(
+        {
+            "expert": pa.string(),
+            "score": pa.string(),
+            "bin": pa.string(),
+            "top": pa.int32(),
+            **dict.fromkeys(("mean", "low", "high"), pa.float64()),
+            "pairs": pa.int64(),
+            "samples": pa.int64(),
+            "stderr": pa.float64(),
+        }
+    ),
+)
+
 # scores: one per position of the modality's sequence; special and invalid ones are 0, the rest in 0..1.
 IMPORTANCE = Contract(
     "importance",

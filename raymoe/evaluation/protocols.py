@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from raymoe.errors import InputError
+from raymoe.evaluation.alignment import alignment
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.faithfulness import faithfulness
 from raymoe.progress import console
@@ -13,6 +14,7 @@ from raymoe.project import Project, StageResult
 PROTOCOLS: dict[str, Callable[..., StageResult]] = {
     "comparison": comparison,
     "faithfulness": faithfulness,
+    "alignment": alignment,
 }
 
 
@@ -33,7 +35,7 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}", f"There are: {', '.join(PROTOCOLS)}.")
-    options = {} if protocol == "comparison" else {"device": device, "overwrite": overwrite}
+    options = {"device": device, "overwrite": overwrite} if protocol == "faithfulness" else {}
     result = PROTOCOLS[protocol](project, **options)
     console.print(f"  -> {result.path}", markup=False)
     return result

@@ -1,0 +1,203 @@
+"""Are the pairs of important features those that interact (paper §4.3, Fig. 4)?
+
+Features of each sample are cut into three bins by importance (top 10, 11 to 20, 21 to 30 per cent of each
+modality); of all pairs within a bin the mean score of the top q per cent is taken over the whole split.
+Shapes: P pairs, N samples, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from rich.table import Table
+
+from raymoe.chosen import with_chosen
+from raymoe.errors import InputError
+from raymoe.evaluation.bootstrap import interval, resample_counts
+from raymoe.features.store import FeatureStore
+from raymoe.interactions.candidates import select_candidates
+from raymoe.interactions_table import read_interactions, read_interactions_metadata
+from raymoe.progress import console
+from raymoe.project import Project, StageResult
+from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
+
+BINS = ("top 10 %", "11-20 %", "21-30 %")
+RHO = 0.3
+TOP = (5, 10, 20)  # q, per cent of a bin's pairs
+SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
+OF_PAPER = {"sii": "synergy", "redundancy_gap": "redundancy"}  # the expert whose score Fig. 4 shows
+WORK = 2_000_000_000  # pairs times resamples at most
+
+
+def alignment(project: Project) -> StageResult:
+    """Mean scores per expert, score, bin and q, from the tables of ``attribute`` and ``probe``.
+
+    Prints what Fig. 4 shows and writes ``evaluation/alignment.parquet`` in the run's folder, with 95 %
+    intervals of a bootstrap over samples.
+
+    Raises:
+        ParentError: those tables are missing.
+        InputError: the probe measured less than the paper's universe of the top 30 per cent.
+    """
+    project = with_chosen(project)
+    workspace, config = project.workspace, project.preset.probe
+    if config.rho < RHO:
+        raise InputError(
+            f"probe.rho is {config.rho:g}: the bins need the top 30 per cent of the features",
+            f"Measure them with: {project.command('probe')} --set probe.rho=0.3 --overwrite",
+        )
+    made_by = project.command("probe")
+    metadata = read_interactions_metadata(workspace, project.run, made_by)
+    pairs = read_interactions(workspace, project.run, made_by)
+    name = f"{project.run}/importance.arrow"
+    importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    binned = bins_of(store, importance, list(metadata["experts"]))
+    columns = ["sample_id", "expert", "u_modality", "u", "v_modality", "v", *SCORES]
+    found = pairs.select([*columns, "sii_stderr", "redundancy_gap_stderr"]).to_pandas()
+    keys = ["sample_id", "expert", "u_modality", "u", "v_modality", "v"]
+    joined = binned.merge(found, on=keys, how="left", indicator=True)
+    samples = set(found["sample_id"])
+    joined = joined[joined["sample_id"].isin(samples)]
+    absent = int((joined["_merge"] == "left_only").sum())
+    if absent:
+        raise InputError(
+            f"{absent} of {len(joined)} pairs within a bin were not measured",
+            f"Measure them with: {made_by} --set probe.num_bins=1 --overwrite",
+        )
+    rows = list(_rows(joined))
+    made = Provenance(
+        "evaluate",
+        ALIGNMENT.tag,
+        {"protocol": "alignment"},
+        {"importance": metadata_of(importance.schema)["fingerprint"], "probe": metadata["fingerprint"]},
+    )
+    output = f"{project.run}/evaluation/alignment.parquet"
+    write_table(workspace, output, pa.Table.from_pylist(rows, ALIGNMENT.schema), ALIGNMENT, made)
+    console.print(_table(rows))
+    return StageResult(workspace.path(output), made.fingerprint, ran=True)
+
+
+def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd.DataFrame:
+    """Every cross-modal pair within a bin: a row per sample, expert and pair, with its ``bin``."""
+    frame = importance.to_pandas()
+    scores = {
+        key: dict(zip(group["modality"], group["scores"], strict=True))
+        for key, group in frame[frame["expert"].isin(experts)].groupby(["sample_id", "expert"], sort=False)
+    }
+    parts = []
+    for (sample_id, expert), of_modality in scores.items():
+        index = store.index_of(sample_id)
+        allowed = {}
+        for modality in store.modalities:
+            _, valid, special = store.sequence(index, modality.name)
+            allowed[modality.name] = valid & ~special
+        ordered = {name: of_modality[name] for name in allowed}
+        candidates = select_candidates(ordered, allowed, rho=RHO, num_bins=len(BINS))
+        if not len(candidates.pairs):
+            continue
+        modalities, positions = zip(*candidates.players, strict=True)
+        modality_n, position_n = np.array(modalities), np.array(positions, dtype=np.int32)
+        first, second = candidates.pairs.T
+        parts.append(
+            pd.DataFrame(
+                {
+                    "sample_id": sample_id,
+                    "expert": expert,
+                    "u_modality": modality_n[first],
+                    "u": position_n[first],
+                    "v_modality": modality_n[second],
+                    "v": position_n[second],
+                    "bin": candidates.pair_bins,
+                }
+            )
+        )
+    if not parts:
+        raise InputError("no sample has a pair within a bin", "Look at the samples' texts.")
+    return pd.concat(parts, ignore_index=True)
+
+
+def mean_of_top(
+    values_P: np.ndarray, sample_P: np.ndarray, share: float, counts_RN: np.ndarray
+) -> np.ndarray:
+    """Mean of the top ``share`` per cent of pairs in each resample of the samples, [R].
+
+    A pair counts as often as its sample was drawn; at least one is taken, and of the last one a part.
+
+    Args:
+        values_P: scores.
+        sample_P: each pair's sample, an index into the columns of ``counts_RN``.
+        share: q, per cent.
+        counts_RN: how often each sample is in each resample.
+    """
+    order = np.argsort(-values_P, kind="stable")
+    values_P, sample_P = values_P[order], sample_P[order]
+    found = np.empty(len(counts_RN))
+    for r, counts_N in enumerate(counts_RN):
+        weight_P = counts_N[sample_P].astype(np.float64)
+        total = weight_P.sum()
+        wanted = max(total * share / 100, 1.0)
+        before_P = np.cumsum(weight_P) - weight_P
+        taken_P = np.clip(wanted - before_P, 0, weight_P)
+        found[r] = (taken_P @ values_P) / taken_P.sum() if total else np.nan
+    return found
+
+
+def _rows(joined: pd.DataFrame) -> Iterator[dict]:
+    for expert, of_expert in joined.groupby("expert", sort=False):
+        for score in SCORES:
+            for number, label in enumerate(BINS):
+                part = of_expert[of_expert["bin"] == number]
+                if part.empty:
+                    continue
+                codes, names = pd.factorize(part["sample_id"])
+                resamples = int(np.clip(WORK // len(part), 50, 1000))
+                counts = resample_counts(len(names), resamples=resamples)
+                for share in TOP:
+                    means = mean_of_top(part[score].to_numpy(), codes, share, counts)
+                    low, high = interval(means[~np.isnan(means)])
+                    yield {
+                        "expert": expert,
+                        "score": score,
+                        "bin": label,
+                        "top": share,
+                        "mean": float(means[0]),
+                        "low": low,
+                        "high": high,
+                        "pairs": len(part),
+                        "samples": len(names),
+                        "stderr": float(part[f"{score}_stderr"].mean()),
+                    }
+
+
+def _table(rows: list[dict]) -> Table:
+    """Fig. 4 as a table: the synergy expert's SII and the redundancy expert's gap."""
+    table = Table(
+        title="alignment (Fig. 4): mean score of the top pairs of each bin, 95 % over samples",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("pairs of features")
+    for column in ("pairs", "top", "mean", "95 % interval"):
+        table.add_column(column, justify="right")
+    for score, label in SCORES.items():
+        last = None
+        for row in rows:
+            if (row["score"], row["expert"]) != (score, OF_PAPER[score]):
+                continue
+            if last is None:
+                table.add_row(f"[bold]{label}, {OF_PAPER[score]} expert[/]")
+            first = row["bin"] != last
+            last = row["bin"]
+            table.add_row(
+                f"  {row['bin']}" if first else "",
+                f"{row['pairs']:,}" if first else "",
+                f"{row['top']} %",
+                f"{row['mean']:.2g}",
+                f"{row['low']:.2g} to {row['high']:.2g}",
+            )
+    return table
