@@ -18,6 +18,7 @@ from raymoe.workspace import Workspace
 
 AIM = 0.5  # seconds of a unit
 LEAST = 64  # evaluations
+UNMEASURED = 4096  # where the rate can't be measured
 FORMAT = 1
 
 
@@ -62,7 +63,7 @@ def open_cut(
     plan: Plan,
     fingerprint: str,
     asked: int | None,
-    measure: Callable[[], float],
+    measure: Callable[[], float | None],
     again: str,
 ) -> tuple[Units, Cut]:
     """The plan's units: as an earlier run cut them, else as asked for, else measured.
@@ -71,7 +72,7 @@ def open_cut(
         workspace, folder: where the plan's finished units lie.
         plan, fingerprint: what there is to do, and what it is made from.
         asked: size of a unit, or None.
-        measure: evaluations per second; called only where it must be.
+        measure: evaluations per second, None where that can't be known; called only where it must be.
         again: the command that begins anew, for the error messages.
 
     Raises:
@@ -93,7 +94,7 @@ def open_cut(
             )
         return units, found
     rate = None if asked else measure()
-    units = plan.cut(asked or unit_size(rate))
+    units = plan.cut(asked or (unit_size(rate) if rate else UNMEASURED))
     cut = Cut(plan_hash(fingerprint, units), units.unit_evaluations, len(units), rate)
     save_cut(workspace, folder, cut)
     return units, cut

@@ -116,7 +116,7 @@ class Work:
     folder: str
     lock: RunLock
 
-    def open(self, stack: ExitStack, measure: Callable[[], float]) -> bool:
+    def open(self, stack: ExitStack, measure: Callable[[], float | None]) -> bool:
         """Decide on the cut and look at what is there. Whether anything is left to do.
 
         Args:
@@ -174,7 +174,7 @@ def _run(
 ) -> dict[str, str]:
     """Do the units that are not committed yet; returns the failed ones and why."""
     is_cut = work.is_cut
-    if is_cut and not work.open(stack, lambda: 0.0):
+    if is_cut and not work.open(stack, lambda: None):
         return {}
     arguments = runner_arguments(work.project, work.provenance)
     waits = bool(address or os.environ.get("RAY_ADDRESS"))  # for machines that an autoscaler adds
@@ -229,19 +229,21 @@ def runner_arguments(project: Project, provenance: Provenance) -> tuple[Any, ...
     )
 
 
-def measured_rate(fleet: Fleet, plan: Plan) -> float:
+def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
     """Evaluations per second of the fleet's first actor, on a typical job of the plan.
 
+    None where it died or the model failed on that job: if that is so of all units, the ledger will say it.
+
     Raises:
-        RaymoeError: it finds no place, dies, or the model fails on that job.
+        RaymoeError: no actor finds a place, or can load what it needs.
         Interrupted: Ctrl-C or SIGTERM.
     """
     actor = first_actor(fleet)
     try:
         return ray.get(actor.calibrate.remote(plan.typical_job()))
     except ray.exceptions.RayError as error:
-        failure = own_error(error)
-        raise RaymoeError(f"before the first unit: {failure.message}", failure.remedy) from None
+        console.print(f"  can't measure how fast an actor is: {own_error(error).message}", markup=False)
+        return None
 
 
 def _merge(work: Work, failed: dict[str, str]) -> dict[str, Any]:

@@ -176,6 +176,18 @@ def test_the_size_of_a_unit_is_measured_and_kept_for_the_next_run(tiny, inline, 
     assert metadata_of(read(project).schema)["unit_evaluations"] == size
 
 
+def test_an_actor_that_fails_on_the_job_it_is_measured_with_stops_nothing(tiny, monkeypatch, capsys):
+    def get(call):
+        raise stage.ray.exceptions.ActorDiedError
+
+    actor = SimpleNamespace(calibrate=SimpleNamespace(remote=lambda job: None))
+    monkeypatch.setattr(stage, "first_actor", lambda fleet: actor)
+    monkeypatch.setattr(stage.ray, "get", get)
+    plan = plan_of([Work(12, 5, 40, 9)], [0])
+    assert stage.measured_rate(None, plan) is None
+    assert "can't measure how fast an actor is" in capsys.readouterr().out
+
+
 def test_any_interruptions_give_the_same_bytes(tiny, inline):
     probe(tiny)
     clean = table_bytes(tiny)

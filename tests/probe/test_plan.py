@@ -147,6 +147,8 @@ def test_the_cut_is_decided_once(tmp_path):
     later, found = open_cut(workspace, "u", plan, "abc", None, never, "again")
     assert (later.unit_evaluations, found) == (4096, cut)
     assert found.devices == ["a", "b"]
+    unknown, cut = open_cut(workspace, "w", plan, "abc", None, lambda: None, "again")
+    assert (unknown.unit_evaluations, cut.rate) == (4096, None)
     asked, _ = open_cut(workspace, "v", plan, "abc", 500, never, "again")
     assert asked.unit_evaluations == 500
 

@@ -119,6 +119,18 @@ def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
     assert table_bytes(tiny) == one
 
 
+def test_units_of_a_measured_size_give_the_same_table(tiny, ray_session):
+    probe(with_probe(tiny, coalitions=48))
+    asked = read(tiny)
+    probe(with_probe(tiny, coalitions=48, unit_evaluations="auto"), overwrite=True)
+    measured = read(tiny)
+    size = metadata_of(measured.schema)["unit_evaluations"]
+    assert size & (size - 1) == 0
+    assert metadata_of(measured.schema)["plan"] != metadata_of(asked.schema)["plan"]
+    assert metadata_of(measured.schema)["fingerprint"] == metadata_of(asked.schema)["fingerprint"]
+    np.testing.assert_allclose(measured["sii"], asked["sii"], atol=1e-6)
+
+
 @pytest.mark.parametrize(("estimator", "coalitions"), [("shared", 8), ("shared", 48), ("paper", 8)])
 def test_any_cut_gives_the_same_table(tiny, ray_session, estimator, coalitions):
     tables = []
