@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -74,6 +76,10 @@ ProbeActorsOption = Annotated[
     typer.Option(
         "--actors", envvar="RAYMOE_ACTORS", min=1, help="At most so many; default one per GPU, else per core."
     ),
+]
+GpuShareOption = Annotated[
+    float,
+    typer.Option("--gpu-share", min=0.01, max=1.0, help="Of a GPU, for one actor: .5 puts two on each."),
 ]
 
 
@@ -256,6 +262,7 @@ def probe(
     device: DeviceOption = None,
     address: AddressOption = None,
     actors: ProbeActorsOption = None,
+    gpu_share: GpuShareOption = 1.0,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
@@ -270,10 +277,49 @@ def probe(
         device,
         address,
         actors,
+        gpu_share=gpu_share,
         source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
     )
+
+
+@app.command()
+def scaling(
+    dataset: Dataset,
+    source: SourceOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    settings: SetOption = None,
+    seed: SeedOption = None,
+    device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: Annotated[
+        str | None,
+        typer.Option(
+            "--actors", metavar="1,2,4", help="Numbers of actors to try; default 1, 2, 4, ... and all."
+        ),
+    ] = None,
+    gpu_share: GpuShareOption = 1.0,
+    mode: Annotated[str, typer.Option("--mode", metavar="strong|weak|both", help="Which scaling.")] = "both",
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Of work for each actor.")] = 20.0,
+) -> None:
+    """The probe on 1, 2, 4, ... actors: throughput, efficiency, what is lost where; and a simulation."""
+    from raymoe.probe.scaling import numbers_of_actors, scaling
+
+    if mode not in ("strong", "weak", "both"):
+        raise RaymoeError(f"--mode {mode}", "Give strong, weak or both.")
+    counts = numbers_of_actors(actors)
+    project, _ = _run("attribute", dataset, workspace, settings, seed, device, source=source)
+    with _stopped_kindly(project):
+        scaling(
+            project,
+            address=address,
+            device=device,
+            gpu_share=gpu_share,
+            actors=counts,
+            modes=("strong", "weak") if mode == "both" else (mode,),
+            seconds=seconds,
+        )
 
 
 @app.command()
@@ -383,6 +429,7 @@ def _run(
     address: str | None = None,
     actors: int | None = None,
     *,
+    gpu_share: float = 1.0,
     source: str | None = None,
     again: str = "none",
     allow_skipped: bool = False,
@@ -396,8 +443,21 @@ def _run(
     project = _project(dataset, workspace, settings, source)
     if "train" in needed(stage):
         project = with_chosen(project)
+    with _stopped_kindly(project):
+        done = run(project, stage, options=Options(device, address, actors, gpu_share), overwrite=again)
+    if done.newly_skipped and not allow_skipped:
+        console.print(
+            f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"
+        )
+        raise typer.Exit(3)
+    return project, done
+
+
+@contextmanager
+def _stopped_kindly(project: Project) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the command with a line that says what is kept, and their exit code."""
     try:
-        done = run(project, stage, options=Options(device, address, actors), overwrite=again)
+        yield
     except KeyboardInterrupt as error:
         what = f"stopped: {error.message}." if isinstance(error, Interrupted) else "interrupted."
         console.print(
@@ -406,12 +466,6 @@ def _run(
             markup=False,
         )
         raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
-    if done.newly_skipped and not allow_skipped:
-        console.print(
-            f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"
-        )
-        raise typer.Exit(3)
-    return project, done
 
 
 def main() -> None:

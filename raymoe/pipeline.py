@@ -25,6 +25,12 @@ class Options:
     device: str | None = None
     address: str | None = None
     num_actors: int | None = None
+    gpu_share: float = 1.0  # of a GPU, for each of the probe's actors
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What every stage on a cluster takes."""
+        return {"device": self.device, "address": self.address, "num_actors": self.num_actors}
 
 
 def run(project: Project, last: str, *, options: Options | None = None, overwrite: str = "none") -> Run:
@@ -125,7 +131,7 @@ def _prepare(project: Project, options: Options, overwrite: bool) -> StageResult
 def _encode(project: Project, options: Options, overwrite: bool) -> StageResult:
     from raymoe.features.encode import encode
 
-    return encode(project, **vars(options), overwrite=overwrite)
+    return encode(project, **options.place, overwrite=overwrite)
 
 
 def _baselines(project: Project, options: Options, overwrite: bool) -> StageResult:
@@ -143,8 +149,7 @@ def _train(project: Project, options: Options, overwrite: bool) -> StageResult:
 def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
     from raymoe.training.sweep import sweep
 
-    how: dict[str, Any] = vars(options)
-    return sweep(project, **how, overwrite=overwrite)
+    return sweep(project, **options.place, overwrite=overwrite)
 
 
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
@@ -156,8 +161,7 @@ def _attribute(project: Project, options: Options, overwrite: bool) -> StageResu
 def _probe(project: Project, options: Options, overwrite: bool) -> StageResult:
     from raymoe.probe.probe import probe
 
-    how: dict[str, Any] = vars(options)
-    return probe(project, **how, overwrite=overwrite)
+    return probe(project, **options.place, gpu_share=options.gpu_share, overwrite=overwrite)
 
 
 def _report(project: Project, options: Options, overwrite: bool) -> StageResult:

@@ -92,6 +92,7 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
     [
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
         ("scheduler.py", ["--quick", "--only", "driver"], ["496 units on 2 actors"]),
+        ("scaling.py", ["--only", "driver,simulator", "--quick"], ["the driver spends", "16 actors, units"]),
         ("encode.py", ["--samples", 8, "--rounds", 1], ["loop over encode"]),
     ],
 )

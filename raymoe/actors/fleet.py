@@ -72,6 +72,12 @@ class Fleet:
         self.made.append(self._new())
         return self.made[-1]
 
+    def end(self) -> None:
+        """End all of them."""
+        for actor in self.made:
+            ray.kill(actor)
+        self.made.clear()
+
     def missing(self, have: int) -> int:
         """How many actors to add to those there are."""
         room = sum(slots(node, self.shape) for node in _nodes())

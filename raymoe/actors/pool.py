@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
 from raymoe.actors.fleet import Fleet
+from raymoe.actors.losses import Losses, losses
 from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler, Worker
 from raymoe.actors.stopping import Stop, stoppable
 from raymoe.actors.throughput import Metrics, Throughput, Tick
@@ -44,6 +45,8 @@ class Outcome:
         start_seconds: until the first actor could work.
         seconds: from then to the end.
         spent: seconds of this process by what it did then: ``send``, ``collect``, ``commit`` and ``wait``.
+        calls: how many were sent.
+        losses: where the actors' time went.
     """
 
     done: int = 0
@@ -55,6 +58,8 @@ class Outcome:
     start_seconds: float = 0.0
     seconds: float = 0.0
     spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPENT, 0.0))
+    calls: int = 0
+    losses: Losses | None = None
 
 
 SPENT = ("send", "collect", "commit", "wait")
@@ -193,6 +198,8 @@ class _Pool:
         ):
             return False
         self.first_up = time.monotonic()
+        for worker in self.scheduler.workers.values():  # whoever was ready before had to wait for this
+            worker.joined = self.first_up
         return True
 
     def _add(self, actor: Any) -> None:
@@ -208,6 +215,7 @@ class _Pool:
     def _send(self) -> None:
         start = time.perf_counter()
         for call in self.scheduler.hand_out(time.monotonic()):
+            self.outcome.calls += 1
             actor = self.handles[call.worker.name]
             self.refs[call.number] = actor.__ray_call__.remote(do_units, call.units)
         for call in self.scheduler.to_cancel():
@@ -391,5 +399,6 @@ class _Pool:
         outcome.workers = list(scheduler.workers.values())
         if self.first_up is not None:
             outcome.start_seconds, outcome.seconds = self.first_up - self.began, now - self.first_up
+            outcome.losses = losses(outcome.workers, self.began, now, outcome.spent)
             self._publish(self.throughput.tick(scheduler, self.places, 0, outcome.seconds))
         return outcome

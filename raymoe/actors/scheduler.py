@@ -6,7 +6,8 @@ calls, of which the oldest is running. What holds whatever happens: every unit i
 the ledger of failed units.
 
 * A death is charged to the oldest call alone; those queued behind it are handed out again free of charge.
-  Where that call held several units none is charged, but each is handed out by itself from then on.
+  Where that call held several units none is charged, but each is handed out by itself from then on. A charged
+  unit is tried again a while later, so that several deaths in a row are not charged to the same innocent one.
 * When no unit is left to hand out, workers without work take over what others have not begun, and do again
   what runs far longer than expected; the first answer counts.
 """
@@ -22,6 +23,7 @@ from typing import Protocol
 DRIVER_SHARE = 0.25  # of the driver's time that handing out calls may take, by putting units together
 SECONDS_PER_CALL = 0.5e-3  # of the driver's time, measured by benchmarks/scaling.py
 SHORTEST_CALL = 0.02  # seconds of work worth a call of its own
+SUSPECT_DELAY = 8  # calls per worker before a unit is tried again that a worker died of
 SMOOTHING = 0.3  # weight of the newest call in a worker's pace
 
 
@@ -137,6 +139,7 @@ class Scheduler:
         self.workers: dict[Hashable, Worker] = {}
         self._units: Iterator[HasKey] = iter(units)
         self._again: deque[_Task] = deque()  # to be handed out before new ones
+        self._suspects: deque[tuple[int, _Task]] = deque()  # and from which call on to try them again
         self._room: list[dict[Worker, None]] = [{} for _ in range(self.policy.window)]  # by number of calls
         self._drawn = self._open = self._calls = self._up = 0
         self._exhausted = self._stopped = False
@@ -152,7 +155,7 @@ class Scheduler:
     @property
     def all_handed_out(self) -> bool:
         """Whether no unit waits for a worker."""
-        return self._exhausted and not self._again
+        return self._exhausted and not self._again and not self._suspects
 
     @property
     def up(self) -> int:
@@ -276,12 +279,12 @@ class Scheduler:
         seconds, wanted = 0.0, max(SHORTEST_CALL, self._up * SECONDS_PER_CALL / DRIVER_SHARE)
         most = self.policy.max_bundle
         if self.total is not None:
-            left = self.total - self._drawn + len(self._again)
+            left = self.total - self._drawn + len(self._again) + len(self._suspects)
             most = min(most, -(-left // (2 * self.policy.window * max(self._up, 1))))
         while not tasks or (worker.pace is not None and seconds < wanted and len(tasks) < most):
             if tasks and self._again and self._again[0].alone:
                 break
-            task = self._next()
+            task = self._next(first=not tasks)
             if task is None:
                 break
             tasks.append(task)
@@ -290,7 +293,12 @@ class Scheduler:
             seconds += task.cost * (worker.pace or 0.0)
         return tasks
 
-    def _next(self) -> _Task | None:
+    def _next(self, first: bool) -> _Task | None:
+        """Whatever is due; a suspect only as the first of its call."""
+        while first and self._suspects and self._suspects[0][0] <= self._calls:
+            _, task = self._suspects.popleft()
+            if not task.settled:
+                return task
         while self._again:
             task = self._again.popleft()
             if not task.settled:
@@ -298,6 +306,10 @@ class Scheduler:
         unit = None if self._exhausted else next(self._units, None)
         if unit is None:
             self._exhausted = True
+            while first and self._suspects:  # nothing else is left
+                _, task = self._suspects.popleft()
+                if not task.settled:
+                    return task
             return None
         self._drawn += 1
         self._open += 1
@@ -349,6 +361,9 @@ class Scheduler:
                 if task.attempts >= self.policy.max_attempts:
                     self._settle(task)
                     self.failed[task.unit.key] = f"{task.reason} ({task.attempts} attempts)"
+                elif task.attempts:
+                    due = self._calls + SUSPECT_DELAY * max(self._up, 1)
+                    self._suspects.append((due, task))
                 else:
                     self._again.appendleft(task)
 

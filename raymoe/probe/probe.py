@@ -69,7 +69,7 @@ def probe(
         Interrupted: Ctrl-C or SIGTERM; what is finished is kept.
     """
     workspace, config = project.workspace, project.preset.probe
-    importance, provenance = _parents(project)
+    importance, provenance = parents_of(project)
     if not overwrite and (notes := _finished(project, provenance)):
         return _result(project, provenance, notes, ran=False)
 
@@ -292,7 +292,7 @@ def _named(units: Units, number: int, reason: str) -> str:
     return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
-def _parents(project: Project) -> tuple[pa.Table, Provenance]:
+def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
     """The importance table, and what the probe's tables will be made from.
 
     Raises:

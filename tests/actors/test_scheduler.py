@@ -101,17 +101,20 @@ def test_no_order_of_events_loses_or_repeats_a_unit(data, number, workers, knows
     assert scheduler.done == len(counts)
 
 
-def test_a_death_is_charged_to_the_oldest_call_alone():
-    units = [VirtualUnit(f"u{i}") for i in range(2)]
-    scheduler = Scheduler(iter(units), Policy(max_attempts=2))
-    for attempt in range(2):
+def test_a_death_is_charged_to_the_oldest_call_alone_and_not_to_the_same_unit_in_a_row():
+    scheduler = Scheduler((VirtualUnit(f"u{i}") for i in range(6)), Policy(max_attempts=2))
+    handed_out = []
+    for attempt in range(3):
         scheduler.join("w", attempt)
-        assert [[u.key for u in call.units] for call in scheduler.hand_out(attempt)] == [["u0"], ["u1"]]
+        handed_out.append([u.key for call in scheduler.hand_out(attempt) for u in call.units])
         scheduler.died("w", "it died")
-    assert scheduler.failed == {"u0": "it died (2 attempts)"}
-    scheduler.join("w", 3.0)
-    (call,) = scheduler.hand_out(3.0)
-    assert [u.key for u in call.units] == ["u1"]
+    assert handed_out == [["u0", "u1"], ["u1", "u2"], ["u2", "u3"]]
+    assert scheduler.failed == {}
+    for attempt in range(3, 9):
+        scheduler.join("w", attempt)
+        scheduler.hand_out(attempt)
+        scheduler.died("w", "it died")
+    assert scheduler.failed["u0"] == "it died (2 attempts)"
 
 
 def test_units_that_shared_a_call_with_a_death_are_handed_out_one_by_one():

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from processes import ray_actors
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
@@ -200,37 +198,6 @@ def test_units_of_a_job_cover_it_exactly(tiny):
         some = np.arange(len(units)) % 3 == 1
         assert [unit.number for unit in units.left(some)] == np.flatnonzero(~some).tolist()
         assert units.evaluations(some) == sum(unit.evaluations for unit in units.left(some))
-
-
-def kill_actors(stop, kills):
-    """SIGKILL a random actor process every now and then."""
-    rng = np.random.default_rng(0)
-    while not stop.is_set() and len(kills) < 4:
-        found = ray_actors("UnitRunner")
-        if found:
-            victim = found[rng.integers(len(found))]
-            os.kill(victim.pid, signal.SIGKILL)
-            kills.append(victim.pid)
-        time.sleep(float(rng.uniform(0.3, 0.8)))
-
-
-@pytest.mark.slow
-def test_killing_actors_changes_nothing(tiny, ray_session):
-    """The table is the same byte for byte after SIGKILLs of its actors."""
-    project = with_probe(tiny, coalitions=1024, unit_evaluations=1000)
-    probe(project)
-    clean = table_bytes(project)
-    stop, kills = threading.Event(), []
-    killer = threading.Thread(target=kill_actors, args=(stop, kills))
-    killer.start()
-    try:
-        result = probe(project, overwrite=True)
-    finally:
-        stop.set()
-        killer.join()
-    assert len(kills) >= 2
-    assert [s["sample_id"] for s in result.skipped] == ["s3"]  # nothing failed
-    assert table_bytes(project) == clean
 
 
 DRIVER = """

@@ -1,0 +1,142 @@
+"""How the probe scales: two actors against one, the driver's cost per unit, thousands of actors simulated.
+
+    python benchmarks/scaling.py [--workspace DIR] [--only driver,actors,simulator] [--seconds 20] [--quick]
+
+``driver`` sends empty units through the real pool; ``actors`` measures the demo's probe on 1, 2, ... actors
+and simulates the same; ``simulator`` runs the real scheduler against up to 4,096 virtual actors with the
+driver's costs from ``driver`` and the commit cost given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import dataclass, replace
+
+import ray
+from machine import machine_line
+from trained import project_at
+
+from raymoe.actors.cluster import connected
+from raymoe.actors.fleet import Fleet
+from raymoe.actors.pool import run_units
+from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
+from raymoe.pipeline import run
+from raymoe.probe.scaling import driver_costs, scaling
+from raymoe.progress import console
+
+SECTIONS = ("driver", "actors", "simulator")
+
+
+def main() -> None:
+    """Print one block per section."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workspace", default=None, help="default: a new temporary folder")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="comma-separated sections")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of work for each actor")
+    parser.add_argument("--commit", type=float, default=0.5e-3, help="seconds to commit a unit, simulated")
+    parser.add_argument("--quick", action="store_true", help="a look at whether it runs, no figures")
+    options = parser.parse_args()
+    chosen = options.only.split(",")
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"unknown section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
+    print(machine_line())
+    costs = Costs(commit=options.commit)
+    if "driver" in chosen:
+        costs = replace(measure_driver(200 if options.quick else 5000), commit=options.commit)
+    if "actors" in chosen:
+        measure_actors(options.workspace, options.seconds)
+    if "simulator" in chosen:
+        simulate_many(costs, (1, 16) if options.quick else (1, 16, 64, 256, 1024, 2048, 4096))
+
+
+@dataclass(frozen=True)
+class Empty:
+    """A unit that is no work; ``evaluations`` keeps the scheduler from putting many into one call."""
+
+    key: str
+    evaluations: int = 1
+
+
+class Runner:
+    """Answers with as many bytes as a unit of the demo."""
+
+    def ready(self) -> str:
+        return "cpu"
+
+    def run(self, unit: Empty) -> bytes:
+        time.sleep(unit.evaluations * 1e-3)
+        return bytes(2000)
+
+
+def measure_driver(count: int) -> Costs:
+    """The driver's seconds per call and unit, with calls of one unit and of many."""
+    print("\n== driver")
+    # By value: the actors can't import this file.
+    ray.cloudpickle.register_pickle_by_value(__import__("sys").modules[__name__])
+    found = []
+    for what, evaluations, number in (("a call each", 25, count // 5), ("put together", 1, count)):
+        with connected():
+            fleet = Fleet(Runner, lambda kind: ())
+            outcome = run_units(
+                (Empty(f"u{i}", evaluations) for i in range(number)),
+                fleet,
+                lambda unit, answer: None,
+                total=number,
+            )
+        spent = sum(outcome.spent[name] for name in ("send", "collect"))
+        per_call = ", ".join(
+            f"{name} {outcome.spent[name] / outcome.calls * 1e3:.2f} ms" for name in ("send", "collect")
+        )
+        print(
+            f"{number} units of {evaluations} ms, {what}: {outcome.calls} calls; the driver spends "
+            f"{spent / number * 1e3:.2f} ms per unit; per call {per_call}"
+        )
+        found.append(outcome)
+    return driver_costs(found[:1])
+
+
+def measure_actors(folder: str | None, seconds: float) -> None:
+    """The demo's probe on as many actors as there are."""
+    print("\n== actors")
+    project = project_at(folder or tempfile.mkdtemp(prefix="raymoe-benchmark-"))
+    console.quiet = True
+    run(project, "attribute")
+    console.quiet = False
+    found = scaling(project, seconds=seconds)
+    for mode in ("strong", "weak"):
+        rows = [row for row in found.measured if row.mode == mode]
+        ratio = rows[-1].rate / rows[0].rate
+        print(f"{mode}: {rows[-1].actors} actors do {ratio:.2f} times as much a second as {rows[0].actors}")
+
+
+def simulate_many(costs: Costs, numbers: tuple[int, ...]) -> None:
+    """Efficiency of weak scaling, every actor 120 s of work, by length of a unit."""
+    print("\n== simulator")
+    shown = {name: f"{getattr(costs, name) * 1e3:.2f}" for name in ("send", "collect", "commit")}
+    print(f"the driver's milliseconds per call and unit: {shown}")
+    for seconds in (0.1, 0.5, 2.0):
+        for number in numbers:
+            count = int(min(120 / seconds, 240)) * number
+            start = time.perf_counter()
+            found = simulate(
+                (VirtualUnit(f"{i}") for i in range(count)),
+                [VirtualActor(pace=seconds)] * number,
+                costs=costs,
+                total=count,
+            )
+            took = time.perf_counter() - start
+            shares = ", ".join(f"{name} {share:.1%}" for name, share in vars(found.losses).items())
+            efficiency = count * seconds / number / found.seconds
+            print(
+                f"{number:5d} actors, units of {seconds} s: efficiency {efficiency:6.1%}, driver busy "
+                f"{found.driver_busy:4.0%}, {count / found.calls:.1f} units a call; {shares} ({took:.1f} s)",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
