@@ -344,6 +344,9 @@ class _Pool:
         if now < self.next_check:
             return
         self.next_check = now + 1.0
+        if self.outcome.calls >= 20:
+            spent = self.outcome.spent["send"] + self.outcome.spent["collect"]
+            self.scheduler.seconds_per_call = spent / self.outcome.calls
         self._check_alive(now)
         for worker in self.scheduler.stalled(now):
             ray.kill(self.handles[worker.name], no_restart=False)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 DRIVER_SHARE = 0.25  # of the driver's time that handing out calls may take, by putting units together
-SECONDS_PER_CALL = 0.5e-3  # of the driver's time, measured by benchmarks/scaling.py
+SECONDS_PER_CALL = 0.5e-3  # of the driver's time, as long as the caller has not measured it
 SHORTEST_CALL = 0.02  # seconds of work worth a call of its own
 SUSPECT_DELAY = 8  # calls per worker before a unit is tried again that a worker died of
 SMOOTHING = 0.3  # weight of the newest call in a worker's pace
@@ -129,6 +129,7 @@ class Scheduler:
         failed: key and reason of each unit that was given up.
         deaths: of workers.
         workers: by name, those that left included.
+        seconds_per_call: of the driver's time; the caller may set it to what it measures.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Scheduler:
         self.policy, self.total = policy or Policy(), total
         self.done, self.evaluations, self.failed, self.deaths = 0, 0.0, {}, 0
         self.workers: dict[Hashable, Worker] = {}
+        self.seconds_per_call = SECONDS_PER_CALL
         self._units: Iterator[HasKey] = iter(units)
         self._again: deque[_Task] = deque()  # to be handed out before new ones
         self._suspects: deque[tuple[int, _Task]] = deque()  # and from which call on to try them again
@@ -276,7 +278,7 @@ class Scheduler:
     def _draw(self, worker: Worker) -> list[_Task]:
         """Units for one call: as many as are worth the driver's trouble, a suspect one by itself."""
         tasks: list[_Task] = []
-        seconds, wanted = 0.0, max(SHORTEST_CALL, self._up * SECONDS_PER_CALL / DRIVER_SHARE)
+        seconds, wanted = 0.0, max(SHORTEST_CALL, self._up * self.seconds_per_call / DRIVER_SHARE)
         most = self.policy.max_bundle
         if self.total is not None:
             left = self.total - self._drawn + len(self._again) + len(self._suspects)

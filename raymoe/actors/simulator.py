@@ -148,6 +148,7 @@ class _Simulation:
     ) -> None:
         self.costs, self.on_done = costs, on_done
         self.scheduler = Scheduler(units, policy, total)
+        self.scheduler.seconds_per_call = costs.send + costs.collect
         self.actors = [_Actor(name, plan) for name, plan in enumerate(actors)]
         self.events: list[
             tuple[float, int, Callable[..., None], tuple[Any, ...]]

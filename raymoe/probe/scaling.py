@@ -135,8 +135,13 @@ class _Trial:
         size = config.unit_evaluations
         if size is None:
             fleet = self.fleet(1)
-            size = unit_size(measured_rate(fleet, plan))
-            fleet.end()
+            try:
+                rate = measured_rate(fleet, plan)
+            finally:
+                fleet.end()
+            if rate is None:
+                raise RaymoeError("no actor can do a unit", "Run `raymoe probe`: its ledger says why.")
+            size = unit_size(rate)
         self.units = plan.cut(size)
 
     def fleet(self, number: int | None) -> Fleet:
