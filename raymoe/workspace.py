@@ -96,15 +96,22 @@ class Workspace:
         folder, base = target.rsplit("/", 1)
         temporary = f"{folder}/{TEMPORARY}{uuid.uuid4().hex[:8]}-{base}"
         with self._explained(name, "write"):
-            self.fs.create_dir(folder, recursive=True)
             try:
-                with self.fs.open_output_stream(temporary) as sink:
+                with self._opened(temporary, folder) as sink:
                     write(sink)
                 self.fs.move(temporary, target)
             except BaseException:
                 with contextlib.suppress(OSError):
                     self.fs.delete_file(temporary)
                 raise
+
+    def _opened(self, path: str, folder: str) -> pa.NativeFile:
+        """A new file; its folder is made where it is missing, which is rare, so nobody asks first."""
+        try:
+            return self.fs.open_output_stream(path)
+        except FileNotFoundError:
+            self.fs.create_dir(folder, recursive=True)
+            return self.fs.open_output_stream(path)
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder with all it holds; no error where there is none."""

@@ -186,9 +186,9 @@ class UnitFiles:
     def _write(self, unit: int, answer: bytes) -> None:
         """In a writer's thread."""
         try:
-            self.workspace.write_with(
-                f"{self.folder}/{_unit_name(unit)}", lambda sink: _fill(sink, [(unit, answer)], None)
-            )
+            content = pa.BufferOutputStream()  # so that it is written at once
+            _fill(content, [(unit, answer)], None)
+            self.workspace.write(f"{self.folder}/{_unit_name(unit)}", content.getvalue())
             with self._guard:
                 if not self.done[unit]:
                     held = answer if self._held + len(answer) <= HELD else None

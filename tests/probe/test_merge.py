@@ -1,8 +1,10 @@
 """From answers to tables: the same bytes however they came; what the tables say of themselves; bad input."""
 
 import contextlib
+import importlib
 import os
 import re
+import tempfile
 import threading
 import time
 from dataclasses import replace
@@ -31,7 +33,7 @@ from raymoe.tables import INTERACTIONS, Provenance, metadata_of
 from raymoe.versions import differing, package_versions
 from raymoe.workspace import Workspace
 
-stage = __import__("raymoe.probe.probe", fromlist=["probe"])  # the module: the package's name is its function
+stage = importlib.import_module("raymoe.probe.probe")  # the package has a function of that name
 
 
 def toy_answer(unit) -> bytes:
@@ -67,7 +69,7 @@ def test_any_order_and_any_packs_give_the_same_bytes(data):
     order = [number for number in data.draw(st.permutations(numbers)) if number not in failed]
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(merge, "ROWS", data.draw(st.integers(1, 40)))
-        first, second = (stack.enter_context(_folder()) for _ in range(2))
+        first, second = (stack.enter_context(tempfile.TemporaryDirectory()) for _ in range(2))
         straight = merged_bytes(first, units, sorted(order), failed=failed)
         patch.setattr(commit, "PACK", data.draw(st.integers(1, 20)))
         patch.setattr(commit, "MAX_LOOSE", data.draw(st.integers(1, 20)))
@@ -77,12 +79,6 @@ def test_any_order_and_any_packs_give_the_same_bytes(data):
     without = {units.job_of(number) for number in failed}
     expected = [f"s{job}" for job in range(5) if job not in without for _ in range(12)]
     assert table["sample_id"].to_pylist() == expected
-
-
-def _folder():
-    import tempfile
-
-    return tempfile.TemporaryDirectory()
 
 
 def test_row_groups_are_filled_job_by_job(tmp_path, monkeypatch):
