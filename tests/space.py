@@ -78,7 +78,7 @@ class Space:
             env=self.environment | environment,
         )
 
-    def run(self, *command: object, timeout: float = 120, **options) -> tuple[int, str]:
+    def run(self, *command: object, timeout: float = 300, **options) -> tuple[int, str]:
         """Run a command inside; returns its exit code and all it said."""
         with self.popen(*command, **options) as process:
             try:

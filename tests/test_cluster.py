@@ -58,6 +58,9 @@ def cluster(space, tmp_path_factory):
     """A cluster of this machine, made by `ray up` from examples/onprem.yaml with what a user must edit."""
     folder = tmp_path_factory.mktemp("data")
     dataset = write_own(folder, *embedded_rows(train=12, val=4, test=4))
+    # Else units are sized by the device's speed, of which the tables' metadata tell.
+    sized = dataset.read_text().replace("[probe]\n", "[probe]\nunit_evaluations = 4096\n")
+    dataset.write_text(sized)
     config = yaml.safe_load((REPOSITORY / "examples" / "onprem.yaml").read_text())
     config["provider"] |= {"head_ip": "127.0.0.1", "worker_ips": []}
     config["auth"] = {"ssh_user": "root", "ssh_private_key": str(space.serve_ssh())}
@@ -84,7 +87,7 @@ def submit(space, cluster, job, *arguments):
 
 
 def interactions(folder: Path) -> list[Path]:
-    return list(folder.glob("own/runs/*/interactions*"))
+    return sorted(folder.glob("own/runs/*/interactions*"))
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +170,7 @@ def test_the_slurm_script_stops_on_its_signal_and_goes_on_when_queued_again(spac
     }
     environment["RAY_TMPDIR"] = "/tmp/ray"  # the space's own
     log, pid = folder / "log", folder / "pid"
-    options = "--set probe.coalitions=512 --set probe.unit_evaluations=2048"
+    options = "--set probe.coalitions=256 --set probe.unit_evaluations=2048"
     typed = f"examples/slurm.sh {cluster[1]}/own.toml {options}"
     # To a file: Ray's processes may hold a pipe for some time after the script's end.
     batch = ["bash", "-c", f"echo $$ >{pid}; exec bash {typed} >>{log} 2>&1"]
