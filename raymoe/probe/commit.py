@@ -106,10 +106,14 @@ class UnitFiles:
         for _ in range(ON_THEIR_WAY):
             self._slots.acquire()
         self._slots.release(ON_THEIR_WAY)
+        self._wait_for_packs()
+        self._raise_failure()
+
+    def _wait_for_packs(self) -> None:
         while packing := list(self._packing.values()):
+            self._cursor = None  # of a file that may be replaced
             for future in packing:
                 future.result()
-        self._raise_failure()
 
     def read(self, unit: int) -> bytes:
         """A unit's answer; fastest in increasing order.
@@ -118,6 +122,7 @@ class UnitFiles:
             ParentError: it is missing or damaged; damaged files have been removed, so that the next run does
                 those units again.
         """
+        self._wait_for_packs()
         name = self._name_of(unit)
         try:
             if not self.done[unit]:

@@ -326,7 +326,7 @@ def test_expert_names_become_file_names():
 
 
 def runner(project, **changes):
-    _, provenance = stage._parents(project)
+    _, provenance = stage.parents_of(project)
     arguments = dict(
         zip(
             ("workspace", "checkpoint", "features", "expected", "made_by", "precision", "versions"),
@@ -354,7 +354,7 @@ def test_an_actor_that_does_not_reach_the_workspace_says_so(tiny, tmp_path):
 def test_an_actor_tells_how_fast_it_is(tiny):
     store_plan = stage.make_plan(
         stage.FeatureStore.open(tiny.workspace, tiny.features, ""),
-        stage._parents(tiny)[0],
+        stage.parents_of(tiny)[0],
         ["unique:text", "unique:image", "synergy", "redundancy"],
         tiny.preset.probe,
     )
