@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # torch goes first and alone: this version is a CPU build where pip is pointed at one and the CUDA build elsewhere.
 TORCH := torch==2.13.0
 TORCH_OPTIONS ?=
-# Tests that share a Ray stay in one of these; the others fill the rest.
+# Each runs whole files of tests, with a Ray of its own.
 TEST_PROCESSES ?= 2
 
 .PHONY: demo test lint setup figures clean
@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 	$(BIN)/raymoe demo
 
 test: $(VENV)/.test browser sshd
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

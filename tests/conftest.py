@@ -13,13 +13,6 @@ from raymoe.project import Project
 from raymoe.workspace import Workspace
 
 
-def pytest_collection_modifyitems(items):
-    """Tests of one Ray go to one process, whichever of several that is."""
-    for item in items:
-        if "ray_session" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("ray"))
-
-
 @pytest.fixture
 def tiny(tmp_path) -> Project:
     """A project up to the importance table: everything that the probe needs."""

@@ -15,7 +15,6 @@ from space import REPOSITORY, open_space
 
 LAUNCHER = {"RAY_UP_enable_autoscaler_v2": "0"}  # as examples/onprem.yaml says
 FILES = ["cluster.yaml", "examples/onprem.yaml"]
-pytestmark = pytest.mark.xdist_group("cluster")  # one cluster for all of them
 
 
 @pytest.mark.parametrize("file", FILES)
