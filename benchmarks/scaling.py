@@ -1,6 +1,6 @@
 """How the probe scales: two actors against one, the driver's cost per unit, thousands of actors simulated.
 
-    python benchmarks/scaling.py [--workspace DIR] [--only driver,actors,simulator] [--seconds 20] [--quick]
+    python benchmarks/scaling.py [--only driver,actors,simulator] [--seconds 20] [--rounds 3]
 
 ``driver`` sends empty units through the real pool; ``actors`` measures the demo's probe on 1, 2, ... actors
 and simulates the same; ``simulator`` runs the real scheduler against up to 4,096 virtual actors with the
@@ -10,6 +10,7 @@ driver's costs from ``driver`` and the commit cost given.
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--workspace", default=None, help="default: a new temporary folder")
     parser.add_argument("--only", default=",".join(SECTIONS), help="comma-separated sections")
     parser.add_argument("--seconds", type=float, default=20.0, help="of work for each actor")
+    parser.add_argument("--rounds", type=int, default=3, help="of the measurement on actors")
     parser.add_argument("--commit", type=float, default=0.5e-3, help="seconds to commit a unit, simulated")
     parser.add_argument("--quick", action="store_true", help="a look at whether it runs, no figures")
     options = parser.parse_args()
@@ -48,7 +50,7 @@ def main() -> None:
     if "driver" in chosen:
         costs = replace(measure_driver(200 if options.quick else 5000), commit=options.commit)
     if "actors" in chosen:
-        measure_actors(options.workspace, options.seconds)
+        measure_actors(options.workspace, options.seconds, options.rounds)
     if "simulator" in chosen:
         simulate_many(costs, (1, 16) if options.quick else (1, 16, 64, 256, 1024, 2048, 4096))
 
@@ -99,18 +101,24 @@ def measure_driver(count: int) -> Costs:
     return driver_costs(found[:1])
 
 
-def measure_actors(folder: str | None, seconds: float) -> None:
-    """The demo's probe on as many actors as there are."""
+def measure_actors(folder: str | None, seconds: float, rounds: int) -> None:
+    """The demo's probe on as many actors as there are; shared machines vary, so several times."""
     print("\n== actors")
     project = project_at(folder or tempfile.mkdtemp(prefix="raymoe-benchmark-"))
     console.quiet = True
     run(project, "attribute")
     console.quiet = False
-    found = scaling(project, seconds=seconds)
-    for mode in ("strong", "weak"):
-        rows = [row for row in found.measured if row.mode == mode]
-        ratio = rows[-1].rate / rows[0].rate
-        print(f"{mode}: {rows[-1].actors} actors do {ratio:.2f} times as much a second as {rows[0].actors}")
+    ratios: dict[str, list[float]] = {"strong": [], "weak": []}
+    for _ in range(rounds):
+        found = scaling(project, seconds=seconds)
+        for mode, of_mode in ratios.items():
+            rows = [row for row in found.measured if row.mode == mode]
+            of_mode.append(rows[-1].rate / rows[0].rate)
+    for mode, of_mode in ratios.items():
+        print(
+            f"{mode}: {rows[-1].actors} actors do {statistics.median(of_mode):.2f} times as much a second as "
+            f"{rows[0].actors} ({min(of_mode):.2f}-{max(of_mode):.2f}, {rounds} rounds)"
+        )
 
 
 def simulate_many(costs: Costs, numbers: tuple[int, ...]) -> None:

@@ -15,9 +15,15 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 console = Console(highlight=False, soft_wrap=True)
 SECONDS_BETWEEN_LINES = 10.0
+
+
+def plain_table(title: str) -> Table:
+    """A table without lines, its title and any caption at the left: as useful in a log as in a terminal."""
+    return Table(title=title, title_justify="left", caption_justify="left", box=None, pad_edge=False)
 
 
 class Task:

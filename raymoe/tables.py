@@ -190,6 +190,90 @@ ALIGNMENT = Contract(
     ),
 )
 
+# One row per expert, score, share (K, per cent of the candidate pairs) and masking: "original", "random
+# pairs", "random pairs, as many features" or "ranked pairs". drop is original - value, fractions; *_low and
+# *_high are 95 % intervals of a paired bootstrap over samples; features is the mean number that are zeroed.
+PAIR_MASKING = Contract(
+    "pair-masking",
+    1,
+    pa.schema(
+        {
+            "expert": pa.string(),
+            "score": pa.string(),
+            "share": pa.int32(),
+            "masking": pa.string(),
+            "metric": pa.string(),
+            **dict.fromkeys(("value", "value_low", "value_high"), pa.float64()),
+            **dict.fromkeys(("drop", "drop_low", "drop_high"), pa.float64()),
+            "pairs": pa.float64(),
+            "features": pa.float64(),
+            "samples": pa.int64(),
+            "paper": pa.float64(),  # the paper's value, null where it has none
+        }
+    ),
+)
+
+# One row per run, modality, disturbance ("noise" or "missing"), level and quantity: a metric,
+# "expert_weight", "rank_correlation" or "top_overlap" (of the pairs' scores with the undisturbed ones).
+# expert and score are null where a quantity has none; level 0 is undisturbed.
+ROBUSTNESS = Contract(
+    "robustness",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seed": pa.int32(),
+            "modality": pa.string(),
+            "disturbance": pa.string(),
+            "level": pa.float64(),
+            "quantity": pa.string(),
+            "expert": pa.string(),
+            "score": pa.string(),
+            **dict.fromkeys(("value", "low", "high"), pa.float64()),
+            "samples": pa.int64(),
+        }
+    ),
+)
+
+# Ground truth of planted interactions. One row per seed (null: mean over seeds), expert, kind of interaction,
+# method (sii, -sii, redundancy_gap, product, attention, random) and measure (average_precision, auroc,
+# precision_at_k): how well the method's scores find the true pairs. chance is what random scores would have.
+PLANTED = Contract(
+    "planted",
+    1,
+    pa.schema(
+        {
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "interaction": pa.string(),
+            "method": pa.string(),
+            "measure": pa.string(),
+            **dict.fromkeys(("value", "low", "high", "chance"), pa.float64()),
+            "positives": pa.int64(),
+            "pairs": pa.int64(),
+            "samples": pa.int64(),
+        }
+    ),
+)
+
+# Does each expert do what its name says? One row per seed (null: mean over seeds), expert, kind of planted
+# interaction and quantity, such as its weight in the mixture, or how well it alone tells the class.
+PLANTED_EXPERTS = Contract(
+    "planted-experts",
+    1,
+    pa.schema(
+        {
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "interaction": pa.string(),
+            "quantity": pa.string(),
+            **dict.fromkeys(("value", "low", "high"), pa.float64()),
+            "samples": pa.int64(),
+        }
+    ),
+)
+
 # scores: one per position of the modality's sequence; special and invalid ones are 0, the rest in 0..1.
 IMPORTANCE = Contract(
     "importance",

@@ -82,6 +82,11 @@ def _unreachable(address: str, error: BaseException) -> RaymoeError:
     )
 
 
+def node_resources(ray: Any) -> list[dict[str, float]]:
+    """What each living node of the connected cluster has, as Ray counts."""
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def actor_shape(
     resources: dict[str, float], asked: int | None = None, device: str | None = None
 ) -> ActorShape:

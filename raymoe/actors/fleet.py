@@ -12,7 +12,7 @@ from typing import Any
 
 import ray
 
-from raymoe.actors.cluster import ActorShape
+from raymoe.actors.cluster import ActorShape, node_resources
 from raymoe.errors import RaymoeError
 
 
@@ -50,7 +50,7 @@ class Fleet:
     ) -> None:
         self.asked, self.most = asked, most
         self.queue = queue and asked is not None
-        nodes = _nodes()
+        nodes = node_resources(ray)
         gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
         if device == "cuda" and not gpus and not self.queue:
             raise RaymoeError(
@@ -80,7 +80,7 @@ class Fleet:
 
     def missing(self, have: int) -> int:
         """How many actors to add to those there are."""
-        room = sum(slots(node, self.shape) for node in _nodes())
+        room = sum(slots(node, self.shape) for node in node_resources(ray))
         if not room and not self.queue and not self.shape.num_gpus:
             room = 1  # a machine whose cores Ray does not know
         wanted = self.asked if self.queue else min(self.asked or room, room)
@@ -100,7 +100,3 @@ def slots(node: dict[str, float], shape: ActorShape) -> int:
         if each
     ]
     return min(fits, default=0)
-
-
-def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -22,7 +22,7 @@ from typing import Protocol
 
 DRIVER_SHARE = 0.25  # of the driver's time that handing out calls may take, by putting units together
 SECONDS_PER_CALL = 0.5e-3  # of the driver's time, as long as the caller has not measured it
-SHORTEST_CALL = 0.02  # seconds of work worth a call of its own
+SHORTEST_CALL = 0.5  # seconds of work worth a call of its own: Ray takes some 2 ms of CPU for each
 SUSPECT_DELAY = 8  # calls per worker before a unit is tried again that a worker died of
 SMOOTHING = 0.3  # weight of the newest call in a worker's pace
 

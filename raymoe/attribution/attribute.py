@@ -49,11 +49,7 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         skipped = tuple(metadata_of(table.schema)["skipped"])
         return StageResult(workspace.path(name), provenance.fingerprint, ran=False, skipped=skipped)
 
-    if config.split not in store.splits:
-        raise InputError(
-            f"{workspace.path(project.features)} has no sample in the split {config.split!r}",
-            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
-        )
+    split = explained_split(project, store)
     if project.preset.model.kind == "i2moe":
         raise InputError(
             "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
@@ -63,7 +59,6 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
     workspace.check_writable()
     model, _ = load_checkpoint(workspace, folder, made_by, features=store.fingerprint)
     model = model.to(device).requires_grad_(False)
-    split = store.indices(config.split)
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
     skipped = [
@@ -73,15 +68,13 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
     columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
     notes: dict[str, list[np.ndarray]] = {}
     with track("attribute", len(indices)) as progress:
-        groups = [
-            indices[start : start + config.batch_size] for start in range(0, len(indices), config.batch_size)
-        ]
-        for chosen, batch in zip(groups, store.batches(groups, device, **model.reads), strict=True):
+        for batch in store.batches(indices, config.batch_size, device, **model.reads):
+            chosen = [store.index_of(sample_id) for sample_id in batch.sample_ids]
             targets = [store.labels[i] for i in chosen] if config.target == "true" else None
             found = importance(model, batch, store.task, targets, config)
             for key, values in found.notes.items():
                 notes.setdefault(key, []).append(values.ravel())
-            lengths = {m: [len(store.sequence(int(i), m)[1]) for i in chosen] for m in model.names}
+            lengths = {m: [len(store.sequence(i, m)[1]) for i in chosen] for m in model.names}
             for n, sample_id in enumerate(batch.sample_ids):
                 for e, expert in enumerate(model.expert_names):
                     for modality in model.names:
@@ -105,3 +98,18 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         )
     write_table(workspace, name, table.cast(IMPORTANCE.schema), IMPORTANCE, provenance, extra)
     return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))
+
+
+def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
+    """Rows of the split that is explained, ``[N]``.
+
+    Raises:
+        InputError: it has no samples.
+    """
+    split = project.preset.attribute.split
+    if split not in store.splits:
+        raise InputError(
+            f"{project.workspace.path(project.features)} has no sample in the split {split!r}",
+            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
+        )
+    return store.indices(split)

@@ -69,8 +69,7 @@ def importance(
         with torch.no_grad():
             logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
             targets = predicted_classes(model.mix(logits_EBC, gate_BE).logits_BC, task)
-    weights_NC = torch.stack([target_weights(classes, model.num_classes) for classes in targets])
-    call = Call(model, batch, inputs, gate_BE, weights_NC.to(inputs.tokens_BTD), config)
+    call = Call(model, batch, inputs, gate_BE, targets, config)
     raw_ENT, notes = METHODS[config.method](call)
     parts = raw_ENT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
     scores = {
@@ -88,14 +87,14 @@ class Call:
     batch: FeatureBatch
     inputs: FusionInput
     gate_BE: Tensor
-    targets_NC: Tensor
+    targets: list[list[int]]
     config: AttributeConfig
 
 
 def _grad_attention_rollout(call: Call) -> tuple[Tensor, dict]:
     with torch.enable_grad():
         logits_EBC, attentions = _with_attention(call)
-        score_B = (call.model.mix(logits_EBC, call.gate_BE).logits_BC * call.targets_NC).sum(-1)
+        score_B = target_logits(call.model.mix(logits_EBC, call.gate_BE).logits_BC, call.targets)
         gradients = torch.autograd.grad(score_B.sum(), attentions)
     with torch.no_grad():
         return grad_attention_rollout(attentions, gradients, call.inputs.valid_BT), {}
@@ -115,7 +114,8 @@ def _with_attention(call: Call) -> tuple[Tensor, list[Tensor]]:
 def _integrated_gradients(call: Call) -> tuple[Tensor, dict]:
     special_BT = torch.cat([call.batch.special[name] for name in call.model.names], 1)
     experts, steps = call.model.experts, call.config.steps
-    found = integrated_gradients(experts, call.inputs, call.targets_NC, special_BT, steps)
+    targets_NC = target_matrix(call.targets, call.model.num_classes).to(call.inputs.tokens_BTD)
+    found = integrated_gradients(experts, call.inputs, targets_NC, special_BT, steps)
     notes = {"delta": found.delta_EN, "rise": found.rise_EN}
     return found.scores_ENT.double(), {name: value.cpu().numpy() for name, value in notes.items()}
 
@@ -155,5 +155,9 @@ METHODS: dict[str, Callable[[Call], tuple[Tensor, dict[str, np.ndarray]]]] = {
 
 def target_logits(logits_BC: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     """Mean logit over each sample's target classes, [B]."""
-    weights = torch.stack([target_weights(classes, logits_BC.shape[1]) for classes in targets])
-    return (logits_BC * weights.to(logits_BC)).sum(-1)
+    return (logits_BC * target_matrix(targets, logits_BC.shape[1]).to(logits_BC)).sum(-1)
+
+
+def target_matrix(targets: Sequence[Sequence[int]], num_classes: int) -> Tensor:
+    """The weights of each sample's target, ``target_weights``, [B, C]."""
+    return torch.stack([target_weights(classes, num_classes) for classes in targets])

@@ -20,7 +20,7 @@ from raymoe.evaluation.bootstrap import interval, resample_counts
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions_table import read_interactions, read_interactions_metadata
-from raymoe.progress import console
+from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
 
@@ -90,11 +90,7 @@ def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd
     }
     parts = []
     for (sample_id, expert), of_modality in scores.items():
-        index = store.index_of(sample_id)
-        allowed = {}
-        for modality in store.modalities:
-            _, valid, special = store.sequence(index, modality.name)
-            allowed[modality.name] = valid & ~special
+        allowed = store.candidates(store.index_of(sample_id))
         ordered = {name: of_modality[name] for name in allowed}
         candidates = select_candidates(ordered, allowed, rho=RHO, num_bins=len(BINS))
         if not len(candidates.pairs):
@@ -175,12 +171,7 @@ def _rows(joined: pd.DataFrame) -> Iterator[dict]:
 
 def _table(rows: list[dict]) -> Table:
     """Fig. 4 as a table: the synergy expert's SII and the redundancy expert's gap."""
-    table = Table(
-        title="alignment (Fig. 4): mean score of the top pairs of each bin, 95 % over samples",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    table = plain_table("alignment (Fig. 4): mean score of the top pairs of each bin, 95 % over samples")
     table.add_column("pairs of features")
     for column in ("pairs", "top", "mean", "95 % interval"):
         table.add_column(column, justify="right")

@@ -11,7 +11,7 @@ from rich.table import Table
 from raymoe.chosen import with_chosen
 from raymoe.errors import ParentError
 from raymoe.features.parts import read_marker
-from raymoe.progress import console
+from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training.statistics import mean_and_std
@@ -172,12 +172,7 @@ def _row(dataset: str, kind: str, scores: Scores, metric: str) -> dict[str, Any]
 
 def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     """Table 2's layout: a row per model; per metric ours, the paper's and the difference."""
-    table = Table(
-        title="comparison (Table 2): test split, per cent, mean ± standard deviation over seeds",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    table = plain_table("comparison (Table 2): test split, per cent, mean ± standard deviation over seeds")
     table.add_column("model", min_width=8)
     table.add_column("seeds", justify="right")
     in_paper = any(row["paper_mean"] is not None for row in rows)
@@ -200,7 +195,6 @@ def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
         table.add_row(*cells)
     variants = {KINDS[row["kind"]]: row["variant"] for row in rows if row["variant"]}
     table.caption = "; ".join(f"{name}: {variant[1:]}" for name, variant in variants.items()) or None
-    table.caption_justify = "left"
     return table
 
 

@@ -16,10 +16,11 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
+from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
 from raymoe.device import resolve_device
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import ParentError
 from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.evaluation.comparison import KINDS, METRICS_OF
 from raymoe.evaluation.runs import TrainedRun, finished_runs
@@ -27,7 +28,7 @@ from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import predicted_classes
-from raymoe.progress import console, track
+from raymoe.progress import console, plain_table, track
 from raymoe.project import Project, StageResult
 from raymoe.tables import (
     FAITHFULNESS,
@@ -70,12 +71,7 @@ def faithfulness(project: Project, *, device: str | None = None, overwrite: bool
     workspace, config = project.workspace, project.preset.attribute
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
     runs = finished_runs(project, store, WITH_TOKENS)
-    if config.split not in store.splits:
-        raise InputError(
-            f"{workspace.path(project.features)} has no sample in the split {config.split!r}",
-            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
-        )
-    indices = store.indices(config.split)
+    indices = explained_split(project, store)
     command = f"raymoe evaluate {project.dataset} faithfulness"
     settings = {"split": config.split, "target": config.target, "steps": config.steps, "seed": config.seed}
     parents = {"features": store.fingerprint, **{_name(run): run.fingerprint for run in runs}}
@@ -167,10 +163,9 @@ def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: 
         project.workspace, folder, project.command("train"), features=store.fingerprint
     )
     model = model.to(device).requires_grad_(False).eval()
-    groups = [indices[at : at + config.batch_size] for at in range(0, len(indices), config.batch_size)]
     parts = []
     with track(f"faithfulness of {_name(run)}", len(indices)) as progress:
-        for batch in store.batches(groups, device, **model.reads):
+        for batch in store.batches(indices, config.batch_size, device, **model.reads):
             parts.append(_measure_batch(model, batch, store, config))
             progress.advance(len(batch.sample_ids))
     base, masked, comprehensiveness, sufficiency = (list(part) for part in zip(*parts, strict=True))
@@ -188,8 +183,7 @@ def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: 
 def _measure_batch(
     model: FusionModel, batch: FeatureBatch, store: FeatureStore, config: AttributeConfig
 ) -> tuple[np.ndarray, ...]:
-    nothing = {name: torch.zeros_like(batch.valid[name]) for name in model.names}
-    base_NC = model.forward_masked(batch.features, batch.valid, nothing).logits_BC
+    base_NC = model(batch.features, batch.valid).logits_BC
     predicted = predicted_classes(base_NC, store.task)
     own = [store.labels[store.index_of(sample_id)] for sample_id in batch.sample_ids]
     # A sample without a label is explained by what the model says of it.
@@ -207,8 +201,8 @@ def _measure_batch(
                 }
                 top = {name: mask.to(base_NC.device) for name, mask in top.items()}
                 rest = {name: candidates[name] & ~top[name] for name in model.names}
-                without = model.forward_masked(batch.features, batch.valid, top).logits_BC
-                alone = model.forward_masked(batch.features, batch.valid, rest).logits_BC
+                without = model(batch.features, batch.valid, top).logits_BC
+                alone = model(batch.features, batch.valid, rest).logits_BC
                 masked.append(without.cpu().numpy())
                 comprehensiveness.append(
                     (sure_N - _probability(without, predicted, store.task)).cpu().numpy()
@@ -288,13 +282,10 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: st
 
 def _table(rows: list[dict], metric: str) -> Table:
     """Fig. 3 as a table, per cent: a block per model and expert, a row per method; 80 columns are enough."""
-    table = Table(
-        title=f"faithfulness (Fig. 3): drop of {metric.replace('_f1', '-F1')} in per cent,\n"
+    table = plain_table(
+        f"faithfulness (Fig. 3): drop of {metric.replace('_f1', '-F1')} in per cent,\n"
         "mean over K = 5 to 30 %, 95 % intervals over samples; AOPC: falls of the\n"
-        "predicted classes' probability with those features masked, and them alone left",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+        "predicted classes' probability with those features masked, and them alone left"
     )
     table.add_column("importance")
     for column in ("drop", "more than random", "masked", "alone"):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from raymoe.actors.cluster import ActorShape, connected
+from raymoe.actors.cluster import ActorShape, connected, node_resources
 from raymoe.config import ModalityConfig
 from raymoe.data.samples import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
@@ -51,7 +51,7 @@ def encode_on_actors(
     with connected(address) as ray:
         from raymoe.actors.pool import run_units
 
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        nodes = node_resources(ray)
         shape = encoder_shape(nodes, min(num_actors or len(todo), len(todo)), device, share=bool(num_actors))
         console.print(f"  {len(todo)} parts on {shape.count} x {shape.device}")
         make = ray.remote(

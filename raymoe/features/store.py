@@ -5,7 +5,7 @@ Shape suffixes: B samples of a batch, T positions, D width, N samples, C classes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -177,6 +177,11 @@ class FeatureStore:
         )
         return values[start:stop], *masks
 
+    def candidates(self, i: int) -> dict[str, np.ndarray]:
+        """Which positions of a sample can be masked: valid and not special, bool [T] per modality."""
+        masks = {m.name: self.sequence(i, m.name)[1:] for m in self.modalities}
+        return {name: valid & ~special for name, (valid, special) in masks.items()}
+
     def tokens(self, i: int, modality: str) -> list[str] | None:
         """Display strings of a text's positions; None for a picture."""
         if self._info[modality].kind != "text":
@@ -204,17 +209,19 @@ class FeatureStore:
 
     def batches(
         self,
-        groups: Iterable[Sequence[int] | np.ndarray],
+        indices: Sequence[int] | np.ndarray,
+        size: int,
         device: str | torch.device = "cpu",
         *,
         sequences: bool = True,
         pooled: bool = True,
     ) -> Iterator[FeatureBatch]:
-        """A batch of each group of rows; a thread reads the next while the caller computes on one.
+        """Batches of at most ``size`` rows; a thread reads the next while the caller computes on one.
 
         For a GPU it reads into pinned memory, from which the copy runs beside the computation.
         """
         pin = torch.device(device).type == "cuda"
+        groups = (indices[start : start + size] for start in range(0, len(indices), size))
         with ThreadPoolExecutor(1) as pool:
             read = in_order(pool, lambda rows: self._read(rows, sequences, pooled, pin), groups, READ_AHEAD)
             for found in read:

@@ -112,32 +112,27 @@ class FusionModel(nn.Module):
         """What ``forward`` takes, from a batch of the feature store: features and validity."""
         return batch.features, batch.valid
 
-    def forward(self, features: dict[str, Tensor], valid: dict[str, Tensor]) -> Output:
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        valid: dict[str, Tensor],
+        masked: dict[str, Tensor] | None = None,
+    ) -> Output:
         """Predict.
 
         Args:
             features: per modality [B, T_m, D_m], zero at padding.
             valid: per modality [B, T_m], False at padding.
+            masked: per modality [B, T_m], True where a feature is zeroed, position code included: it stays in
+                the sequence as the zero vector (paper §4.2).
         """
         embeddings = self.project(features, valid)
+        if masked is not None:
+            embeddings = {name: x_BTD * ~masked[name][..., None] for name, x_BTD in embeddings.items()}
         inputs = self.fusion_input(embeddings, valid)
-        expert_logits_EBC = self.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
-        return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
-
-    def forward_masked(
-        self, features: dict[str, Tensor], valid: dict[str, Tensor], masked: dict[str, Tensor]
-    ) -> Output:
-        """Predict with some features zeroed: they stay in the sequence, as zero vectors (paper §4.2).
-
-        Args:
-            features, valid: as of ``forward``.
-            masked: per modality [B, T_m], True where a feature is zeroed, position code included.
-        """
-        embeddings = self.project(features, valid)
-        embeddings = {name: x_BTD * ~masked[name][..., None] for name, x_BTD in embeddings.items()}
-        inputs = self.fusion_input(embeddings, valid)
-        left_BT = ~torch.cat([masked[name] for name in self.names], 1)
-        tokens_BTD = inputs.tokens_BTD * left_BT[..., None]
+        tokens_BTD = inputs.tokens_BTD
+        if masked is not None:
+            tokens_BTD = tokens_BTD * ~torch.cat([masked[name] for name in self.names], 1)[..., None]
         expert_logits_EBC = self.experts(tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
         return self.mix(expert_logits_EBC, self.gate_weights(embeddings, valid))
 

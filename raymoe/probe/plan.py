@@ -301,11 +301,7 @@ class _Scores:
 
     def allowed(self, sample: int) -> dict[str, np.ndarray]:
         """Which positions may be candidates, bool [T_m] per modality."""
-        found = {}
-        for modality in self.store.modalities:
-            _, valid, special = self.store.sequence(int(self.indices[sample]), modality.name)
-            found[modality.name] = valid & ~special
-        return found
+        return self.store.candidates(int(self.indices[sample]))
 
     def candidates(self, sample: int, expert: int, allowed: dict[str, np.ndarray]) -> Candidates:
         """The universe and pairs of a sample and of the configuration's expert of that number."""

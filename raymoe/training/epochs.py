@@ -137,9 +137,8 @@ def _train_epoch(
     torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0] >> 1))
     model.train()
     totals: dict[str, float] = {}
-    groups = (order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size))
     done = 0
-    for step, batch in enumerate(store.batches(groups, device, **model.reads), 1):
+    for step, batch in enumerate(store.batches(order, config.batch_size, device, **model.reads), 1):
         optimizer.zero_grad(set_to_none=True)
         values = accumulate(model, batch, store.task, config, scaler)
         if not math.isfinite(values["train_loss"]):

@@ -40,8 +40,7 @@ def predict(
     """
     model.eval()
     parts: list[tuple[np.ndarray, ...]] = []
-    groups = (indices[start : start + batch_size] for start in range(0, len(indices), batch_size))
-    for batch in store.batches(groups, device, **model.reads):
+    for batch in store.batches(indices, batch_size, device, **model.reads):
         output = model(*model.inputs(batch))
         tensors = output.logits_BC, output.expert_weights_BE, output.expert_logits_EBC.transpose(0, 1)
         parts.append(tuple(t.float().cpu().numpy() for t in tensors))

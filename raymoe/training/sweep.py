@@ -25,10 +25,10 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.table import Table
 
-from raymoe.actors.cluster import actor_shape, connected
+from raymoe.actors.cluster import actor_shape, connected, node_resources
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
-from raymoe.progress import console
+from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.tables import EPOCHS, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training.live import LiveTable
@@ -112,10 +112,8 @@ def sweep(
             shape = actor_shape(ray.cluster_resources(), num_actors, device)
             # ASHA compares with what earlier trials scored on their way, so it is shown those too.
             shown = trials if asha else missing
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            resources = trial_resources(
-                nodes, shape.device, project.preset.sweep.trials_per_gpu, len(shown), num_actors
-            )
+            per_gpu = project.preset.sweep.trials_per_gpu
+            resources = trial_resources(node_resources(ray), shape.device, per_gpu, len(shown), num_actors)
             found = _schedule(project, shown, features, shape.device, resources, num_actors)
         outcomes = found | outcomes
         for trial in missing:
@@ -464,14 +462,8 @@ class Group:
 def _summary(groups: list[Group], chosen: Group | None, selection: str) -> Table:
     """Mean ± standard deviation per configuration; the chosen one in bold."""
     shown = [("val", selection), *(("test", metric) for metric in ("micro_f1", "macro_f1", "accuracy"))]
-    table = Table(
-        box=None,
-        pad_edge=False,
-        title=f"sweep of {groups[0].kind}, in per cent",
-        title_justify="left",
-        caption="*: chosen by the mean validation score" if chosen else None,
-        caption_justify="left",
-    )
+    table = plain_table(f"sweep of {groups[0].kind}, in per cent")
+    table.caption = "*: chosen by the mean validation score" if chosen else None
     table.add_column("configuration", overflow="fold")
     table.add_column("seeds")
     for split, metric in shown:

@@ -84,9 +84,9 @@ def test_a_masked_feature_is_the_games_absent_player(trained):
         for name, v in batch.valid.items()
     }
     with torch.no_grad():
-        found = model.forward_masked(batch.features, batch.valid, masked)
+        found = model(batch.features, batch.valid, masked)
         nothing = {name: torch.zeros_like(mask) for name, mask in masked.items()}
-        whole = model.forward_masked(batch.features, batch.valid, nothing)
+        whole = model(batch.features, batch.valid, nothing)
         torch.testing.assert_close(whole.logits_BC, model(batch.features, batch.valid).logits_BC)
     players = [
         (name, int(t))

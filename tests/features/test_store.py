@@ -212,7 +212,7 @@ def test_batches_are_read_ahead_and_are_what_batch_gives(tmp_path, monkeypatch):
         return found
 
     monkeypatch.setattr(store, "_read", counted)
-    batches = store.batches([np.arange(start, start + 4) for start in (0, 4, 8)])
+    batches = store.batches(np.arange(12), 4)
     for number, batch in enumerate(batches):
         if number < 2:
             assert read[number + 1].wait(30), "the next is read while this one is in use"
@@ -228,7 +228,7 @@ def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
     store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
     assert store.batch([0], pooled=False).pooled == {}
     monkeypatch.setattr(store, "sequence", None)
-    (batch,) = store.batches([[1, 0]], sequences=False)
+    (batch,) = store.batches([1, 0], 2, sequences=False)
     assert batch.features == batch.valid == batch.special == {}
     assert batch.pooled["text"].shape == (2, 3)
     assert batch.labels.shape[0] == 2
@@ -236,7 +236,7 @@ def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
 
 def test_an_error_while_reading_ahead_reaches_the_caller(tmp_path):
     store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
-    batches = store.batches([[0], [7]])
+    batches = store.batches([0, 7], 1)
     assert next(batches).sample_ids == ["s0"]
     with pytest.raises(IndexError, match="sample 7 of 2"):
         next(batches)
