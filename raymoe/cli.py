@@ -32,7 +32,7 @@ Dataset = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A preset (demo, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
+        help="A preset (demo, planted, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
         show_default=False,
     ),
 ]
@@ -361,7 +361,9 @@ def evaluate(
     dataset: Dataset,
     protocol: Annotated[
         str,
-        typer.Argument(metavar="PROTOCOL", help="comparison, faithfulness, alignment", show_default=False),
+        typer.Argument(
+            metavar="PROTOCOL", help="comparison, faithfulness, alignment, planted", show_default=False
+        ),
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,

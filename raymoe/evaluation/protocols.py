@@ -8,6 +8,7 @@ from raymoe.errors import InputError
 from raymoe.evaluation.alignment import alignment
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.faithfulness import faithfulness
+from raymoe.evaluation.planted import planted
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
 
@@ -15,6 +16,7 @@ PROTOCOLS: dict[str, Callable[..., StageResult]] = {
     "comparison": comparison,
     "faithfulness": faithfulness,
     "alignment": alignment,
+    "planted": planted,
 }
 
 
@@ -35,7 +37,7 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}", f"There are: {', '.join(PROTOCOLS)}.")
-    options = {"device": device, "overwrite": overwrite} if protocol == "faithfulness" else {}
+    options = {"device": device, "overwrite": overwrite} if protocol in ("faithfulness", "planted") else {}
     result = PROTOCOLS[protocol](project, **options)
     console.print(f"  -> {result.path}", markup=False)
     return result
