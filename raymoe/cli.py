@@ -357,14 +357,21 @@ def evaluate(
     dataset: Dataset,
     protocol: Annotated[
         str,
-        typer.Argument(metavar="PROTOCOL", help="comparison, faithfulness, alignment", show_default=False),
+        typer.Argument(
+            metavar="PROTOCOL",
+            help="comparison, faithfulness, alignment, pair-masking, robustness",
+            show_default=False,
+        ),
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4)."""
+    """What the paper evaluates, and robustness.
+
+    Comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1).
+    """
     from raymoe.evaluation.protocols import evaluate
 
     evaluate(_project(dataset, workspace, settings), protocol, device=device, overwrite=overwrite)

@@ -8,6 +8,8 @@ from raymoe.errors import InputError
 from raymoe.evaluation.alignment import alignment
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.faithfulness import faithfulness
+from raymoe.evaluation.pair_masking import pair_masking
+from raymoe.evaluation.robustness import robustness
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
 
@@ -15,7 +17,10 @@ PROTOCOLS: dict[str, Callable[..., StageResult]] = {
     "comparison": comparison,
     "faithfulness": faithfulness,
     "alignment": alignment,
+    "pair-masking": pair_masking,
+    "robustness": robustness,
 }
+COMPUTE = ("faithfulness", "pair-masking", "robustness")  # on a device; the others only read tables
 
 
 def evaluate(
@@ -35,7 +40,7 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}", f"There are: {', '.join(PROTOCOLS)}.")
-    options = {"device": device, "overwrite": overwrite} if protocol == "faithfulness" else {}
+    options = {"device": device, "overwrite": overwrite} if protocol in COMPUTE else {}
     result = PROTOCOLS[protocol](project, **options)
     console.print(f"  -> {result.path}", markup=False)
     return result
