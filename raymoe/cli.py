@@ -357,17 +357,29 @@ def evaluate(
     dataset: Dataset,
     protocol: Annotated[
         str,
-        typer.Argument(metavar="PROTOCOL", help="comparison, faithfulness, alignment", show_default=False),
+        typer.Argument(
+            metavar="PROTOCOL", help="comparison, faithfulness, alignment, case-study", show_default=False
+        ),
     ],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option("--sample", metavar="ID", help="Of the case study; repeatable. Default: the strongest."),
+    ] = None,
 ) -> None:
-    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4)."""
+    """What the paper evaluates: comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), and more."""
     from raymoe.evaluation.protocols import evaluate
 
-    evaluate(_project(dataset, workspace, settings), protocol, device=device, overwrite=overwrite)
+    evaluate(
+        _project(dataset, workspace, settings),
+        protocol,
+        device=device,
+        overwrite=overwrite,
+        samples=sample or (),
+    )
 
 
 @app.command()
