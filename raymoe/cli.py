@@ -32,7 +32,7 @@ Dataset = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A preset (demo, planted, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
+        help="A preset (demo, planted; the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of yours.",
         show_default=False,
     ),
 ]
@@ -380,8 +380,8 @@ def evaluate(
 ) -> None:
     """The paper's experiments, and more, from what train, attribute and probe made.
 
-    comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study (Fig. 5),
-    robustness to noise and missing modalities, and planted: do the scores find interactions that are known?
+    comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study
+    (Fig. 5), robustness to noise and missing modalities, and planted: do the scores find known interactions?
     """
     from raymoe.evaluation.protocols import evaluate, evaluate_all
 

@@ -293,8 +293,9 @@ class ProbeConfig(Section):
 class ReportConfig(Section):
     """What the page shows."""
 
-    samples: int = Field(24, ge=1)  # samples that can be looked at
-    pairs: int = Field(8, ge=1)  # top pairs drawn per sample, expert and score
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24  # samples that can be looked at
+    pairs: int = Field(8, ge=1)  # top pairs drawn as links per sample, expert and score
+    listed: int = Field(40, ge=1)  # top pairs in the list, which tell a word or patch its partners
     seed: int = Field(0, ge=0)
 
 

@@ -1,4 +1,4 @@
-"""Do the scores find the interactions that are there? On data whose interactions were planted (data/planted.py).
+"""Do the scores find the interactions that are there? On data in which they were planted (data/planted.py).
 
 The true pairs of a sample are the token of the target's word with each patch of its drawing. Every method
 ranks all measured pairs of the sample; how high the true ones come is compared with chance and with what
@@ -76,8 +76,8 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
     """Measure every FL-I2MoE seed that was probed; print two tables and write them.
 
     ``evaluation/planted.parquet``: per seed (null: mean over seeds), expert, kind of interaction, method and
-    measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of each target, on the scenes
-    of the split that are drawn as those of training.
+    measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of each target, on the
+    scenes of the split that are drawn as those of training.
 
     Args:
         project: has features, and runs with the tables of ``attribute`` and ``probe``.
@@ -201,7 +201,7 @@ def _probed(project: Project, runs: list[TrainedRun]) -> Iterator[tuple[TrainedR
         if targets != {"true"}:
             raise InputError(
                 f"{own.workspace.path(own.run)}: the interactions explain the {', '.join(targets)} classes",
-                f"Explain the true ones with: {commands['attribute']} --set attribute.target=true --overwrite",
+                f"Explain the true ones: {commands['attribute']} --set attribute.target=true --overwrite",
             )
         yield run, importance, pairs
     if len(missing) == len(runs):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.evaluation.alignment import alignment
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.faithfulness import faithfulness
@@ -25,7 +25,7 @@ def _case_study(project: Project, **options: Any) -> StageResult:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One of them: its function of a project, and which of ``device``, ``overwrite``, ``samples`` it takes."""
+    """A function of a project, and which of ``device``, ``overwrite`` and ``samples`` it takes."""
 
     run: Callable[..., StageResult]
     options: tuple[str, ...] = ()
@@ -76,20 +76,20 @@ def evaluate(
 
 def evaluate_all(
     project: Project, *, device: str | None = None, overwrite: bool = False
-) -> dict[str, StageResult | ParentError]:
+) -> dict[str, StageResult | RaymoeError]:
     """Run every protocol that fits the data, one after the other; what each gave, or why it was left out.
 
-    A protocol whose stages have not been run is left out, with the command that runs them; ``planted`` belongs
-    to data whose interactions are known.
+    A protocol whose stages have not been run, or do not suit it, is left out, with the command that runs
+    them; ``planted`` belongs to data whose interactions are known.
     """
-    found: dict[str, StageResult | ParentError] = {}
+    found: dict[str, StageResult | RaymoeError] = {}
     for name in PROTOCOLS:
         if name == "planted" and project.preset.data.format != "planted":
             continue
         console.print(f"[bold]{name}[/bold] {project.dataset}")
         try:
             found[name] = evaluate(project, name, device=device, overwrite=overwrite)
-        except ParentError as error:
+        except (ParentError, InputError) as error:
             found[name] = error
             console.print(f"  left out: {error.message}\n  {error.remedy}", markup=False)
     return found
