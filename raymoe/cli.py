@@ -32,7 +32,7 @@ Dataset = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A preset (demo, planted, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
+        help="A preset (demo, planted; the benchmarks mmimdb, enrico, mmhs150k) or your own .toml file.",
         show_default=False,
     ),
 ]
