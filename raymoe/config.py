@@ -422,7 +422,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Scenes with known interactions (docs/planted.md). The text's features are the embeddings below the first
     # layer, so that what a word says is at that word alone. All pairs are measured, for every expert, on the
-    # first scenes of the test split: in each exactly one target is on.
+    # first scenes of the test split, in each of which one target is shown whole.
     "planted": {
         "name": "planted",
         "data": {

@@ -68,7 +68,7 @@ class Truth:
 
     Attributes:
         targets: per kind ``on``, ``words`` and ``boxes`` (left, top, right, bottom as shares of the picture).
-        explains: the only kind that is on, where the sample was made for that; else None.
+        explains: the kind that the sample was made to show; None where it was drawn freely.
     """
 
     targets: dict[str, dict[str, Any]]
@@ -236,7 +236,7 @@ def rank_pairs(
     importance: pa.Table,
     pairs: pa.Table,
 ) -> Rankings:
-    """Measures of every sample in which one target of known pairs is on, alone and with word and drawing.
+    """Measures of every sample in which one target with pairs is on, its word and drawing both shown.
 
     Args:
         model: whose attention is asked.
@@ -253,7 +253,7 @@ def rank_pairs(
     chosen = {i: kind for i in frame["sample_id"].unique() if (kind := explained_kind(truth[i]))}
     if not chosen:
         raise InputError(
-            "no measured sample has a single target with a true pair",
+            "no measured sample has exactly one target with a true pair",
             "The first samples of the planted test split do: leave probe.max_samples as it is.",
         )
     frame = frame[frame["sample_id"].isin(chosen)]
@@ -296,9 +296,9 @@ def rank_pairs(
 
 
 def explained_kind(truth: Truth) -> str | None:
-    """The kind of the only target that is on, where both its word and its drawing are there."""
-    on = [kind for kind, target in truth.targets.items() if target["on"]]
-    if len(on) != 1 or on[0] not in WITH_PAIRS:
+    """The only kind with pairs that is on, where both its word and its drawing are there."""
+    on = [kind for kind in WITH_PAIRS if truth.targets[kind]["on"]]
+    if len(on) != 1:
         return None
     target = truth.targets[on[0]]
     return on[0] if target["words"] and target["boxes"] else None

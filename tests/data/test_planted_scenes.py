@@ -21,6 +21,7 @@ from raymoe.data.planted import (
     KINDS,
     PICTURES,
     SIDE,
+    WITH_PAIRS,
     WORDS,
     draw_scenes,
     paint,
@@ -54,8 +55,8 @@ def test_a_seed_gives_the_same_scenes_and_another_gives_others():
 
 def test_unique_and_redundant_targets_follow_from_their_evidence(drawn):
     for scene in drawn:
-        assert ("unique_text" in scene.labels) == ("piano" in scene.words)
-        assert ("unique_image" in scene.labels) == ("butterfly" in scene.cells)
+        assert ("unique_text" in scene.labels) == ("hammer" in scene.words)
+        assert ("unique_image" in scene.labels) == ("hammer" in scene.cells)
         assert ("redundant" in scene.labels) == ("tiger" in scene.words or "tiger" in scene.cells)
     for there in (lambda s: "tiger" in s.words, lambda s: "tiger" in s.cells):
         assert share(drawn, "redundant", there)[0] == 1
@@ -100,13 +101,17 @@ def test_targets_are_drawn_independently(drawn):
     assert np.abs(correlation).max() < 5 / np.sqrt(len(drawn))
 
 
-def test_the_first_test_scenes_have_one_target_with_all_its_evidence():
+def test_the_first_test_scenes_show_all_evidence_of_one_target_with_pairs():
     test = [scene for split, scene in draw_scenes(800, 0) if split == "test"]
     first = test[: 8 * len(KINDS)]
     assert [scene.explains for scene in first] == [*KINDS] * 8
     assert all(scene.explains is None for scene in test[8 * len(KINDS) :])
     for scene in first:
-        assert scene.labels == [scene.explains]
+        assert scene.explains in scene.labels
+        pairs = {scene.explains} & set(WITH_PAIRS)
+        assert set(scene.labels) & set(WITH_PAIRS) == pairs
+        if scene.explains in ("unique_text", "unique_image", "synergistic"):
+            assert scene.labels == [scene.explains]
         target = scene.truth()["targets"][scene.explains]
         assert bool(target["words"]) == bool(WORDS[scene.explains])
         assert bool(target["boxes"]) == bool(PICTURES[scene.explains])
