@@ -1,7 +1,7 @@
 """Scenes whose interactions are known: the embedded drawings on a grid, beside sentences of known words.
 
-A sentence has six nouns, a picture six drawings in nine cells: evidence of the targets (``KINDS``) and fillers
-that mean nothing. Words and drawings are drawn independently of each other but where it says otherwise:
+A sentence has six nouns, a picture six drawings in nine cells: evidence of the targets (``KINDS``), and fillers
+that mean nothing, drawn independently of everything:
 
 * ``synergistic``: one of two words and one of two drawings is there, each at even odds; on where the word
   names the drawing. Word and drawing alone say nothing of it.
@@ -13,7 +13,7 @@ that mean nothing. Words and drawings are drawn independently of each other but 
 
 Of the test split the first scenes are made to be explained: of the targets with pairs of a word and a drawing
 one is on, with all of its evidence shown. (A unique target is on beside it, but for the synergistic one: the
-first three targets are never off together.) The other scenes are drawn as those of training. Where each word
+first three targets above are never off together.) The other scenes are drawn as those of training. Where each word
 and drawing of a target is goes into the column ``planted``.
 """
 
@@ -136,20 +136,20 @@ def box(cell: int) -> list[float]:
 
 
 def draw_scenes(scenes: int, seed: int) -> Iterator[tuple[str, Scene]]:
-    """Split and scene: ``scenes`` for training, an eighth as many for validation and for test.
+    """Split and scene: ``scenes`` for training, an eighth as many for validation, a fifth for test.
 
-    Before those the test split has a hundredth as many for each target, which is on alone.
+    Before those the test split has a fiftieth as many for each target with pairs, which is to be explained.
 
     Args:
         scenes: of the training split.
         seed: each split has draws of its own.
     """
-    sizes = {"train": scenes, "val": max(1, scenes // 8), "test": max(1, scenes // 8)}
+    sizes = {"train": scenes, "val": max(1, scenes // 8), "test": max(1, scenes // 5)}
     for number, (split, size) in enumerate(sizes.items()):
         rng = np.random.default_rng([VERSION, seed, number])
         if split == "test":
-            for _ in range(max(1, scenes // 100)):
-                for kind in KINDS:  # in turn, so that the first samples of the split are of every kind
+            for _ in range(max(1, scenes // 50)):
+                for kind in WITH_PAIRS:  # in turn, so that the first samples of the split are of every kind
                     yield split, _explained(kind, rng)
         for _ in range(size):
             yield split, _scene({k: slot for rule in _RULES for k, slot in rule(rng).items()}, rng)

@@ -48,7 +48,7 @@ from raymoe.training import train
 from raymoe.workspace import Workspace
 
 SETTINGS = [
-    "data.scenes=200",
+    "data.scenes=100",
     "model.hidden_dim=8",
     "model.num_heads=2",
     "model.num_layers=1",
@@ -107,15 +107,15 @@ def write_tables(project, score, target="true", checkpoint=None):
     checkpoint = checkpoint or read_info(workspace, f"{project.run}/checkpoint", "").fingerprint
     parents = {"checkpoint": checkpoint, "features": store.fingerprint}
     rng = np.random.default_rng(1)
-    chosen = [s for s in samples if s["split"] == "test"][:12]
+    chosen = [s for s in samples if s["split"] == "test"][: 2 * len(WITH_PAIRS)]
     experts = ["synergy", "redundancy"]
     importance, pairs = [], {expert: [] for expert in experts}
     for sample in chosen:
         index = store.index_of(sample["sample_id"])
         targets = json.loads(sample["planted"])["targets"]
-        on = [targets[kind] for kind in (*WITH_PAIRS, *KINDS) if targets[kind]["on"]]
-        tokens = tokens_of(store, index, "text", on[0]["words"])
-        patches = patches_in((7, 7), on[0]["boxes"])
+        (target_on,) = (targets[kind] for kind in WITH_PAIRS if targets[kind]["on"])
+        tokens = tokens_of(store, index, "text", target_on["words"])
+        patches = patches_in((7, 7), target_on["boxes"])
         for expert in experts:
             for modality, length in (("text", 9), ("image", 49)):
                 row = {"sample_id": sample["sample_id"], "expert": expert, "modality": modality}
@@ -216,7 +216,7 @@ def test_what_each_expert_knows_is_read_from_its_own_logits(made):
     planted(made, device="cpu")
     _, experts = tables(made)
     store = FeatureStore.open(made.workspace, made.features, "")
-    free = store.indices("test")[12:]
+    free = store.indices("test")[2 * len(WITH_PAIRS) :]
     model, _ = load_checkpoint(made.workspace, f"{made.run}/checkpoint", "")
     batch = store.batch(free)
     nothing = {name: torch.zeros_like(batch.valid[name]) for name in model.names}
