@@ -1,7 +1,7 @@
 """Scenes whose interactions are known: the embedded drawings on a grid, beside sentences of known words.
 
-A sentence has six nouns, a picture six drawings in nine cells: evidence of the targets (``KINDS``), and fillers
-that mean nothing, drawn independently of everything:
+A sentence has six nouns, a picture six drawings in nine cells: evidence of the targets (``KINDS``), and
+fillers that mean nothing, drawn independently of everything:
 
 * ``synergistic``: one of two words and one of two drawings is there, each at even odds; on where the word
   names the drawing. Word and drawing alone say nothing of it.
@@ -13,8 +13,8 @@ that mean nothing, drawn independently of everything:
 
 Of the test split the first scenes are made to be explained: of the targets with pairs of a word and a drawing
 one is on, with all of its evidence shown. (A unique target is on beside it, but for the synergistic one: the
-first three targets above are never off together.) The other scenes are drawn as those of training. Where each word
-and drawing of a target is goes into the column ``planted``.
+first three targets above are never off together.) The other scenes are drawn as those of training. Where each
+word and drawing of a target is goes into the column ``planted``.
 """
 
 from __future__ import annotations
