@@ -388,7 +388,9 @@ def _table(title: str, rows: list[dict], metric: str) -> Table:
     if experts:
         table.add_column("weights, %", justify="right")
     for expert, score in ranked:
-        table.add_column(f"{expert}: {SCORES[score]}", justify="right")
+        table.add_column(
+            f"{SCORES[score]}" if len(experts) == 0 else f"{expert}: {SCORES[score]}", justify="right"
+        )
     found = {
         (r["modality"], r["disturbance"], r["level"], r["quantity"], r["expert"], r["score"]): r for r in rows
     }
@@ -397,7 +399,7 @@ def _table(title: str, rows: list[dict], metric: str) -> Table:
         value, low, high = (100 * of_metric[x] for x in ("value", "low", "high"))
         cells = [
             f"{key[0]} missing" if key[1] == "missing" else f"{key[0]}, noise {key[2]:g}",
-            f"{value:.1f} ({low:.1f}, {high:.1f})",
+            f"{value:.1f} ({low:.0f}-{high:.0f})",
         ]
         if experts:
             parts = [found[(*key, "expert_weight", expert, None)]["value"] for expert in experts]
