@@ -268,12 +268,10 @@ class _Run:
             candidates = self._candidates(of_expert, allowed)
             ranked = _Ranked(self, batch, expert, candidates, targets[0])
             whole, seed = ranked.scores(None), self.probe.seed
+            again = ranked.scores(None, seed=seed_of("again", seed))
             for v, disturbance in enumerate(self.disturbances):
-                if disturbance.level:
-                    kept_P, values = ranked.kept(disturbance), ranked.scores(disturbance)
-                else:
-                    kept_P = np.ones(len(candidates.pairs), bool)
-                    values = ranked.scores(None, seed=seed_of("again", seed))
+                kept_P = ranked.kept(disturbance)
+                values = ranked.scores(disturbance) if disturbance.level else again
                 if kept_P.sum() >= LEAST_PAIRS:
                     for of_expert_name, score in RANKED[self.run.kind]:
                         if of_expert_name == expert:
