@@ -176,7 +176,7 @@ function item(i, place, side, at) {
 
 function tellPlace() {
   const at = shown.indexOf(state.sample);
-  $("place").textContent = shown.length ? `${at + 1} of ${shown.length.toLocaleString("en")}` : "no match";
+  $("place").textContent = shown.length ? `${(at + 1).toLocaleString("en")} of ${shown.length.toLocaleString("en")}` : "no match";
 }
 
 // ---- one sample

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 
 import experiments_fixture
+import pyarrow.parquet as pq
 import pytest
 import workspace_fixture
 
@@ -14,7 +16,7 @@ from raymoe.errors import ParentError
 from raymoe.report import report
 from raymoe.report.experiments import PROTOCOLS, experiments, stale
 from raymoe.report.inputs import read_inputs
-from raymoe.tables import ALIGNMENT, COMPARISON, METRICS, PAIR_MASKING, PREDICTIONS, Provenance, read_table
+from raymoe.tables import ALIGNMENT, COMPARISON, PAIR_MASKING, PREDICTIONS, SWEEP, Provenance, read_table
 
 
 def parents_of(inputs) -> dict[str, str]:
@@ -25,9 +27,19 @@ def found(project) -> dict:
     return {e.protocol.key: e for e in experiments(project, read_inputs(project))}
 
 
+@pytest.fixture
+def quick(project, monkeypatch):
+    """A project whose reports are not drawn, which takes most of their time."""
+    stage = sys.modules["raymoe.report.report"]  # by that name the package has the function
+    monkeypatch.setattr(stage, "png", lambda figure: b"png")
+    monkeypatch.setattr(stage, "svg", lambda figure: b"<svg></svg>")
+    monkeypatch.setattr(stage, "sample_figure", lambda *arguments: None)
+    return project
+
+
 def test_every_table_has_figures_and_files(finished):
     project, workspace = finished.project, finished.project.workspace
-    shown = found(project)
+    shown = {e.protocol.key: e for e in experiments(project, finished.inputs)}
     assert {key for key, e in shown.items() if e.gap} == {"robustness"}
     for experiment in shown.values():
         for figure in experiment.shown.figures:
@@ -46,14 +58,14 @@ def test_every_table_has_figures_and_files(finished):
             assert b"toprule" in workspace.read(f"{project.report}/tables/{sheet.name}.tex")
 
 
-def test_nothing_measured_leaves_gaps_that_name_the_commands(project):
-    report(project)
-    page = project.workspace.read(f"{project.report}/index.html").decode()
+def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
+    report(quick)
+    page = quick.workspace.read(f"{quick.report}/index.html").decode()
     for protocol in PROTOCOLS:
         command = f"raymoe evaluate demo {protocol.key} --workspace"
         assert (command in page) == (protocol.key != "planted")  # the demo has no known interactions
     assert "raymoe evaluate demo case-study" in page
-    assert not project.workspace.names(f"{project.report}/figures")[0].startswith("alignment")
+    assert not quick.workspace.names(f"{quick.report}/figures")[0].startswith("alignment")
 
 
 @pytest.mark.parametrize(
@@ -65,16 +77,16 @@ def test_nothing_measured_leaves_gaps_that_name_the_commands(project):
         ("interactions", {"alignment", "pair-masking"}),
     ],
 )
-def test_tables_of_another_checkpoint_are_never_mixed_in(project, changed, gone):
-    parents = parents_of(read_inputs(project))
-    experiments_fixture.write_experiments(project, parents | {changed: "f" * 16})
-    shown = found(project)
+def test_tables_of_another_checkpoint_are_never_mixed_in(quick, changed, gone):
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents | {changed: "f" * 16})
+    shown = found(quick)
     assert {key for key, e in shown.items() if e.gap} == gone
     for key in gone:
         assert "than this report" in shown[key].gap
         assert not shown[key].shown.figures
-    report(project)
-    names = set(project.workspace.names(f"{project.report}/tables"))
+    report(quick)
+    names = set(quick.workspace.names(f"{quick.report}/tables"))
     assert not {f"{key}.csv" for key in gone} & names
 
 
@@ -84,35 +96,33 @@ def test_half_of_a_protocols_tables_is_a_gap(project):
     assert found(project)["faithfulness"].gap == "Not measured yet."
 
 
-def test_damaged_and_empty_tables_are_gaps(project):
-    parents = parents_of(read_inputs(project))
-    experiments_fixture.write_experiments(project, parents)
-    project.workspace.write(f"{project.run}/evaluation/pair-masking.parquet", b"PAR1 cut short")
+def test_damaged_and_empty_tables_are_gaps(quick):
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents)
+    quick.workspace.write(f"{quick.run}/evaluation/pair-masking.parquet", b"PAR1 cut short")
     measured = {"importance": parents["importance"], "probe": parents["interactions"]}
-    name = f"{project.run}/evaluation/alignment.parquet"
-    experiments_fixture.write(project, name, ALIGNMENT, [], measured)
-    shown = found(project)
+    name = f"{quick.run}/evaluation/alignment.parquet"
+    experiments_fixture.write(quick, name, ALIGNMENT, [], measured)
+    shown = found(quick)
     assert "not a whole Parquet file" in shown["pair-masking"].gap
     assert "no rows" in shown["alignment"].gap
-    report(project)  # builds all the same
+    report(quick)  # builds all the same
 
 
-def test_the_report_is_made_again_when_a_table_comes_changes_or_goes(project):
-    report(project)
-    assert not report(project).ran
-    parents = parents_of(read_inputs(project))
-    experiments_fixture.write_experiments(project, parents, only=("comparison",))
-    assert report(project).ran
-    assert not report(project).ran
-    assert "figures/comparison.svg" in project.workspace.read(f"{project.report}/index.html").decode()
-    project.workspace.remove(f"{project.root}/evaluation/comparison.parquet")
-    assert report(project).ran
-    assert not project.workspace.exists(f"{project.report}/figures/comparison.svg")
+def test_the_report_is_made_again_when_a_table_comes_changes_or_goes(quick):
+    report(quick)
+    assert not report(quick).ran
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents, only=("comparison",))
+    assert report(quick).ran
+    assert not report(quick).ran
+    assert "figures/comparison.svg" in quick.workspace.read(f"{quick.report}/index.html").decode()
+    quick.workspace.remove(f"{quick.root}/evaluation/comparison.parquet")
+    assert report(quick).ran
+    assert not quick.workspace.exists(f"{quick.report}/figures/comparison.svg")
 
 
 def test_a_comparison_of_a_sweep_belongs_to_its_trials(project):
-    from raymoe.tables import SWEEP
-
     inputs = read_inputs(project)
     trial = dict.fromkeys(SWEEP.schema.names) | {
         "kind": "fl-i2moe",
@@ -146,12 +156,12 @@ def read_rows() -> list[dict]:
     ]
 
 
-def test_values_without_spread_or_at_all_are_drawn(project):
+def test_values_without_spread_or_at_all_are_drawn(quick):
     """One seed, no paper, a class without positives: nulls and NaN."""
-    parents = parents_of(read_inputs(project))
+    parents = parents_of(read_inputs(quick))
     rows = read_rows()
-    name = f"{project.root}/evaluation/comparison.parquet"
-    experiments_fixture.write(project, name, COMPARISON, rows, {"fl-i2moe": parents["checkpoint"]})
+    name = f"{quick.root}/evaluation/comparison.parquet"
+    experiments_fixture.write(quick, name, COMPARISON, rows, {"fl-i2moe": parents["checkpoint"]})
     measured = {"importance": parents["importance"], "probe": parents["interactions"]}
     nothing = float("nan")
     masked = [
@@ -170,10 +180,10 @@ def test_values_without_spread_or_at_all_are_drawn(project):
         for masking in ("original", "ranked pairs")
     ]
     experiments_fixture.write(
-        project, f"{project.run}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
+        quick, f"{quick.run}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
     )
-    report(project)
-    page = project.workspace.read(f"{project.report}/index.html").decode()
+    report(quick)
+    page = quick.workspace.read(f"{quick.report}/index.html").decode()
     assert "The paper has no figures for this data" in page
     assert "nan" not in page[page.index("experiment-comparison") : page.index("case-study")].lower().replace(
         "dominan", ""
@@ -207,8 +217,6 @@ def test_tables_of_the_run_from_different_checkpoints_are_refused(project, part,
     if contract:
         table = read_table(workspace, name, contract, "")
         metadata = {**table.schema.metadata, b"raymoe.checkpoint": json.dumps("f" * 16).encode()}
-        import pyarrow.parquet as pq
-
         with workspace.fs.open_output_stream(workspace.path(name)) as sink:
             pq.write_table(table.replace_schema_metadata(metadata), sink)
     else:  # attributed again, with other settings
@@ -218,4 +226,3 @@ def test_tables_of_the_run_from_different_checkpoints_are_refused(project, part,
     with pytest.raises(ParentError) as error:
         report(project)
     assert command in error.value.remedy
-    assert METRICS.name  # the tables that are of no checkpoint are not asked

@@ -41,7 +41,7 @@ def test_a_latex_table_has_a_line_for_every_row():
     assert r"\caption{50 \% of \textless{}all\textgreater{}}" in text
     assert r"\begin{tabular}{lr}" in text
     body = text[text.index("midrule") : text.index("bottomrule")]
-    assert re.findall(r"^ +(.*) \\\\$", body, re.MULTILINE) == [r"a\_1 & 1.00", " & 2.00", "b & --"]
+    assert re.findall(r"^ +(.*) \\\\$", body, re.MULTILINE) == [r"a\_1 & 1.00", "& 2.00", "b & --"]
     assert body.count("addlinespace") == 1
 
 
