@@ -1,6 +1,6 @@
 """The pictures of the gallery: a report as a reader sees it, in a real browser.
 
-    python benchmarks/gallery.py runs/demo/runs/fl-i2moe-seed0/report/index.html [--to docs/gallery] [--sample ID]
+    python benchmarks/gallery.py runs/demo/runs/fl-i2moe-seed0/report/index.html [--to docs/gallery]
 
 Needs playwright and Chromium or Chrome on the PATH. Each picture is reduced to the fewest colours that
 are needed to stay under 150 kB.
@@ -56,9 +56,8 @@ def main() -> None:
             if arguments.sample:
                 page.locator("#filter").fill(arguments.sample)
                 page.wait_for_function("shown.length > 0")
-                page.locator("#filter").evaluate(
-                    "e => { const i = state.sample; e.value = ''; filterList(); choose(i); }"
-                )
+                keep = "e => { const i = state.sample; e.value = ''; filterList(); choose(i); }"
+                page.locator("#filter").evaluate(keep)
             page.wait_for_timeout(300)
             picture = reduced(take(page))
             (arguments.to / f"{name}.png").write_bytes(picture)
