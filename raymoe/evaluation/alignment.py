@@ -8,6 +8,8 @@ Shapes: P pairs, N samples, R resamples.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +17,12 @@ import pyarrow as pa
 from rich.table import Table
 
 from raymoe.chosen import with_chosen
-from raymoe.errors import InputError
+from raymoe.errors import InputError, ParentError
 from raymoe.evaluation.bootstrap import interval, resample_counts
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions_table import read_interactions, read_interactions_metadata
+from raymoe.models.checkpoint import read_info
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
@@ -29,6 +32,7 @@ RHO = 0.3
 TOP = (5, 10, 20)  # q, per cent of a bin's pairs
 SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
 OF_PAPER = {"sii": "synergy", "redundancy_gap": "redundancy"}  # the expert whose score Fig. 4 shows
+KEYS = ["sample_id", "expert", "u_modality", "u", "v_modality", "v"]
 WORK = 2_000_000_000  # pairs times resamples at most
 
 
@@ -39,10 +43,46 @@ def alignment(project: Project) -> StageResult:
     intervals of a bootstrap over samples.
 
     Raises:
-        ParentError: those tables are missing.
+        ParentError: those tables are missing, or not of one checkpoint.
         InputError: the probe measured less than the paper's universe of the top 30 per cent.
     """
     project = with_chosen(project)
+    workspace = project.workspace
+    binned = binned_pairs(project)
+    rows = list(_rows(binned.pairs))
+    made = Provenance("evaluate", ALIGNMENT.tag, {"protocol": "alignment"}, binned.parents)
+    output = f"{project.run}/evaluation/alignment.parquet"
+    write_table(workspace, output, pa.Table.from_pylist(rows, ALIGNMENT.schema), ALIGNMENT, made)
+    console.print(_table(rows))
+    return StageResult(workspace.path(output), made.fingerprint, ran=True)
+
+
+@dataclass(frozen=True)
+class BinnedPairs:
+    """The measured pairs of a run by importance bin.
+
+    Attributes:
+        store: the features.
+        pairs: a row per sample, expert and pair, with ``bin``, scores and their standard errors.
+        experts: those that were probed, in order.
+        parents: fingerprints of the tables that it comes from, by name.
+        left_out: samples of those tables without any pair, and why.
+    """
+
+    store: FeatureStore
+    pairs: pd.DataFrame
+    experts: list[str]
+    parents: dict[str, str]
+    left_out: dict[str, str]
+
+
+def binned_pairs(project: Project) -> BinnedPairs:
+    """Join what ``attribute`` and ``probe`` wrote.
+
+    Raises:
+        ParentError: a table is missing, or was made from another checkpoint than the one that is there.
+        InputError: the probe measured less than the top 30 per cent, or other pairs.
+    """
     workspace, config = project.workspace, project.preset.probe
     if config.rho < RHO:
         raise InputError(
@@ -51,15 +91,15 @@ def alignment(project: Project) -> StageResult:
         )
     made_by = project.command("probe")
     metadata = read_interactions_metadata(workspace, project.run, made_by)
-    pairs = read_interactions(workspace, project.run, made_by)
+    table = read_interactions(workspace, project.run, made_by)
     name = f"{project.run}/importance.arrow"
     importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
+    of_importance = metadata_of(importance.schema)
+    _refuse_mixed(project, of_importance, metadata)
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
     binned = bins_of(store, importance, list(metadata["experts"]))
-    columns = ["sample_id", "expert", "u_modality", "u", "v_modality", "v", *SCORES]
-    found = pairs.select([*columns, "sii_stderr", "redundancy_gap_stderr"]).to_pandas()
-    keys = ["sample_id", "expert", "u_modality", "u", "v_modality", "v"]
-    joined = binned.merge(found, on=keys, how="left", indicator=True)
+    found = table.select([*KEYS, *SCORES, *(f"{score}_stderr" for score in SCORES)]).to_pandas()
+    joined = binned.merge(found, on=KEYS, how="left", indicator=True)
     samples = set(found["sample_id"])
     joined = joined[joined["sample_id"].isin(samples)]
     absent = int((joined["_merge"] == "left_only").sum())
@@ -68,17 +108,32 @@ def alignment(project: Project) -> StageResult:
             f"{absent} of {len(joined)} pairs within a bin were not measured",
             f"Measure them with: {made_by} --set probe.num_bins=1 --overwrite",
         )
-    rows = list(_rows(joined))
-    made = Provenance(
-        "evaluate",
-        ALIGNMENT.tag,
-        {"protocol": "alignment"},
-        {"importance": metadata_of(importance.schema)["fingerprint"], "probe": metadata["fingerprint"]},
-    )
-    output = f"{project.run}/evaluation/alignment.parquet"
-    write_table(workspace, output, pa.Table.from_pylist(rows, ALIGNMENT.schema), ALIGNMENT, made)
-    console.print(_table(rows))
-    return StageResult(workspace.path(output), made.fingerprint, ran=True)
+    parents = {"importance": of_importance["fingerprint"], "probe": metadata["fingerprint"]}
+    skipped = [*of_importance["skipped"], *metadata["skipped"]]
+    left_out = {entry["sample_id"]: entry["reason"] for entry in skipped}
+    return BinnedPairs(store, joined, list(metadata["experts"]), parents, left_out)
+
+
+def _refuse_mixed(project: Project, importance: dict[str, Any], probe: dict[str, Any]) -> None:
+    """Raise unless both tables were made from the checkpoint that is there, and one from the other."""
+    workspace, run = project.workspace, project.run
+    info = read_info(workspace, f"{run}/checkpoint", project.command("train"))
+    found = Provenance.from_json(importance["made_by"]).parents.get("checkpoint")
+    if found != info.fingerprint:
+        raise ParentError(
+            f"{workspace.path(run)}/importance.arrow was made from checkpoint {found}, the one there is "
+            f"{info.fingerprint}",
+            f"Make it again with: {project.command('attribute')} --overwrite; then probe again.",
+        )
+    parents = Provenance.from_json(probe["made_by"]).parents
+    wanted = {"checkpoint": info.fingerprint, "importance": importance["fingerprint"]}
+    for parent, fingerprint in wanted.items():
+        if parents.get(parent) != fingerprint:
+            raise ParentError(
+                f"the interactions in {workspace.path(run)} were made from {parent} {parents.get(parent)}, "
+                f"the one there is {fingerprint}",
+                f"Measure them again with: {project.command('probe')} --overwrite",
+            )
 
 
 def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Does masking what an attribution calls important hurt (paper §4.2, Fig. 3)? And ERASER's measures of it.
 
 Per model, seed, expert and method the top K per cent of every modality's features, by that expert's
-importance, are zeroed, and the whole model predicts again. Shapes: N samples, C classes, E experts, M
-methods, K shares, T_m positions of modality m.
+importance, are zeroed, and the whole model predicts again. Shapes: N samples (B of a batch), C classes, E
+experts, K shares, D draws of a method's masks (random has several), T_m positions of modality m.
 """
 
 from __future__ import annotations
@@ -17,29 +17,19 @@ from rich.table import Table
 from torch import Tensor
 
 from raymoe.attribution.attribute import explained_split
-from raymoe.attribution.importance import importance
+from raymoe.attribution.importance import importance, target_matrix
 from raymoe.config import AttributeConfig
 from raymoe.device import resolve_device
-from raymoe.errors import ParentError
 from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.evaluation.comparison import KINDS, METRICS_OF
-from raymoe.evaluation.runs import TrainedRun, finished_runs
+from raymoe.evaluation.masking import masked_logits, over_batches
+from raymoe.evaluation.runs import WITH_TOKENS, TrainedRun, finished_runs, is_current, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
-from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import predicted_classes
-from raymoe.progress import console, plain_table, track
+from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
-from raymoe.tables import (
-    FAITHFULNESS,
-    FAITHFULNESS_SUMMARY,
-    Contract,
-    Provenance,
-    is_complete,
-    read_table,
-    write_table,
-)
-from raymoe.workspace import Workspace
+from raymoe.tables import FAITHFULNESS, FAITHFULNESS_SUMMARY, Provenance, read_table, write_table
 
 SHARES = (5, 10, 15, 20, 25, 30)  # K, per cent
 METHODS = {
@@ -48,7 +38,7 @@ METHODS = {
     "ig": "IG",
     "grad_attnroll": "Grad x AttnRoll",
 }
-WITH_TOKENS = ("dense", "fl-i2moe")
+DRAWS = 5  # of random masks; no expert has a say in them, so they are the same for all
 ALL = "all experts"  # the mean of the experts' figures
 
 
@@ -66,26 +56,27 @@ def faithfulness(project: Project, *, device: str | None = None, overwrite: bool
 
     Raises:
         ParentError: no features or no finished run.
-        InputError: the split has no samples.
+        InputError: the split has no samples, or none with a label.
     """
     workspace, config = project.workspace, project.preset.attribute
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
+    labels = labels_of(store, indices, config.split)
     command = f"raymoe evaluate {project.dataset} faithfulness"
     settings = {"split": config.split, "target": config.target, "steps": config.steps, "seed": config.seed}
-    parents = {"features": store.fingerprint, **{_name(run): run.fingerprint for run in runs}}
+    settings["draws"] = DRAWS
+    parents = {"features": store.fingerprint, **{run.name: run.fingerprint for run in runs}}
     folder = f"{project.root}/evaluation"
     name, summary_name = f"{folder}/faithfulness.parquet", f"{folder}/faithfulness-summary.parquet"
     made = Provenance("evaluate", FAITHFULNESS.tag, settings, parents)
     made_summary = Provenance("evaluate", FAITHFULNESS_SUMMARY.tag, settings, parents)
     tables = ((name, FAITHFULNESS, made), (summary_name, FAITHFULNESS_SUMMARY, made_summary))
-    ran = overwrite or not all(_is_there(workspace, *table) for table in tables)
+    ran = overwrite or not all(is_current(workspace, *table) for table in tables)
     if ran:
         workspace.check_writable()
         device = resolve_device(device)
         measured = [_measure(run, store, indices, device) for run in runs]
-        labels = [store.labels[i] for i in indices]
         rows = [row for m in measured for row in m.rows(labels, store.task)]
         write_table(workspace, name, pa.Table.from_pylist(rows, FAITHFULNESS.schema), FAITHFULNESS, made)
         rows = [
@@ -100,18 +91,6 @@ def faithfulness(project: Project, *, device: str | None = None, overwrite: bool
     return StageResult(workspace.path(summary_name), made_summary.fingerprint, ran)
 
 
-def _is_there(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
-    """A table of other runs, or a damaged one, is no error here: it is made from what is there now."""
-    try:
-        return is_complete(workspace, name, contract, made, "")
-    except ParentError:
-        return False
-
-
-def _name(run: TrainedRun) -> str:
-    return run.project.run.rsplit("/", 1)[1]
-
-
 @dataclass(frozen=True)
 class Measured:
     """What one run answers under every mask.
@@ -120,25 +99,44 @@ class Measured:
         run: which.
         experts: names.
         base_NC: logits without a mask.
-        masked_EMKNC: with each expert's top features by each method zeroed.
-        comprehensiveness_EMKN, sufficiency_EMKN: ERASER: the fall of the probability of the classes that were
-            predicted, with the top features zeroed, and with all features zeroed but the top ones.
+        masked: per method [E, D, K, N, C]: with each expert's top features zeroed; E is 1 where the experts
+            share them.
+        comprehensiveness, sufficiency: per method [E, D, K, N]; ERASER: the fall of the probability of the
+            classes that were predicted, with the top features zeroed, and with all features zeroed but the
+            top ones.
     """
 
     run: TrainedRun
     experts: list[str]
     base_NC: np.ndarray
-    masked_EMKNC: np.ndarray
-    comprehensiveness_EMKN: np.ndarray
-    sufficiency_EMKN: np.ndarray
+    masked: dict[str, np.ndarray]
+    comprehensiveness: dict[str, np.ndarray]
+    sufficiency: dict[str, np.ndarray]
+
+    def drops(
+        self, method: str, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+    ) -> np.ndarray:
+        """By how much the metric falls on every resample, mean over draws, [E, K, R]."""
+        masked = self.masked[method]
+        base_R = resampled_metric(self.base_NC[None], labels, task, counts_RN)[0]
+        found = resampled_metric(masked.reshape(-1, *masked.shape[-2:]), labels, task, counts_RN)
+        drop_EKR = (base_R - found.reshape(*masked.shape[:3], -1)).mean(1)
+        return np.broadcast_to(drop_EKR, (len(self.experts), *drop_EKR.shape[1:]))
+
+    def falls(self, measure: dict[str, np.ndarray], method: str) -> np.ndarray:
+        """One of ERASER's measures, mean over draws, [E, K, N]."""
+        found = measure[method].mean(1)
+        return np.broadcast_to(found, (len(self.experts), *found.shape[1:]))
 
     def rows(self, labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
         """Of the table: one per expert, method and K."""
         counts = np.ones((1, len(labels)), np.int64)
         base = float(resampled_metric(self.base_NC[None], labels, task, counts)[0, 0])
+        drop = {method: self.drops(method, labels, task, counts)[..., 0] for method in METHODS}
         for e, expert in enumerate(self.experts):
-            for m, method in enumerate(METHODS):
-                masked_K = resampled_metric(self.masked_EMKNC[e, m], labels, task, counts)[:, 0]
+            for method in METHODS:
+                fewer = self.falls(self.comprehensiveness, method)[e].mean(1)
+                alone = self.falls(self.sufficiency, method)[e].mean(1)
                 for k, share in enumerate(SHARES):
                     yield {
                         "kind": self.run.kind,
@@ -149,71 +147,77 @@ class Measured:
                         "share": share,
                         "metric": METRICS_OF[task][0],
                         "base": base,
-                        "masked": float(masked_K[k]),
-                        "drop": base - float(masked_K[k]),
-                        "comprehensiveness": float(self.comprehensiveness_EMKN[e, m, k].mean()),
-                        "sufficiency": float(self.sufficiency_EMKN[e, m, k].mean()),
+                        "masked": base - float(drop[method][e, k]),
+                        "drop": float(drop[method][e, k]),
+                        "comprehensiveness": float(fewer[k]),
+                        "sufficiency": float(alone[k]),
                     }
 
 
 def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: str) -> Measured:
-    project, config = run.project, run.project.preset.attribute
-    folder = f"{project.run}/checkpoint"
-    model, _ = load_checkpoint(
-        project.workspace, folder, project.command("train"), features=store.fingerprint
+    model, config = run.model(store, device), run.project.preset.attribute
+    base_NC, *found = over_batches(
+        lambda batch: _measure_batch(model, batch, store, config),
+        model,
+        store,
+        indices,
+        device,
+        title=f"faithfulness of {run.name}",
+        least=config.batch_size,
     )
-    model = model.to(device).requires_grad_(False).eval()
-    parts = []
-    with track(f"faithfulness of {_name(run)}", len(indices)) as progress:
-        for batch in store.batches(indices, config.batch_size, device, **model.reads):
-            parts.append(_measure_batch(model, batch, store, config))
-            progress.advance(len(batch.sample_ids))
-    base, masked, comprehensiveness, sufficiency = (list(part) for part in zip(*parts, strict=True))
-    return Measured(
-        run,
-        model.expert_names,
-        np.concatenate(base),
-        np.concatenate(masked, 3),
-        np.concatenate(comprehensiveness, 3),
-        np.concatenate(sufficiency, 3),
-    )
+    E = len(model.expert_names)
+    shapes = {method: (1, DRAWS) if method == "random" else (E, 1) for method in METHODS}
+    ends = np.cumsum([len(SHARES) * e * d for e, d in shapes.values()])[:-1]
+
+    def by_method(values_NV: np.ndarray) -> dict[str, np.ndarray]:
+        parts = np.split(np.moveaxis(values_NV, 0, 1), ends)
+        return {
+            method: part.reshape(*shape, len(SHARES), *part.shape[1:])
+            for (method, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
+    return Measured(run, model.expert_names, base_NC, *map(by_method, found))
 
 
 @torch.no_grad()
 def _measure_batch(
     model: FusionModel, batch: FeatureBatch, store: FeatureStore, config: AttributeConfig
 ) -> tuple[np.ndarray, ...]:
-    base_NC = model(batch.features, batch.valid).logits_BC
-    predicted = predicted_classes(base_NC, store.task)
+    """Logits without a mask [B, C]; under each mask [B, V, C], and both measures of ERASER [B, V].
+
+    The V masks are by method, then expert or draw, then K.
+    """
+    base_BC = model(batch.features, batch.valid).logits_BC
+    predicted = predicted_classes(base_BC, store.task)
     own = [store.labels[store.index_of(sample_id)] for sample_id in batch.sample_ids]
     # A sample without a label is explained by what the model says of it.
     targets = [a if config.target == "true" and len(a) else b for a, b in zip(own, predicted, strict=True)]
-    candidates = {name: batch.valid[name] & ~batch.special[name] for name in model.names}
-    sure_N = _probability(base_NC, predicted, store.task)
-    masked, comprehensiveness, sufficiency = [], [], []
+    candidates = {name: (batch.valid[name] & ~batch.special[name]).cpu() for name in model.names}
+    top: dict[str, list[Tensor]] = {name: [] for name in model.names}
     for method in METHODS:
-        found = importance(model, batch, store.task, targets, config.model_copy(update={"method": method}))
-        for e in range(len(model.expert_names)):
-            for share in SHARES:
-                top = {
-                    name: top_share(torch.from_numpy(found.scores[name][e]), candidates[name].cpu(), share)
-                    for name in model.names
-                }
-                top = {name: mask.to(base_NC.device) for name, mask in top.items()}
-                rest = {name: candidates[name] & ~top[name] for name in model.names}
-                without = model(batch.features, batch.valid, top).logits_BC
-                alone = model(batch.features, batch.valid, rest).logits_BC
-                masked.append(without.cpu().numpy())
-                comprehensiveness.append(
-                    (sure_N - _probability(without, predicted, store.task)).cpu().numpy()
-                )
-                sufficiency.append((sure_N - _probability(alone, predicted, store.task)).cpu().numpy())
-    shape = len(METHODS), len(model.expert_names), len(SHARES)
+        draws = range(DRAWS) if method == "random" else range(1)
+        for draw in draws:
+            own_config = config.model_copy(update={"method": method, "seed": config.seed + draw})
+            found = importance(model, batch, store.task, targets, own_config).scores
+            for e in range(1 if method == "random" else len(model.expert_names)):
+                for name in model.names:
+                    scores_BT = torch.from_numpy(found[name][e])
+                    top[name] += [top_share(scores_BT, candidates[name], share) for share in SHARES]
+    device = base_BC.device
+    without = {name: torch.stack(masks).to(device) for name, masks in top.items()}
+    all_but = {name: candidates[name].to(device) & ~mask for name, mask in without.items()}
+    # The experts' choices coincide often, above all in short texts: each distinct mask is computed once.
+    both = {name: torch.cat([without[name], all_but[name]]) for name in model.names}
+    without_VBC, alone_VBC = masked_logits(model, batch, both).chunk(2)
+    chosen_BC = target_matrix(predicted, model.num_classes).to(base_BC)
 
-    def stacked(values: list[np.ndarray]) -> np.ndarray:
-        return np.stack(values).reshape(*shape, *values[0].shape).swapaxes(0, 1)
+    def probability(logits: Tensor) -> Tensor:
+        each = logits.sigmoid() if store.task == "multilabel" else logits.softmax(-1)
+        return (each * chosen_BC).sum(-1)
 
-    return base_NC.cpu().numpy(), stacked(masked), stacked(comprehensiveness), stacked(sufficiency)
+    falls = [probability(base_BC) - probability(x) for x in (without_VBC, alone_VBC)]
+    parts = (base_BC, without_VBC.transpose(0, 1), *(fall_VB.T for fall_VB in falls))
+    return tuple(part.cpu().numpy() for part in parts)
 
 
 def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:
@@ -227,33 +231,20 @@ def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:
     return (rank_BT < wanted_B[:, None]) & candidates_BT
 
 
-def _probability(logits_BC: Tensor, classes: list[list[int]], task: str) -> Tensor:
-    """Mean probability of the classes of each sample, [B]."""
-    each = logits_BC.sigmoid() if task == "multilabel" else logits_BC.softmax(-1)
-    return torch.stack([row[of_sample].mean() for row, of_sample in zip(each, classes, strict=True)])
-
-
 def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
     """Means over K and seeds of one kind of model, per method: of each expert, and of all."""
     if not measured:
         return
     counts_RN = resample_counts(len(labels))
-    weights_NR = counts_RN.T / counts_RN.sum(1)
-    drops, falls = [], []
-    for found in measured:
-        base_R = resampled_metric(found.base_NC[None], labels, task, counts_RN)[0]
-        E, M, K = found.masked_EMKNC.shape[:3]
-        masked = resampled_metric(
-            found.masked_EMKNC.reshape(E * M * K, *found.base_NC.shape), labels, task, counts_RN
-        )
-        drops.append((base_R - masked.reshape(E, M, K, -1)).mean(2))
-        falls.append(
-            [(x.mean(2) @ weights_NR) for x in (found.comprehensiveness_EMKN, found.sufficiency_EMKN)]
-        )
     seeds = [found.run.seed for found in measured]
-    drop_EMR = np.mean(drops, 0)
-    comprehensiveness_EMR, sufficiency_EMR = np.mean(falls, 0)
-    spread_SEM = np.stack(drops)[..., 0]
+    drop_SEMR = np.array(
+        [[m.drops(method, labels, task, counts_RN).mean(1) for method in METHODS] for m in measured]
+    ).swapaxes(1, 2)
+    drop_EMR, spread_SEM = drop_SEMR.mean(0), drop_SEMR[..., 0]
+    comprehensiveness_EM, sufficiency_EM = (
+        np.mean([[m.falls(x, method).mean((1, 2)) for method in METHODS] for m, x in each], 0).T
+        for each in ([(m, m.comprehensiveness) for m in measured], [(m, m.sufficiency) for m in measured])
+    )
     experts = measured[0].experts
     selections = [(name, [e]) for e, name in enumerate(experts)] if len(experts) > 1 else []
     for expert, chosen in [*selections, (ALL, list(range(len(experts))))]:
@@ -275,8 +266,8 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: st
                 "over_random": float(more_R[0]),
                 "over_random_low": interval(more_R)[0],
                 "over_random_high": interval(more_R)[1],
-                "comprehensiveness": float(comprehensiveness_EMR[chosen, m].mean(0)[0]),
-                "sufficiency": float(sufficiency_EMR[chosen, m].mean(0)[0]),
+                "comprehensiveness": float(comprehensiveness_EM[chosen, m].mean()),
+                "sufficiency": float(sufficiency_EM[chosen, m].mean()),
             }
 
 

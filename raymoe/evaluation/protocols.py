@@ -1,28 +1,44 @@
-"""The protocols of ``raymoe evaluate DATASET PROTOCOL``, by name."""
+"""The protocols of ``raymoe evaluate DATASET [PROTOCOL]``, by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from raymoe.errors import InputError
+from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.evaluation.alignment import alignment
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.faithfulness import faithfulness
+from raymoe.evaluation.pair_masking import pair_masking
+from raymoe.evaluation.planted import planted
+from raymoe.evaluation.robustness import robustness
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
 
 
-def _case_study(project: Project, **options) -> StageResult:
+def _case_study(project: Project, **options: Any) -> StageResult:
     from raymoe.report.case_study import case_study  # a figure: it comes after all the tables
 
     return case_study(project, **options)
 
 
-PROTOCOLS: dict[str, Callable[..., StageResult]] = {
-    "comparison": comparison,
-    "faithfulness": faithfulness,
-    "alignment": alignment,
-    "case-study": _case_study,
+@dataclass(frozen=True)
+class Protocol:
+    """A function of a project, and which of ``device``, ``overwrite`` and ``samples`` it takes."""
+
+    run: Callable[..., StageResult]
+    options: tuple[str, ...] = ()
+
+
+PROTOCOLS = {
+    "comparison": Protocol(comparison),
+    "faithfulness": Protocol(faithfulness, ("device", "overwrite")),
+    "alignment": Protocol(alignment),
+    "pair-masking": Protocol(pair_masking, ("device", "overwrite")),
+    "robustness": Protocol(robustness, ("device", "overwrite")),
+    "planted": Protocol(planted, ("device", "overwrite")),
+    "case-study": Protocol(_case_study, ("device", "samples")),
 }
 
 
@@ -49,11 +65,31 @@ def evaluate(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}", f"There are: {', '.join(PROTOCOLS)}.")
-    options = {"device": device, "overwrite": overwrite} if protocol == "faithfulness" else {}
-    if protocol == "case-study":
-        options = {"device": device, "samples": samples}
-    elif samples:
+    chosen = PROTOCOLS[protocol]
+    if samples and "samples" not in chosen.options:
         raise InputError(f"--sample is for the case study, not for {protocol}", "Leave it out.")
-    result = PROTOCOLS[protocol](project, **options)
+    options = {"device": device, "overwrite": overwrite, "samples": samples}
+    result = chosen.run(project, **{name: options[name] for name in chosen.options})
     console.print(f"  -> {result.path}", markup=False)
     return result
+
+
+def evaluate_all(
+    project: Project, *, device: str | None = None, overwrite: bool = False
+) -> dict[str, StageResult | RaymoeError]:
+    """Run every protocol that fits the data, one after the other; what each gave, or why it was left out.
+
+    A protocol whose stages have not been run, or do not suit it, is left out, with the command that runs
+    them; ``planted`` belongs to data whose interactions are known.
+    """
+    found: dict[str, StageResult | RaymoeError] = {}
+    for name in PROTOCOLS:
+        if name == "planted" and project.preset.data.format != "planted":
+            continue
+        console.print(f"[bold]{name}[/bold] {project.dataset}")
+        try:
+            found[name] = evaluate(project, name, device=device, overwrite=overwrite)
+        except (ParentError, InputError) as error:
+            found[name] = error
+            console.print(f"  left out: {error.message}\n  {error.remedy}", markup=False)
+    return found

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from raymoe.chosen import with_chosen
-from raymoe.errors import ParentError
+from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
+from raymoe.models.base import FusionModel
+from raymoe.models.checkpoint import load_checkpoint
 from raymoe.progress import console
 from raymoe.project import Project
+from raymoe.tables import Contract, Provenance, is_complete
 from raymoe.training.train import finished
+from raymoe.workspace import Workspace
+
+WITH_TOKENS = ("dense", "fl-i2moe")  # the kinds that have features to mask
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,17 @@ class TrainedRun:
     kind: str
     seed: int
     fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.project.run.rsplit("/", 1)[1]
+
+    def model(self, store: FeatureStore, device: str) -> FusionModel:
+        """The trained model in eval mode, without gradients, on the device."""
+        folder, made_by = f"{self.project.run}/checkpoint", self.project.command("train")
+        model, _ = load_checkpoint(self.project.workspace, folder, made_by, features=store.fingerprint)
+        return model.to(device).requires_grad_(False).eval()
 
 
 def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...]) -> list[TrainedRun]:
@@ -58,3 +77,33 @@ def _of_kind(project: Project, store: FeatureStore, kind: str) -> Iterator[Train
             continue
         if fingerprint:
             yield TrainedRun(of_seed, kind, seed, fingerprint)
+
+
+def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list[int]]:
+    """The samples' class indices, to measure predictions with.
+
+    Raises:
+        InputError: none of them has a label; or one has none where every sample must.
+    """
+    labels = [store.labels[i] for i in indices]
+    without = [store.sample_ids[i] for i in indices if not len(store.labels[i])]
+    if len(without) == len(labels) or (without and store.task != "multilabel"):
+        raise InputError(
+            f"{len(without)} of {len(labels)} samples of the split {split!r} have no label ("
+            + ", ".join(without[:3])
+            + (", ..." if len(without) > 3 else "")
+            + "): nothing says what the right answer is",
+            "Choose a labelled split with --set attribute.split=NAME.",
+        )
+    return labels
+
+
+def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
+    """Whether a protocol's table is there, made from the same inputs.
+
+    A table of other runs, or a damaged one, is no error here: it is made from what is there now.
+    """
+    try:
+        return is_complete(workspace, name, contract, made, "")
+    except ParentError:
+        return False

@@ -1,0 +1,338 @@
+"""Does masking the pairs that interact hurt more than masking others (paper §4.4, Table 1)?
+
+Of each sample the candidates are the cross-modal pairs among the top 10 per cent of each modality by an
+expert's importance; K per cent of them are chosen, their features zeroed, and the whole model predicts again.
+Ranked pairs share features, so they zero fewer than as many random pairs do: beside the paper's baseline
+there is one that zeroes as many features of each modality.
+
+Shapes: P pairs and n features of a sample's candidates, V masks, N samples (B of a batch), C classes, R
+resamples, D draws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from rich.table import Table
+
+from raymoe.attribution.attribute import explained_split
+from raymoe.chosen import with_chosen
+from raymoe.device import resolve_device
+from raymoe.errors import InputError
+from raymoe.evaluation.alignment import OF_PAPER, SCORES, BinnedPairs, binned_pairs
+from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
+from raymoe.evaluation.comparison import METRICS_OF
+from raymoe.evaluation.masking import masked_logits, over_batches
+from raymoe.evaluation.runs import TrainedRun, is_current, labels_of
+from raymoe.features.store import FeatureBatch
+from raymoe.progress import console, plain_table
+from raymoe.project import Project, StageResult
+from raymoe.seeds import seed_of
+from raymoe.tables import PAIR_MASKING, Provenance, metadata_of, read_schema, read_table, write_table
+
+SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
+DRAWS = 5  # of each random choice
+ORIGINAL, RANDOM, MATCHED, RANKED = (
+    "original",
+    "random pairs",
+    "random pairs, as many features",
+    "ranked pairs",
+)
+# Table 1 of the paper, at 5 per cent: original, random pairs, ranked pairs, per dataset and expert.
+PAPER = {
+    ("mmimdb", "synergy"): (0.6789, 0.5703, 0.5600),
+    ("mmimdb", "redundancy"): (0.6789, 0.6136, 0.5932),
+    ("enrico", "synergy"): (0.5479, 0.5137, 0.4795),
+    ("enrico", "redundancy"): (0.5479, 0.5240, 0.5171),
+    ("mmhs150k", "synergy"): (0.7004, 0.6796, 0.6708),
+    ("mmhs150k", "redundancy"): (0.7004, 0.6839, 0.6745),
+}
+
+
+def pair_masking(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Mask random and ranked pairs of the run that was probed; print Table 1 and write the whole table.
+
+    ``evaluation/pair-masking.parquet`` in the run's folder has a row per expert, score, K and masking, with
+    95 % intervals of a paired bootstrap over samples. Its metadata has ``differences``: by how much more
+    ranked pairs hurt than each random baseline, on the same resamples; and ``skipped``: samples without
+    candidates.
+
+    Args:
+        project: has tables of ``attribute`` and ``probe``.
+        device: as torch names it; by default a GPU where there is one.
+        overwrite: measure again even if it is there.
+
+    Raises:
+        ParentError: a stage is missing, or its tables are not of the checkpoint that is there.
+        InputError: the probe left out candidates, the split has no labels, or no sample has a pair.
+    """
+    project = with_chosen(project)
+    workspace, config = project.workspace, project.preset.attribute
+    binned = binned_pairs(project)
+    name = f"{project.run}/evaluation/pair-masking.parquet"
+    settings = {"split": config.split, "shares": SHARES, "draws": DRAWS, "seed": config.seed}
+    settings |= {"dataset": project.dataset}  # decides on the paper's values
+    made = Provenance("evaluate", PAIR_MASKING.tag, settings, binned.parents)
+    ran = overwrite or not is_current(workspace, name, PAIR_MASKING, made)
+    if ran:
+        rows, extra = _measure(project, binned, resolve_device(device))
+        table = pa.Table.from_pylist(rows, PAIR_MASKING.schema)
+        write_table(workspace, name, table, PAIR_MASKING, made, extra)
+    made_by = f"raymoe evaluate {project.dataset} pair-masking --overwrite"
+    notes = metadata_of(read_schema(workspace, name, PAIR_MASKING, made_by))
+    rows = read_table(workspace, name, PAIR_MASKING, made_by).to_pylist()
+    console.print(_table(rows, notes["differences"]))
+    skipped = notes["skipped"]
+    for entry in skipped[:10]:
+        console.print(f"  left out: {entry['sample_id']}: {entry['reason']}", markup=False)
+    if skipped:
+        console.print(f"  left out: {len(skipped)} samples in all, listed in the table's metadata")
+    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(skipped))
+
+
+def _measure(project: Project, binned: BinnedPairs, device: str) -> tuple[list[dict], dict[str, Any]]:
+    """Rows of the table, and what its metadata has to say."""
+    store, config = binned.store, project.preset.attribute
+    split = explained_split(project, store)
+    top = binned.pairs[binned.pairs["bin"] == 0]
+    candidates: dict[str, dict[str, Candidates]] = {}
+    for (sample_id, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
+        candidates.setdefault(sample_id, {})[expert] = Candidates.of(pairs)
+    indices, skipped = [], []
+    for i in split:
+        sample_id = store.sample_ids[i]
+        if len(candidates.get(sample_id, ())) == len(binned.experts):
+            indices.append(i)
+            continue
+        why = "not measured for every expert" if sample_id in candidates else "not measured"
+        reason = binned.left_out.get(sample_id, why)
+        skipped.append({"sample_id": sample_id, "row": None, "reason": reason})
+    if not indices:
+        raise InputError(
+            f"none of the {len(split)} samples of the split {config.split!r} has measured pairs",
+            f"Measure them with: {project.command('probe')} --overwrite, or choose the split with "
+            "--set attribute.split=NAME.",
+        )
+    indices = np.array(indices)
+    labels = labels_of(store, indices, config.split)
+    project.workspace.check_writable()
+    run = TrainedRun(project, project.preset.model.kind, project.preset.train.seed, "")
+    model, seed = run.model(store, device), config.seed
+
+    def work(batch: FeatureBatch) -> tuple[np.ndarray, ...]:
+        masks: dict[str, list[np.ndarray]] = {name: [] for name in model.names}
+        counts = []
+        for sample_id in batch.sample_ids:
+            found = [(c := candidates[sample_id][e], c.masks((seed, sample_id, e))) for e in binned.experts]
+            counts.append(np.concatenate([mask_Vn.sum(1) for _, mask_Vn in found]))
+            for name in model.names:
+                T = batch.valid[name].shape[1]
+                masks[name].append(np.concatenate([c.placed(mask_Vn, name, T) for c, mask_Vn in found]))
+        stacked = {name: torch.from_numpy(np.stack(rows, 1)).to(device) for name, rows in masks.items()}
+        # The first mask is none at all.
+        stacked = {name: torch.cat([torch.zeros_like(x[:1]), x]) for name, x in stacked.items()}
+        logits_BVC = masked_logits(model, batch, stacked).transpose(0, 1)
+        return logits_BVC.cpu().numpy(), np.array(counts)
+
+    logits_NVC, features_NV = over_batches(work, model, store, indices, device, title="pair masking")
+    ids = [store.sample_ids[i] for i in indices]
+    sizes = {e: np.array([len(candidates[i][e].pairs_P2) for i in ids]) for e in binned.experts}
+    counts_RN = resample_counts(len(labels))
+    metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), labels, store.task, counts_RN)
+    variants = pd.DataFrame(
+        [(e, *variant) for e in binned.experts for variant in variants_of()],
+        columns=["expert", "masking", "score", "share"],
+    )
+    rows = list(_rows(project, variants, metric_VR, features_NV.mean(0), sizes, store.task))
+    extra = {"differences": list(_differences(variants, metric_VR)), "skipped": skipped}
+    return rows, extra
+
+
+def variants_of() -> list[tuple[str, str, int]]:
+    """Masking, score and K of every mask of one sample and expert, in the order of ``Candidates.masks``."""
+    drawn = [(RANDOM, "", share) for _ in range(DRAWS) for share in SHARES]
+    ranked = [(RANKED, score, share) for score in SCORES for share in SHARES]
+    matched = [(MATCHED, score, share) for score in SCORES for share in SHARES for _ in range(DRAWS)]
+    return drawn + ranked + matched
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The candidate pairs of one sample and expert.
+
+    Attributes:
+        modality_n, position_n: the features that occur in them.
+        pairs_P2: indices into these.
+        scores: per score [P].
+    """
+
+    modality_n: np.ndarray
+    position_n: np.ndarray
+    pairs_P2: np.ndarray
+    scores: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, pairs: pd.DataFrame) -> Candidates:
+        """From rows of the joined table."""
+        u, v = (list(zip(pairs[f"{x}_modality"], pairs[x], strict=True)) for x in "uv")
+        features = list(dict.fromkeys([*u, *v]))
+        index = {feature: i for i, feature in enumerate(features)}
+        pairs_P2 = np.array([[index[a], index[b]] for a, b in zip(u, v, strict=True)])
+        modalities, positions = zip(*features, strict=True)
+        scores = {score: pairs[score].to_numpy() for score in SCORES}
+        return cls(np.array(modalities), np.array(positions), pairs_P2, scores)
+
+    def masks(self, key: tuple) -> np.ndarray:
+        """Which features each masking zeroes, bool [V, n], in the order of ``variants_of``.
+
+        Args:
+            key: what the random choices follow from.
+        """
+        numbers = [pairs_within(share, len(self.pairs_P2)) for share in SHARES]
+        orders = [_generator("pairs", *key, draw).permutation(len(self.pairs_P2)) for draw in range(DRAWS)]
+        drawn = [self._features(order[:number]) for order in orders for number in numbers]
+        best = [np.argsort(-values, kind="stable") for values in self.scores.values()]
+        ranked = [self._features(order[:number]) for order in best for number in numbers]
+        features = [_generator("features", *key, d).permutation(len(self.modality_n)) for d in range(DRAWS)]
+        matched = [self.matched(mask_n, order) for mask_n in ranked for order in features]
+        return np.array(drawn + ranked + matched)
+
+    def placed(self, mask_Vn: np.ndarray, modality: str, length: int) -> np.ndarray:
+        """Masks over a modality's positions, bool [V, length]."""
+        own_n = self.modality_n == modality
+        found = np.zeros((len(mask_Vn), length), bool)
+        found[:, self.position_n[own_n]] = mask_Vn[:, own_n]
+        return found
+
+    def matched(self, mask_n: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """As many features of each modality as a mask has, those that come first in ``order``, bool [n]."""
+        found_n = np.zeros_like(mask_n)
+        for modality in np.unique(self.modality_n):
+            own = order[self.modality_n[order] == modality]
+            found_n[own[: int(mask_n[self.modality_n == modality].sum())]] = True
+        return found_n
+
+    def _features(self, chosen: np.ndarray) -> np.ndarray:
+        """The features of some pairs, bool [n]."""
+        mask_n = np.zeros(len(self.modality_n), bool)
+        mask_n[self.pairs_P2[chosen]] = True
+        return mask_n
+
+
+def pairs_within(share: float, pairs: int) -> int:
+    """How many pairs a budget of ``share`` per cent is: rounded up, at least one."""
+    return max(1, math.ceil(pairs * share / 100 - 1e-9))
+
+
+def _generator(*key: object) -> np.random.Generator:
+    return np.random.default_rng(seed_of("pair masking", *key))
+
+
+def _chosen(variants: pd.DataFrame, expert: str, score: str, share: int, masking: str) -> np.ndarray:
+    """The rows of a masking's draws, bool [V]."""
+    score = "" if masking == RANDOM else score
+    wanted = {"expert": expert, "masking": masking, "score": score, "share": share}
+    return np.logical_and.reduce([variants[column] == value for column, value in wanted.items()])
+
+
+def _rows(
+    project: Project,
+    variants: pd.DataFrame,
+    metric_VR: np.ndarray,
+    features_V: np.ndarray,
+    sizes: dict[str, np.ndarray],
+    task: str,
+) -> Iterator[dict]:
+    """Of the table; ``metric_VR`` begins with what the model says without a mask."""
+    base_R, masked_VR = metric_VR[0], metric_VR[1:]
+    for expert, sizes_N in sizes.items():
+        for score in SCORES:
+            for share in SHARES:
+                paper = (None, None, None)
+                if share == SHARES[0] and OF_PAPER[score] == expert:
+                    paper = PAPER.get((project.dataset, expert), paper)
+                of_paper = dict(zip((ORIGINAL, RANDOM, RANKED), paper, strict=True))
+                for masking in (ORIGINAL, RANDOM, MATCHED, RANKED):
+                    value_R, features = base_R, 0.0
+                    if masking != ORIGINAL:
+                        rows = _chosen(variants, expert, score, share, masking)
+                        value_R, features = masked_VR[rows].mean(0), features_V[rows].mean()
+                    pairs = 0.0 if masking == ORIGINAL else np.mean([pairs_within(share, p) for p in sizes_N])
+                    yield {
+                        "expert": expert,
+                        "score": score,
+                        "share": share,
+                        "masking": masking,
+                        "metric": METRICS_OF[task][0],
+                        **_spread("value", value_R),
+                        **_spread("drop", base_R - value_R),
+                        "pairs": float(pairs),
+                        "features": float(features),
+                        "samples": len(sizes_N),
+                        "paper": of_paper.get(masking),
+                    }
+
+
+def _differences(variants: pd.DataFrame, metric_VR: np.ndarray) -> Iterator[dict]:
+    """By how much more ranked pairs hurt than random ones, with paired intervals."""
+    for expert in dict.fromkeys(variants["expert"]):
+        for score in SCORES:
+            for share in SHARES:
+                value_R = {
+                    masking: metric_VR[1:][_chosen(variants, expert, score, share, masking)].mean(0)
+                    for masking in (RANDOM, MATCHED, RANKED)
+                }
+                for against in (RANDOM, MATCHED):
+                    key = {"expert": expert, "score": score, "share": share, "against": against}
+                    yield key | _spread("more", value_R[against] - value_R[RANKED])
+
+
+def _spread(name: str, values_R: np.ndarray) -> dict[str, float]:
+    low, high = interval(values_R)
+    return {name: float(values_R[0]), f"{name}_low": low, f"{name}_high": high}
+
+
+def _table(rows: list[dict], differences: list[dict]) -> Table:
+    """Table 1's layout, per cent: of each expert its own score as in the paper, then the other."""
+    samples, metric = rows[0]["samples"], rows[0]["metric"].replace("_f1", "-F1")
+    table = plain_table(
+        f"pair masking (Table 1): {metric} in per cent on {samples} samples, 95 % intervals;\n"
+        "zeroed: features per sample; more: by how much ranked pairs hurt more than this baseline"
+    )
+    in_paper = any(row["paper"] is not None for row in rows)
+    for column in ("masking", "K", "zeroed", metric, "more", *(["paper"] if in_paper else [])):
+        table.add_column(column, justify="left" if column == "masking" else "right")
+    more = {tuple(d[k] for k in ("expert", "score", "share", "against")): d for d in differences}
+    own = [row for row in rows if OF_PAPER[row["score"]] == row["expert"]]
+    last = None
+    for row in [*own, *(row for row in rows if OF_PAPER[row["score"]] != row["expert"])]:
+        group = (row["expert"], row["score"])
+        if row["masking"] == ORIGINAL and group == last:
+            continue  # the same at every K
+        if group != last:
+            table.add_row(f"[bold]{row['expert']}, {SCORES[row['score']]}[/]")
+        last = group
+        difference = more.get((*group, row["share"], row["masking"]))
+        cells = [
+            f"  {'random, as many features' if row['masking'] == MATCHED else row['masking']}",
+            "" if row["masking"] == ORIGINAL else f"{row['share']} %",
+            "" if row["masking"] == ORIGINAL else f"{row['features']:.1f}",
+            _cell(row, "value", ""),
+            "" if difference is None else _cell(difference, "more", "+"),
+        ]
+        if in_paper:
+            cells.append("" if row["paper"] is None else f"{100 * row['paper']:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def _cell(row: dict, name: str, sign: str) -> str:
+    value, low, high = (format(100 * row[key], f"{sign}.1f") for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low}, {high})"
