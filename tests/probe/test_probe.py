@@ -117,6 +117,21 @@ def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
     assert table_bytes(tiny) == one
 
 
+def test_measured_units_are_cut_as_before_when_measured_again(tiny, ray_session, monkeypatch):
+    """With a rate twice as high and another number of actors."""
+    project = with_probe(tiny, coalitions=200, unit_evaluations="auto")
+    rates = iter([3000.0, 6000.0, 500_000.0])
+    stage = sys.modules["raymoe.probe.probe"]
+    monkeypatch.setattr(stage, "measured_rate", lambda fleet, plan: next(rates))
+    probe(project)
+    first = table_bytes(project)
+    assert metadata_of(read(project).schema)["unit_evaluations"] == 1024
+    probe(project, num_actors=1, overwrite=True)
+    assert table_bytes(project) == first
+    probe(project, num_actors=1, overwrite=True)  # now units of before would be far too short
+    assert metadata_of(read(project).schema)["unit_evaluations"] > 1024
+
+
 def test_units_of_a_measured_size_give_the_same_table(tiny, ray_session):
     probe(with_probe(tiny, coalitions=48))
     asked = read(tiny)
