@@ -25,6 +25,7 @@ from raymoe.interactions_table import (
     read_interactions_metadata,
 )
 from raymoe.models.checkpoint import read_info
+from raymoe.models.explained import Explained
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import earlier_size, open_cut, save_cut
 from raymoe.probe.lock import RunLock
@@ -226,19 +227,9 @@ def _run(
     return outcome.failed
 
 
-def runner_arguments(project: Project, provenance: Provenance) -> tuple[Any, ...]:
+def runner_arguments(project: Project, provenance: Provenance) -> tuple[Explained, str]:
     """What a ``UnitRunner`` needs to know, but for its device."""
-    parents = {name: provenance.parents[name] for name in ("features", "checkpoint")}
-    made_by = {"features": project.command("encode"), "checkpoint": project.command("train")}
-    return (
-        project.workspace,
-        f"{project.run}/checkpoint",
-        project.features,
-        parents,
-        made_by,
-        project.preset.probe.precision,
-        package_versions(),
-    )
+    return Explained.of(project, provenance.parents), project.preset.probe.precision
 
 
 def measured_rate(fleet: Fleet, plan: Plan) -> float | None:

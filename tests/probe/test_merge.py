@@ -192,7 +192,7 @@ def test_a_parent_that_changes_in_mid_run_is_refused_at_the_end(tiny, inline, pa
             if parent == "features":
                 write_tiny_features(tiny, seed=9)
             else:
-                write_tiny_run(tiny, inline.runner.expected["features"], seed=4)
+                write_tiny_run(tiny, inline.runner.explained.expected["features"], seed=4)
             if parent == "checkpoint":
                 tiny.workspace.write(f"{tiny.run}/importance.arrow", old)
 
@@ -291,14 +291,8 @@ def test_expert_names_become_file_names():
 
 def runner(project, **changes):
     _, provenance = stage.parents_of(project)
-    arguments = dict(
-        zip(
-            ("workspace", "checkpoint", "features", "expected", "made_by", "precision", "versions"),
-            runner_arguments(project, provenance),
-            strict=True,
-        )
-    )
-    return UnitRunner(**{**arguments, **changes}, device="cpu")
+    explained, precision = runner_arguments(project, provenance)
+    return UnitRunner(replace(explained, **changes), precision, "cpu")
 
 
 def test_an_actor_with_other_packages_names_both_and_itself(tiny):
