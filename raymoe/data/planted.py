@@ -12,7 +12,7 @@ fillers that mean nothing, drawn independently of everything:
 * ``antagonistic``: either raises the odds to 95 per cent, both together only to 50.
 
 Of the test split the first scenes are made to be explained: every target with pairs of a word and a drawing
-is on, with all of its evidence shown, so that several words and drawings matter and each belongs to one of the
+is on, with all of its evidence shown, so that several words and drawings matter, each with one of the
 other side. The other scenes are drawn as those of training. Where each word and drawing of a target is goes
 into the column ``planted``.
 """
