@@ -70,7 +70,7 @@ def pointed_at(page: Any) -> Any:
     redundancy = page.locator("input[name=expert][value=redundancy]")
     if redundancy.count():
         redundancy.check(force=True)
-    page.locator(".chip.linked").first.hover()
+    page.locator(".chip.linked").first.focus()
     return page
 
 
