@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -425,3 +427,13 @@ def test_looks(open_page, name, options):
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     )
     assert (sum(luminance) < 200) == (name == "dark")
+
+
+@pytest.mark.slow
+def test_the_gallery_is_four_small_pictures(chromium, finished, tmp_path):
+    page = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    script = Path(__file__).parents[2] / "benchmarks" / "gallery.py"
+    subprocess.run([sys.executable, str(script), page, "--to", str(tmp_path), "--sample", "s3"], check=True)
+    pictures = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
+    assert set(pictures) == {"explorer.png", "explorer-dark.png", "experiments.png", "phone.png"}
+    assert all(5_000 < size <= 150_000 for size in pictures.values())
