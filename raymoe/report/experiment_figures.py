@@ -311,7 +311,8 @@ def robustness(rows: Rows, title: str) -> Figure:
             axes.axvline(len(levels) - 0.5, color=MUTED, linewidth=0.6, linestyle=":")
             axes.set_xticks(range(len(levels) + 1), [*(f"{level:g}" for level in levels), "missing"])
             axes.set(title=f"{modality}: {name}", xlabel="noise (standard deviations)")
-            axes.set_ylim(min(0, axes.get_ylim()[0]), None)
+            low, high = min(0, axes.get_ylim()[0]), axes.get_ylim()[1]
+            axes.set_ylim(low, high + 0.08 * (high - low))
             axes.legend(loc="lower left", fontsize=7, handlelength=1.4)
     return figure
 

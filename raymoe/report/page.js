@@ -12,6 +12,7 @@ const state = { sample: 0, expert: null, score: null, whole: false, sort: { colu
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
+let lit = []; // the pairs that are pointed at
 let shown = []; // the samples of the list, filtered and sorted
 const parsed = new Map(); // the samples that were looked at last
 
@@ -200,6 +201,7 @@ function showSequences() {
   const heat = sample.importance[state.expert] ?? {};
   const linked = new Set(pairsShown().slice(0, data.drawn).flatMap((p) => [key(p.u), key(p.v)]));
   spots = new Map();
+  lit = [];
   stage.classList.remove("dimmed");
   const blocks = { text: [], image: [] };
   for (const sequence of sample.sequences) {
@@ -432,6 +434,7 @@ function errorBar(pair, { low, high }) {
 
 function highlight(chosen, origin) {
   const on = chosen ? pairsShown().filter(chosen) : [];
+  lit = on;
   stage.classList.toggle("dimmed", on.length > 0);
   spots.forEach((element) => element.classList.remove("partner", "origin"));
   for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
@@ -485,6 +488,7 @@ function drawWires() {
     const dot = draw("g", { ...look, class: look.class.replace("wire", "wire dot") },
       draw("circle", { cx: x, cy: y, r: roomy ? 8.5 : 5.5 }),
       ...(roomy ? [draw("text", { x, y }, String(rank + 1))] : []));
+    if (lit.includes(pair)) for (const part of [element, dot]) part.classList.add("on"); // drawn again under the pointer
     wires.push({ pair, element, dot });
   });
   // the strongest on top, and numbers above all lines

@@ -359,6 +359,18 @@ def test_pairs_beyond_the_drawn_ones_show_when_pointed_at(open_page):
     assert page.locator(".wire.spare.on path").count() == 1
 
 
+def test_what_is_pointed_at_stays_lit_when_links_are_drawn_again(open_page):
+    opened = open_page()
+    pairs = opened.pairs("synergy", "sii")
+    word = pairs[0].u.index
+    opened.page.locator(f"[data-spot='text/{word}']").focus()
+    opened.page.set_viewport_size({"width": 1100, "height": 900})
+    opened.page.wait_for_timeout(100)
+    assert opened.page.locator(".wire.on path").count() == sum(p.u.index == word for p in pairs)
+    opened.page.keyboard.press(".")
+    assert opened.page.locator(".wire.on").count() == 0
+
+
 def test_experiments_are_shown_and_what_is_missing_is_a_gap(open_page):
     page = open_page().page
     gap = page.locator("#experiment-robustness")
