@@ -268,12 +268,10 @@ class _Run:
             candidates = self._candidates(of_expert, allowed)
             ranked = _Ranked(self, batch, expert, candidates, targets[0])
             whole, seed = ranked.scores(None), self.probe.seed
+            again = ranked.scores(None, seed=seed_of("again", seed))
             for v, disturbance in enumerate(self.disturbances):
-                if disturbance.level:
-                    kept_P, values = ranked.kept(disturbance), ranked.scores(disturbance)
-                else:
-                    kept_P = np.ones(len(candidates.pairs), bool)
-                    values = ranked.scores(None, seed=seed_of("again", seed))
+                kept_P = ranked.kept(disturbance)
+                values = ranked.scores(disturbance) if disturbance.level else again
                 if kept_P.sum() >= LEAST_PAIRS:
                     for of_expert_name, score in RANKED[self.run.kind]:
                         if of_expert_name == expert:
@@ -388,7 +386,9 @@ def _table(title: str, rows: list[dict], metric: str) -> Table:
     if experts:
         table.add_column("weights, %", justify="right")
     for expert, score in ranked:
-        table.add_column(f"{expert}: {SCORES[score]}", justify="right")
+        table.add_column(
+            f"{SCORES[score]}" if len(experts) == 0 else f"{expert}: {SCORES[score]}", justify="right"
+        )
     found = {
         (r["modality"], r["disturbance"], r["level"], r["quantity"], r["expert"], r["score"]): r for r in rows
     }
@@ -397,7 +397,7 @@ def _table(title: str, rows: list[dict], metric: str) -> Table:
         value, low, high = (100 * of_metric[x] for x in ("value", "low", "high"))
         cells = [
             f"{key[0]} missing" if key[1] == "missing" else f"{key[0]}, noise {key[2]:g}",
-            f"{value:.1f} ({low:.1f}, {high:.1f})",
+            f"{value:.1f} ({low:.0f}-{high:.0f})",
         ]
         if experts:
             parts = [found[(*key, "expert_weight", expert, None)]["value"] for expert in experts]
