@@ -2,8 +2,7 @@
 
     python benchmarks/gallery.py runs/demo/runs/fl-i2moe-seed0/report/index.html [--to docs/gallery]
 
-Needs playwright and Chromium or Chrome on the PATH. Each picture is reduced to the fewest colours that
-are needed to stay under 150 kB.
+Needs playwright and Chromium or Chrome on the PATH. Pictures above 150 kB are reduced to fewer colours.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def main() -> None:
             if arguments.sample:
                 page.locator("#filter").fill(arguments.sample)
                 page.wait_for_function("shown.length > 0")
-                keep = "e => { const i = state.sample; e.value = ''; filterList(); choose(i); }"
+                keep = "e => { const i = state.sample; e.value = ''; filterList(); choose(i); e.blur(); }"
                 page.locator("#filter").evaluate(keep)
             page.wait_for_timeout(300)
             picture = reduced(take(page))
@@ -70,7 +69,7 @@ def pointed_at(page: Any) -> Any:
     redundancy = page.locator("input[name=expert][value=redundancy]")
     if redundancy.count():
         redundancy.check(force=True)
-    page.locator(".chip.linked").first.hover()
+    page.locator(".chip.linked").first.focus()
     return page
 
 
@@ -84,10 +83,16 @@ def scrolled(page: Any, selector: str) -> Any:
 def reduced(png: bytes) -> bytes:
     """The same picture in as many colours as fit into ``LARGEST`` bytes, smaller where even few don't."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
+    whole = io.BytesIO()
+    picture.save(whole, "PNG", optimize=True)
+    if len(whole.getvalue()) <= LARGEST:
+        return whole.getvalue()
     while True:
         for colors in (256, 128, 64):
             buffer = io.BytesIO()
-            picture.quantize(colors, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            picture.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                buffer, "PNG", optimize=True
+            )
             if len(buffer.getvalue()) <= LARGEST:
                 return buffer.getvalue()
         picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)

@@ -40,6 +40,7 @@ PLANTED_LABELS = {
     "attention": "attention",
 }
 SCORE_LABELS = {"sii": "SII", "redundancy_gap": "redundancy gap"}
+RANKINGS = ("rank_correlation", "top_overlap")
 DISTURBED = {
     "expert_weight": "expert weight",
     "rank_correlation": "rank correlation",
@@ -210,37 +211,42 @@ def alignment(rows: Rows) -> Figure:
 
 @styled
 def pair_masking(rows: Rows) -> Figure:
-    """Table 1 over the budgets: a panel per expert and score; diamonds are the paper's figures."""
+    """Table 1 over the budgets, as drops: a panel per expert and score; diamonds are the paper's figures.
+
+    The drop has a paired interval, which is much narrower than that of the score itself.
+    """
     panels = list(dict.fromkeys((row["expert"], row["score"]) for row in rows))
-    figure = Figure(figsize=(max(4.6 * len(panels) + 1.2, 6), 3.2), layout="constrained")
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns + 2.4, 2.7 * lines + 0.2), layout="constrained")
     metric = METRIC_LABELS.get(rows[0]["metric"], rows[0]["metric"])
-    found = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    found = figure.subplots(lines, columns, sharey=True, squeeze=False)
+    for axes in found.ravel()[len(panels) :]:
+        axes.axis("off")
     maskings = list(dict.fromkeys(row["masking"] for row in rows if row["masking"] != "original"))
-    for axes, (expert, score) in zip(found, panels, strict=True):
+    for axes, (expert, score) in zip(found.ravel(), panels, strict=False):
         own = [row for row in rows if (row["expert"], row["score"]) == (expert, score)]
-        original = next((row for row in own if row["masking"] == "original"), None)
-        if original:
-            axes.axhline(
-                original["value"], color=MUTED, linestyle="--", linewidth=1.2, label="nothing masked"
-            )
+        original = next((row["paper"] for row in own if row["masking"] == "original" and row["paper"]), None)
+        shares = sorted({row["share"] for row in own if row["masking"] != "original"})
+        axes.axhline(0, color=MUTED, linewidth=0.8)
         for i, masking in enumerate(maskings):
             of_masking = sorted(
                 (row for row in own if row["masking"] == masking), key=lambda row: row["share"]
             )
             color = SYNERGY if masking.startswith("ranked") else ("#8894a0", NEGATIVE)[i % 2]
-            offset = 0.35 * (i - (len(maskings) - 1) / 2)  # so that intervals don't hide each other
-            x = [row["share"] + offset for row in of_masking]
-            _line(
-                axes,
-                x,
-                of_masking,
-                "value",
-                color,
-                MARKERS[i % len(MARKERS)],
-                masking,
-                ("value_low", "value_high"),
-            )
-            paper = [(row["share"] + offset, row["paper"]) for row in of_masking if row["paper"] is not None]
+            # budgets side by side, so that intervals don't hide each other
+            x = [shares.index(row["share"]) + 0.16 * (i - (len(maskings) - 1) / 2) for row in of_masking]
+            percent = [
+                {c: 100 * (np.nan if row[c] is None else row[c]) for c in ("drop", "drop_low", "drop_high")}
+                for row in of_masking
+            ]
+            marker = MARKERS[i % len(MARKERS)]
+            _line(axes, x, percent, "drop", color, marker, masking, ("drop_low", "drop_high"), "none")
+            paper = [
+                (place, 100 * (original - row["paper"]))
+                for place, row in zip(x, of_masking, strict=True)
+                if original is not None and row["paper"] is not None
+            ]
             if paper:
                 axes.plot(
                     *zip(*paper, strict=True),
@@ -250,13 +256,13 @@ def pair_masking(rows: Rows) -> Figure:
                     markersize=8,
                     label=f"paper, {masking}",
                 )
-        axes.set(
-            title=f"{expert_label(expert)} expert, {SCORE_LABELS.get(score, score)}",
-            xlabel="K, pairs masked (%)",
-        )
-        axes.set_xticks(sorted({row["share"] for row in own if row["masking"] != "original"}))
-    found[0].set_ylabel(metric)
-    outside_legend(found[-1])
+        axes.set(title=f"{SCORE_LABELS.get(score, score)}, {expert_label(expert)} expert")
+        axes.set_xticks(range(len(shares)), [f"{share} %" for share in shares])
+    for axes in found[-1]:
+        axes.set_xlabel("K, pairs masked")
+    for axes in found[:, 0]:
+        axes.set_ylabel(f"drop of {metric}\n(points)")
+    outside_legend(found[0, -1])
     return figure
 
 
@@ -279,57 +285,35 @@ def robustness(rows: Rows, title: str) -> Figure:
     ):
         of_modality = [row for row in rows if row["modality"] == modality]
         levels = sorted({row["level"] for row in of_modality if row["disturbance"] != "missing"})
-        beyond = (levels[-1] if levels else 1.0) * 1.25 or 1.0
         for axes, (name, of_group) in zip(line, groups, strict=True):
             keys = dict.fromkeys(
                 (r["quantity"], r["expert"], r["score"]) for r in of_modality if r["quantity"] in of_group
             )
-            for i, (quantity, expert, score) in enumerate(keys):
-                own = [
-                    r
-                    for r in of_modality
-                    if (r["quantity"], r["expert"], r["score"]) == (quantity, expert, score)
-                ]
-                label = (
-                    expert_label(expert)
-                    if expert
-                    else METRIC_LABELS.get(quantity, quantity.replace("_", " "))
-                )
+            for i, key in enumerate(keys):
+                quantity, expert, score = key
+                own = [r for r in of_modality if (r["quantity"], r["expert"], r["score"]) == key]
+                label = expert_label(expert) if expert else METRIC_LABELS.get(quantity, quantity)
                 label += f", {SCORE_LABELS.get(score, score)}" if score else ""
-                color = colors[expert] if expert else SERIES[i % len(SERIES)]
+                look = colors[expert] if expert else SERIES[i % len(SERIES)], MARKERS[i % len(MARKERS)]
+                dashed = score == "redundancy_gap" and expert != "redundancy"
                 curve = _mean_by([r for r in own if r["disturbance"] != "missing"], "level")
-                dashed = "--" if expert and score == "redundancy_gap" and expert != "redundancy" else "-"
-                _line(
-                    axes,
-                    [r["level"] for r in curve],
-                    curve,
-                    "value",
-                    color,
-                    MARKERS[i % len(MARKERS)],
-                    label,
-                    ("low", "high"),
-                    dashed,
-                )
+                # a ranking without noise is held beside one of other coalitions: no point of the curve
+                apart = [r for r in curve if r["level"] == 0 and quantity in RANKINGS]
+                curve = [r for r in curve if r not in apart]
+                bounds = ("low", "high")
+                x = [levels.index(r["level"]) for r in curve]
+                _line(axes, x, curve, "value", *look, label, bounds, "--" if dashed else "-")
                 gone = _mean_by(
-                    [r for r in own if r["disturbance"] == "missing" and r["level"] > 0], "disturbance"
+                    [r for r in own if r["disturbance"] == "missing" and r["level"]], "disturbance"
                 )
-                _line(
-                    axes,
-                    [beyond] * len(gone),
-                    gone,
-                    "value",
-                    color,
-                    MARKERS[i % len(MARKERS)],
-                    None,
-                    ("low", "high"),
-                )
-            if any(r["disturbance"] == "missing" for r in of_modality):
-                axes.axvline(
-                    (beyond + (levels[-1] if levels else 0)) / 2, color=MUTED, linewidth=0.6, linestyle=":"
-                )
-                axes.set_xticks([*levels, beyond], [*(f"{level:g}" for level in levels), "missing"])
-            axes.set(title=f"{modality}: {name}", xlabel="noise")
-            axes.legend(loc="best", fontsize=7, handlelength=1.4)
+                for x, points in ((0, apart), (len(levels), gone)):
+                    _line(axes, [x] * len(points), points, "value", *look, None, bounds, "none")
+            axes.axvline(len(levels) - 0.5, color=MUTED, linewidth=0.6, linestyle=":")
+            axes.set_xticks(range(len(levels) + 1), [*(f"{level:g}" for level in levels), "missing"])
+            axes.set(title=f"{modality}: {name}", xlabel="noise (standard deviations)")
+            low, high = min(0, axes.get_ylim()[0]), axes.get_ylim()[1]
+            axes.set_ylim(low, high + 0.08 * (high - low))
+            axes.legend(loc="lower left", fontsize=7, handlelength=1.4)
     return figure
 
 

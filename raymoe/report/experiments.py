@@ -44,6 +44,10 @@ Rows = list[dict[str, Any]]
 
 # How far the axes of the paper's bar charts reach; it prints no numbers for them (Fig. 3 and 4).
 PAPER_DROPS = {"mmimdb": "30", "enrico": "30", "mmhs150k": "10"}
+NOISE_NOTE = (
+    "Noise 0 is undisturbed; rankings there compare two estimates from different coalitions: what Monte "
+    "Carlo alone leaves uncertain."
+)
 PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
 
 
@@ -113,7 +117,7 @@ def experiments(project: Project, inputs: Inputs) -> list[Experiment]:
     found = []
     for protocol in PROTOCOLS:
         there = any(project.workspace.exists(_place(project, protocol, name)) for name in protocol.files)
-        if protocol.key != "planted" or project.preset.name == "planted" or there:
+        if protocol.key != "planted" or project.preset.data.format == "planted" or there:
             found.append(_experiment(project, inputs, protocol))
     return found
 
@@ -179,7 +183,9 @@ def _known(project: Project, inputs: Inputs) -> tuple[dict[str, str], set[str]]:
     of_run = {
         "checkpoint": inputs.checkpoint,
         project.run.rsplit("/", 1)[1]: inputs.checkpoint,
+        f"seed {project.preset.train.seed}": inputs.checkpoint,
         "importance": fingerprints["importance"],
+        f"probe of seed {project.preset.train.seed}": fingerprints["interactions"],
         "probe": fingerprints["interactions"],
         "interactions": fingerprints["interactions"],
     }
@@ -384,7 +390,7 @@ def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
         )
         for kind in kinds
     }
-    return Shown(figures, (Sheet("robustness", caption, columns, cells),), ("Noise 0 is undisturbed.",))
+    return Shown(figures, (Sheet("robustness", caption, columns, cells),), (NOISE_NOTE,))
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -12,6 +12,7 @@ const state = { sample: 0, expert: null, score: null, whole: false, sort: { colu
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
+let lit = []; // the pairs that are pointed at
 let shown = []; // the samples of the list, filtered and sorted
 const parsed = new Map(); // the samples that were looked at last
 
@@ -200,6 +201,7 @@ function showSequences() {
   const heat = sample.importance[state.expert] ?? {};
   const linked = new Set(pairsShown().slice(0, data.drawn).flatMap((p) => [key(p.u), key(p.v)]));
   spots = new Map();
+  lit = [];
   stage.classList.remove("dimmed");
   const blocks = { text: [], image: [] };
   for (const sequence of sample.sequences) {
@@ -358,6 +360,7 @@ function showPairs() {
     const kinds = new Set(pairs.map((p) => sequenceOf(current(), p[end][0]).kind));
     return kinds.size > 1 ? { u: "first", v: "second" }[end] : kinds.has("text") ? "word" : "patch";
   };
+  const counts = new Set(pairs.map((p) => p.n));
   const columns = [
     ["strength", "", (p) => Math.abs(p.value)],
     ["u", side("u"), (p) => -p.u[1]],
@@ -365,7 +368,7 @@ function showPairs() {
     ["value", "value ± s.e.", (p) => p.value],
     ["stderr", "± 2 s.e.", (p) => p.stderr ?? Infinity],
     ...(gap ? [["base", "base", (p) => p.base ?? -Infinity], ["span", "span", (p) => p.span ?? -Infinity]] : []),
-    ["n", "coalitions", (p) => p.n],
+    ...(counts.size > 1 ? [["n", "coalitions", (p) => p.n]] : []),
   ];
   if (!columns.some(([name]) => name === state.sort.column)) state.sort = { column: "strength", down: true };
   const head = make("tr", {}, ...columns.map(([name, label], i) => {
@@ -399,7 +402,7 @@ function showPairs() {
       value,
       make("td", { class: "extra" }, errorBar(pair, scale)),
       ...(gap ? [pair.base, pair.span].map((x) => make("td", { class: "number extra muted" }, x === null ? "–" : x.toFixed(decimals))) : []),
-      make("td", { class: "number extra muted" }, String(pair.n)),
+      ...(counts.size > 1 ? [make("td", { class: "number extra muted" }, String(pair.n))] : []),
     );
     const light = () => highlight((p) => p === pair, null);
     row.addEventListener("mouseenter", light);
@@ -412,6 +415,7 @@ function showPairs() {
   const others = pairs.filter((p) => !isBetweenTextAndImage(p)).length;
   $("pairs-note").textContent = [
     `Target: ${current().targets[state.expert]}.`,
+    counts.size === 1 ? `${[...counts][0]} coalitions a pair.` : "",
     "Pale: within two standard errors of zero.",
     pairs.length > data.drawn ? `Lines: the first ${data.drawn}; of the others when you point at them.` : "",
     others ? `${others} of them are not between a word and a patch and have no line.` : "",
@@ -420,7 +424,7 @@ function showPairs() {
 
 // A dot at the value, a line of two standard errors each way, a tick at zero; all bars of a list on one scale.
 function errorBar(pair, { low, high }) {
-  const WIDTH = 96, at = (x) => 4 + ((x - low) / (high - low || 1)) * (WIDTH - 8);
+  const WIDTH = 76, at = (x) => 4 + ((x - low) / (high - low || 1)) * (WIDTH - 8);
   const reach = 2 * (pair.stderr ?? 0);
   return draw("svg", { class: "error-bar", width: WIDTH, height: 14, viewBox: `0 0 ${WIDTH} 14`, "aria-hidden": "true" },
     draw("line", { class: "zero", x1: at(0), x2: at(0), y1: 1, y2: 13 }),
@@ -430,6 +434,7 @@ function errorBar(pair, { low, high }) {
 
 function highlight(chosen, origin) {
   const on = chosen ? pairsShown().filter(chosen) : [];
+  lit = on;
   stage.classList.toggle("dimmed", on.length > 0);
   spots.forEach((element) => element.classList.remove("partner", "origin"));
   for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
@@ -483,6 +488,7 @@ function drawWires() {
     const dot = draw("g", { ...look, class: look.class.replace("wire", "wire dot") },
       draw("circle", { cx: x, cy: y, r: roomy ? 8.5 : 5.5 }),
       ...(roomy ? [draw("text", { x, y }, String(rank + 1))] : []));
+    if (lit.includes(pair)) for (const part of [element, dot]) part.classList.add("on"); // drawn again under the pointer
     wires.push({ pair, element, dot });
   });
   // the strongest on top, and numbers above all lines

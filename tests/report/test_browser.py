@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -357,6 +359,18 @@ def test_pairs_beyond_the_drawn_ones_show_when_pointed_at(open_page):
     assert page.locator(".wire.spare.on path").count() == 1
 
 
+def test_what_is_pointed_at_stays_lit_when_links_are_drawn_again(open_page):
+    opened = open_page()
+    pairs = opened.pairs("synergy", "sii")
+    word = pairs[0].u.index
+    opened.page.locator(f"[data-spot='text/{word}']").focus()
+    opened.page.set_viewport_size({"width": 1100, "height": 900})
+    opened.page.wait_for_timeout(100)
+    assert opened.page.locator(".wire.on path").count() == sum(p.u.index == word for p in pairs)
+    opened.page.keyboard.press(".")
+    assert opened.page.locator(".wire.on").count() == 0
+
+
 def test_experiments_are_shown_and_what_is_missing_is_a_gap(open_page):
     page = open_page().page
     gap = page.locator("#experiment-robustness")
@@ -425,3 +439,13 @@ def test_looks(open_page, name, options):
         "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
     )
     assert (sum(luminance) < 200) == (name == "dark")
+
+
+@pytest.mark.slow
+def test_the_gallery_is_four_small_pictures(chromium, finished, tmp_path):
+    page = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    script = Path(__file__).parents[2] / "benchmarks" / "gallery.py"
+    subprocess.run([sys.executable, str(script), page, "--to", str(tmp_path), "--sample", "s3"], check=True)
+    pictures = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
+    assert set(pictures) == {"explorer.png", "explorer-dark.png", "experiments.png", "phone.png"}
+    assert all(5_000 < size <= 150_000 for size in pictures.values())
