@@ -204,7 +204,9 @@ def _run(
         if not is_cut:
             work.open(stack, lambda: measured_rate(fleet, work.plan))
             fleet.most = work.left
-        console.print(work.describe(max(fleet.missing(0), 1), fleet.shape.device))
+        console.print(work.describe(max(fleet.fitting(), 1), fleet.shape.device))
+        if shortage := fleet.shortage():
+            console.print(f"  {shortage}")
         with track("probe", work.left) as task:
 
             def finished(unit: Unit, answer: bytes) -> None:
