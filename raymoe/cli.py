@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from raymoe.errors import Interrupted, RaymoeError
+from raymoe.errors import InputError, Interrupted, RaymoeError
 from raymoe.progress import console
 from raymoe.project import DEFAULT_WORKSPACE, Project
 
@@ -32,7 +32,7 @@ Dataset = Annotated[
     str,
     typer.Argument(
         metavar="DATASET",
-        help="A preset (demo, or the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of your own.",
+        help="A preset (demo, planted; the benchmarks mmimdb, enrico, mmhs150k) or a .toml file of yours.",
         show_default=False,
     ),
 ]
@@ -234,6 +234,8 @@ def attribute(
     settings: SetOption = None,
     seed: SeedOption = None,
     device: DeviceOption = None,
+    address: AddressOption = None,
+    actors: ActorsOption = None,
     overwrite: OverwriteOption = False,
     overwrite_all: OverwriteAllOption = False,
     allow_skipped: AllowOption = False,
@@ -246,6 +248,8 @@ def attribute(
         settings,
         seed,
         device,
+        address,
+        actors,
         source=source,
         again=_again(overwrite, overwrite_all),
         allow_skipped=allow_skipped,
@@ -356,25 +360,46 @@ def report(
 def evaluate(
     dataset: Dataset,
     protocol: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="PROTOCOL",
-            help="comparison, faithfulness, alignment, pair-masking, robustness",
+            metavar="[PROTOCOL]",
+            help="comparison, faithfulness, alignment, pair-masking, robustness, planted or case-study; "
+            "default all of them",
             show_default=False,
         ),
-    ],
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     settings: SetOption = None,
+    seed: SeedOption = None,
     device: DeviceOption = None,
     overwrite: OverwriteOption = False,
+    sample: Annotated[
+        list[str] | None,
+        typer.Option("--sample", metavar="ID", help="Of the case study; repeatable. Default: the strongest."),
+    ] = None,
 ) -> None:
-    """What the paper evaluates, and robustness.
+    """The paper's experiments, and more, from what train, attribute and probe made.
 
-    Comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1).
+    comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study
+    (Fig. 5), robustness to noise and missing modalities, and planted: do the scores find known interactions?
     """
-    from raymoe.evaluation.protocols import evaluate
+    from raymoe.evaluation.protocols import evaluate, evaluate_all
 
-    evaluate(_project(dataset, workspace, settings), protocol, device=device, overwrite=overwrite)
+    if device not in (None, "cpu", "cuda"):
+        raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
+    settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
+    project = _project(dataset, workspace, settings)
+    with _stopped_kindly(project):
+        if protocol is not None:
+            evaluate(project, protocol, device=device, overwrite=overwrite, samples=sample or ())
+            return
+        if sample:
+            raise InputError("--sample is for the case study", f"raymoe evaluate {dataset} case-study ...")
+        found = evaluate_all(project, device=device, overwrite=overwrite)
+    left_out = [name for name, result in found.items() if isinstance(result, RaymoeError)]
+    if left_out:
+        console.print(f"done, but {', '.join(left_out)} left out (see above)")
+        raise typer.Exit(3)
 
 
 @app.command()

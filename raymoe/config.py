@@ -63,9 +63,15 @@ class ModalityConfig(Section):
 
 
 # The options of each format beyond those of all.
-DATA_OPTIONS = {"table": (), "mmimdb": ("split",), "enrico": (), "mmhs150k": ("ocr_text",)}
+DATA_OPTIONS = {
+    "table": (),
+    "mmimdb": ("split",),
+    "enrico": (),
+    "mmhs150k": ("ocr_text",),
+    "planted": ("scenes", "seed"),
+}
 # What --set may change of the data section, beside its encoders; the rest says what the data is.
-DATA_SETTINGS = ("split", "ocr_text", "empty_text")
+DATA_SETTINGS = ("split", "ocr_text", "empty_text", "scenes", "seed")
 
 
 class DataConfig(Section):
@@ -74,10 +80,12 @@ class DataConfig(Section):
     A table is Parquet, CSV or JSON Lines.
     """
 
-    format: Literal["table", "mmimdb", "enrico", "mmhs150k"] = "table"
+    format: Literal["table", "mmimdb", "enrico", "mmhs150k", "planted"] = "table"
     source: str = ""  # the table or folder; relative to the preset's file, or "embedded:NAME" if packaged
     split: Literal["contiguous", "archive"] = "contiguous"  # of mmimdb; archive: the authors' split.json
     ocr_text: bool = False  # of mmhs150k: add the text found in the picture to the tweet's
+    scenes: int = Field(2000, ge=8)  # of planted: of the training split
+    seed: int = Field(0, ge=0)  # of planted: what the scenes are drawn from
     task: Task
     classes: tuple[str, ...] = Field(min_length=2)
     id_column: str = "sample_id"
@@ -91,7 +99,8 @@ class DataConfig(Section):
     def _fits_format(self) -> DataConfig:
         if self.format == "table" and not self.source:
             raise ValueError("source is missing: the path of the table")
-        for name in {"split", "ocr_text"}.difference(DATA_OPTIONS[self.format]):
+        others = {name for options in DATA_OPTIONS.values() for name in options}
+        for name in sorted(others.difference(DATA_OPTIONS[self.format])):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} is no option of format {self.format}")
         return self
@@ -284,8 +293,9 @@ class ProbeConfig(Section):
 class ReportConfig(Section):
     """What the page shows."""
 
-    samples: int = Field(24, ge=1)  # samples that can be looked at
-    pairs: int = Field(8, ge=1)  # top pairs drawn per sample, expert and score
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24  # samples that can be looked at
+    pairs: int = Field(8, ge=1)  # top pairs drawn as links per sample, expert and score
+    listed: int = Field(40, ge=1)  # top pairs in the list, which tell a word or patch its partners
     seed: int = Field(0, ge=0)
 
 
@@ -410,6 +420,67 @@ PRESETS: dict[str, dict[str, Any]] = {
         },
         "sweep": {"temperatures": [5.0, 10.0, 20.0]},
         "probe": {"min_features": 4},
+    },
+    # Scenes with known interactions (docs/planted.md). The text's features are the embeddings below the first
+    # layer, so that what a word says is at that word alone. All pairs are measured, for every expert, on the
+    # first scenes of the test split: in each exactly one target is on.
+    "planted": {
+        "name": "planted",
+        "data": {
+            "format": "planted",
+            "source": "embedded:openclipart.parquet",
+            "task": "multilabel",
+            "classes": [
+                "unique_text",
+                "unique_image",
+                "redundant",
+                "synergistic",
+                "additive",
+                "antagonistic",
+            ],
+            "modalities": [
+                {
+                    "name": "text",
+                    "kind": "text",
+                    "columns": ["text"],
+                    "encoder": {
+                        "source": "package:all-MiniLM-L6-v2",
+                        "layer": 0,
+                        "max_length": 12,
+                        "batch_size": 32,
+                    },
+                },
+                {
+                    "name": "image",
+                    "kind": "image",
+                    "columns": ["image"],
+                    "encoder": {"source": "package:efficientnet-lite0", "batch_size": 4},
+                },
+            ],
+        },
+        "model": {
+            "hidden_dim": 32,
+            "num_heads": 2,
+            "dropout": 0.1,
+            "dropout_attention": 0.0,
+            "temperature_rw": 10.0,
+            "hidden_dim_rw": 32,
+            "dropout_rw": 0.1,
+        },
+        "train": {
+            "epochs": 20,
+            "lr": 2e-3,
+            "weight_decay": 1e-4,
+            "interaction_loss_weight": 0.1,
+            "expert_task_weight": 1.0,
+            "selection": "macro_f1",
+        },
+        "probe": {
+            "experts": ["unique:text", "unique:image", "synergy", "redundancy"],
+            "rho": 1.0,
+            "coalitions": 16,
+            "max_samples": 120,
+        },
     },
     # Model and training are the defaults above, the recipe of the paper's MM-IMDb.
     "mmimdb": {

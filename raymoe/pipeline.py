@@ -153,9 +153,11 @@ def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
 
 
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
+    from raymoe.actors.blocks import on_actors
     from raymoe.attribution.attribute import attribute
 
-    return attribute(project, device=options.device, overwrite=overwrite)
+    share = on_actors(options.address, options.num_actors, options.device)
+    return attribute(project, device=options.device, overwrite=overwrite, share=share)
 
 
 def _probe(project: Project, options: Options, overwrite: bool) -> StageResult:

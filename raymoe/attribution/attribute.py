@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
-from raymoe.attribution.importance import importance
+from raymoe.attribution.blocks import Block, BlockRunner, Share, blocks_of, merged
 from raymoe.device import resolve_device
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
-from raymoe.models.checkpoint import load_checkpoint, read_info
+from raymoe.models.checkpoint import read_info
+from raymoe.models.explained import Explained
 from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
 from raymoe.tables import IMPORTANCE, Provenance, is_complete, metadata_of, read_table, write_table
 
 
-def attribute(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+def attribute(
+    project: Project, *, device: str | None = None, overwrite: bool = False, share: Share | None = None
+) -> StageResult:
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
     With integrated gradients its metadata has ``convergence``: the largest and the mean convergence delta as
@@ -25,6 +27,7 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
         project: has a checkpoint and the features it was trained on.
         device: as torch names it; by default a GPU where there is one.
         overwrite: compute again even if it is there.
+        share: has blocks of samples done by actors (``actors.blocks.on_actors``); default in this process.
 
     Returns:
         With the samples that were left out because they have no label to explain.
@@ -55,48 +58,37 @@ def attribute(project: Project, *, device: str | None = None, overwrite: bool = 
             "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
             "Attribute a model of kind fl-i2moe or dense.",
         )
-    device = resolve_device(device)
     workspace.check_writable()
-    model, _ = load_checkpoint(workspace, folder, made_by, features=store.fingerprint)
-    model = model.to(device).requires_grad_(False)
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
     skipped = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
-    columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
-    notes: dict[str, list[np.ndarray]] = {}
+    explained = Explained.of(project, parents)
+    blocks = blocks_of(indices, config.batch_size)
+    answers: dict[int, bytes] = {}
     with track("attribute", len(indices)) as progress:
-        for batch in store.batches(indices, config.batch_size, device, **model.reads):
-            chosen = [store.index_of(sample_id) for sample_id in batch.sample_ids]
-            targets = [store.labels[i] for i in chosen] if config.target == "true" else None
-            found = importance(model, batch, store.task, targets, config)
-            for key, values in found.notes.items():
-                notes.setdefault(key, []).append(values.ravel())
-            lengths = {m: [len(store.sequence(i, m)[1]) for i in chosen] for m in model.names}
-            for n, sample_id in enumerate(batch.sample_ids):
-                for e, expert in enumerate(model.expert_names):
-                    for modality in model.names:
-                        columns["sample_id"].append(sample_id)
-                        columns["expert"].append(expert)
-                        columns["modality"].append(modality)
-                        columns["scores"].append(found.scores[modality][e, n, : lengths[modality][n]])
-            progress.advance(len(chosen))
-    rows = len(columns["sample_id"])
-    table = pa.table({**columns, "method": [config.method] * rows, "target": [config.target] * rows}).select(
-        IMPORTANCE.schema.names
-    )
+
+        def done(block: Block, answer: bytes) -> None:
+            answers[block.number] = answer
+            progress.advance(len(block.rows))
+
+        if share is not None:
+            share(BlockRunner, (explained, config), blocks, done)
+        else:
+            runner = BlockRunner(explained, config, None, resolve_device(device))
+            for block in blocks:
+                done(block, runner.run(block))
+    table, convergence = merged(answers)
     extra = {"skipped": skipped, "split": config.split}
-    if notes:
-        delta, rise = (np.abs(np.concatenate(notes[key])) for key in ("delta", "rise"))
-        extra["convergence"] = {f: float(getattr(delta, f)() / rise.mean()) for f in ("max", "mean")}
+    if convergence:
+        extra["convergence"] = convergence
         console.print(
-            "  convergence delta: {max:.1e} of the mean rise at most, {mean:.1e} on average".format(
-                **extra["convergence"]
-            )
+            f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
+            f"{convergence['mean']:.1e} on average"
         )
-    write_table(workspace, name, table.cast(IMPORTANCE.schema), IMPORTANCE, provenance, extra)
+    write_table(workspace, name, table, IMPORTANCE, provenance, extra)
     return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 from raymoe.config import DATA_OPTIONS, DataConfig, ModalityConfig, Preset
 from raymoe.data import enrico, mmhs150k, mmimdb
 from raymoe.data.pictures import decode
+from raymoe.data.planted import read_planted
 from raymoe.data.raw import RawTable, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
@@ -93,8 +94,8 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "source": {"name": data.source, **raw.provenance},
         "warnings": [*raw.notes, *classless],
     }
-    known = {"sample_id": ids, "split": splits, "labels": labels, **texts}
-    schema = _schema(data)
+    known = {"sample_id": ids, "split": splits, "labels": labels, **texts, **raw.carried}
+    schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
     write_batches(workspace, project.samples, batches, SAMPLES, provenance, extra, schema=schema)
     for note in classless:
@@ -137,6 +138,8 @@ def _read(data: DataConfig) -> RawTable:
     columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
     if data.format == "table":
         return read_raw(data.source, columns, _picture_columns(data))
+    if data.format == "planted":
+        return read_planted(data)
     raw = BENCHMARKS[data.format].read(Path(data.source).expanduser(), data)
     missing = [name for name in columns if name not in raw.columns]
     if missing:
@@ -371,9 +374,15 @@ def _encoded(raw: RawTable, value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
 
 
-def _schema(data: DataConfig) -> pa.Schema:
+def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
     kinds = {"text": pa.string(), "image": pa.binary()}
-    return pa.schema([*SAMPLES.schema, *(pa.field(m.name, kinds[m.kind]) for m in data.modalities)])
+    return pa.schema(
+        [
+            *SAMPLES.schema,
+            *(pa.field(m.name, kinds[m.kind]) for m in data.modalities),
+            *(pa.field(name, pa.string()) for name in carried),
+        ]
+    )
 
 
 def _batches(

@@ -6,7 +6,7 @@ import hashlib
 import importlib.resources
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class RawTable:
         notes: warnings for the user.
         left_out: samples that have no row, each ``{"sample_id", "row", "reason"}``.
         numbered: whether its rows have numbers that mean something to the user.
+        carried: further columns of strings that the samples table gets as they are.
     """
 
     name: str
@@ -45,6 +46,7 @@ class RawTable:
     notes: tuple[str, ...] = ()
     left_out: tuple[dict[str, Any], ...] = ()
     numbered: bool = True
+    carried: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))

@@ -6,21 +6,22 @@ Knows nothing of HTML or matplotlib; the page and the sample figures are drawn f
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image
 
 from raymoe.config import ReportConfig
-from raymoe.report.inputs import Inputs, probabilities
+from raymoe.report.inputs import Explained, probabilities
 from raymoe.report.palette import SCORES, default_score
-from raymoe.report.pictures import decode
+from raymoe.report.pictures import LARGEST_BYTES, thumbnail
 from raymoe.report.words import Piece, pieces
 
 COLUMNS = {"sii": ("sii", "sii_stderr"), "gap": ("redundancy_gap", "redundancy_gap_stderr")}
+BLOCK = 256  # samples read at once, about a row group
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Sequence:
         pieces: of a text, one per position; empty for a picture.
         cells: of a picture, the sequence position of each grid cell, row by row; empty for a text.
         rows, cols: of a picture, its grid.
-        picture: None where it is missing or can't be decoded.
+        picture: small, as WebP; None where it is missing or can't be decoded.
     """
 
     kind: str
@@ -39,7 +40,7 @@ class Sequence:
     cells: tuple[int, ...] = ()
     rows: int = 0
     cols: int = 0
-    picture: Image.Image | None = None
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ class Sample:
     """Everything the explorer shows of one sample.
 
     Attributes:
-        chosen: ``strong`` (by its strongest pair) or ``drawn`` (at random).
+        chosen: ``strong`` (by its strongest pair), ``drawn`` (at random) or ``asked`` (by its id).
         importance: per expert and modality, one value in [0, 1] per piece or cell.
         pairs: per expert and score, the top pairs, strongest first.
         predicted: class indices.
         probabilities: per class; like ``weights`` empty for a split without predictions.
         weights: per expert, in the order of ``Inputs.experts``.
+        strength: per probed expert the largest value - 2 standard errors of its score; None without any.
     """
 
     sample_id: str
@@ -86,48 +88,98 @@ class Sample:
     predicted: list[int]
     probabilities: list[float]
     weights: list[float]
+    strength: dict[str, float | None]
 
 
-def explore(inputs: Inputs, config: ReportConfig) -> list[Sample]:
+def explore(inputs: Explained, config: ReportConfig) -> list[Sample]:
     """The samples of the explorer, strongest first, then the ones drawn at random in table order."""
-    chosen = choose(inputs.interactions, config.samples, config.seed)
-    ids = pa.array([sample_id for sample_id, _ in chosen], pa.string())
+    count = len(inputs.samples) if config.samples == "all" else config.samples
+    return describe(inputs, choose(inputs.interactions, count, config.seed), config.listed)
 
-    def rows_of(table: pa.Table) -> pa.Table:
-        return table.filter(pc.is_in(table["sample_id"], ids))
 
-    interactions, importance = rows_of(inputs.interactions), rows_of(inputs.importance)
-    places = {sample_id: i for i, sample_id in enumerate(inputs.samples["sample_id"].to_pylist())}
-    predictions = {row["sample_id"]: row for row in rows_of(inputs.predictions).to_pylist()}
+def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> list[Sample]:
+    """Samples as the explorer shows them.
+
+    Args:
+        inputs: the tables.
+        chosen: which, and why each.
+        listed: how many pairs of each expert and score.
+
+    Returns:
+        In the order of ``chosen``. A sample that was not probed has no pairs, and one that was not attributed
+        no importance.
+    """
+    ids = [sample_id for sample_id, _ in chosen]
+    wanted = pa.array(ids, pa.string())
+
+    def of_samples(table: pa.Table) -> dict[str, pa.Table]:
+        """The rows of each sample, found in one pass."""
+        rows = table.filter(pc.is_in(table["sample_id"], wanted)).combine_chunks()
+        names = np.array(rows["sample_id"].to_pylist(), dtype=object)
+        places: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            places.setdefault(name, []).append(i)
+        return {name: rows.take(found) for name, found in places.items()}
+
+    interactions, importance = of_samples(inputs.interactions), of_samples(inputs.importance)
+    predictions = of_samples(inputs.predictions)
+    sequences = {sample_id: (labels, found) for sample_id, labels, found in _sequences(inputs, ids)}
     found = []
     for sample_id, why in chosen:
-        place = places[sample_id]
-        sample = inputs.source.rows(place, place + 1).to_pylist()[0]
-        sequences = {
-            name: _sequence(inputs.store, sample_id, name, kind, sample.get(name))
-            for name, kind in inputs.modalities.items()
-        }
-        measured = interactions.filter(pc.equal(interactions["sample_id"], sample_id))
-        scored = importance.filter(pc.equal(importance["sample_id"], sample_id))
+        labels, shown = sequences[sample_id]
         # None for a split without predictions: importance can be asked for the training split too
-        prediction = predictions.get(sample_id)
+        rows = predictions.get(sample_id)
+        prediction = rows.to_pylist()[0] if rows else None
         probability = probabilities(np.asarray(prediction["logits"]), inputs.task) if prediction else None
-        pairs, targets = _pairs(measured, sequences, config.pairs)
+        measured = interactions.get(sample_id, inputs.interactions.slice(0, 0))
+        pairs, targets = _pairs(measured, shown, listed)
         found.append(
             Sample(
                 sample_id=sample_id,
                 chosen=why,
-                sequences=sequences,
-                importance=_importance(scored, sequences),
+                sequences=shown,
+                importance=_importance(importance.get(sample_id, inputs.importance.slice(0, 0)), shown),
                 pairs=pairs,
                 targets=targets,
-                labels=sample["labels"],
+                labels=labels,
                 predicted=[] if probability is None else _predicted(probability, inputs.task),
                 probabilities=[] if probability is None else probability.tolist(),
                 weights=prediction["expert_weights"] if prediction else [],
+                strength={expert: _strength(measured, expert) for expert in pairs},
             )
         )
     return found
+
+
+def _sequences(inputs: Explained, ids: list[str]) -> Iterator[tuple[str, list[int], dict[str, Sequence]]]:
+    """Labels and sequences of samples; each block of the samples table is read once, pictures stay small."""
+    wanted = set(ids)
+    places = [i for i, name in enumerate(inputs.samples["sample_id"].to_pylist()) if name in wanted]
+    share = LARGEST_BYTES // max(1, sum(kind == "image" for kind in inputs.modalities.values()))
+    blocks: dict[int, list[int]] = {}
+    for place in places:
+        blocks.setdefault(place // BLOCK, []).append(place)
+    for block in blocks.values():
+        rows = inputs.source.rows(block[0], block[-1] + 1).take([place - block[0] for place in block])
+        for i in range(len(rows)):
+            sample = rows.slice(i, 1).to_pylist()[0]
+            yield (
+                sample["sample_id"],
+                sample["labels"],
+                {
+                    name: _sequence(inputs.store, sample["sample_id"], name, kind, sample.get(name), share)
+                    for name, kind in inputs.modalities.items()
+                },
+            )
+
+
+def _strength(measured: pa.Table, expert: str) -> float | None:
+    value, stderr = (
+        measured.filter(pc.equal(measured["expert"], expert))[c].to_numpy()
+        for c in COLUMNS[default_score(expert)]
+    )
+    bound = (value - 2 * stderr)[np.isfinite(value) & np.isfinite(stderr)]
+    return float(bound.max()) if len(bound) else None
 
 
 def choose(interactions: pa.Table, count: int, seed: int) -> list[tuple[str, str]]:
@@ -168,7 +220,7 @@ def _predicted(probability: np.ndarray, task: str) -> list[int]:
     return [int(probability.argmax())]
 
 
-def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any) -> Sequence:
+def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any, largest: int) -> Sequence:
     i = store.index_of(sample_id)
     _, valid, special = store.sequence(i, name)
     special = np.asarray(special, dtype=bool)
@@ -178,7 +230,7 @@ def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any) -> Seq
         return Sequence("text", pieces=tuple(pieces(tokens, special[: len(tokens)].tolist())))
     rows, cols = next(m.grid for m in store.modalities if m.name == name)
     cells = np.flatnonzero(~special)[: rows * cols].tolist()
-    return Sequence("image", cells=tuple(cells), rows=rows, cols=cols, picture=decode(raw))
+    return Sequence("image", cells=tuple(cells), rows=rows, cols=cols, picture=thumbnail(raw, largest))
 
 
 def _importance(scored: pa.Table, sequences: dict[str, Sequence]) -> dict[str, dict[str, list[float]]]:

@@ -111,7 +111,7 @@ def training_curves(epochs: pa.Table) -> Figure:
             ),
         )
     left.set(title="Training loss", xlabel="epoch")
-    _outside_legend(left)
+    outside_legend(left)
     scores = [n for n in epochs.column_names if n.startswith("val_") and n != "val_loss"]
     for name, color in zip(scores, (REDUNDANCY, SYNERGY, *expert_colors(scores).values()), strict=False):
         y = epochs[name].to_numpy() * 100
@@ -124,7 +124,7 @@ def training_curves(epochs: pa.Table) -> Figure:
         )
     right.set(title="Validation scores (%)", xlabel="epoch")
     right.margins(y=0.2)
-    _outside_legend(right)
+    outside_legend(right)
     for axes in (left, right):
         axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -162,7 +162,7 @@ def expert_weights(inputs: Inputs) -> Figure:
     means_CE = np.array([weights_NE[members[c]].mean(axis=0) for c in shown]).reshape(
         len(shown), len(experts)
     )
-    image = right.imshow(means_CE, aspect="auto", cmap=_ramp("#f3f5f7", "#31688e"), vmin=0)
+    image = right.imshow(means_CE, aspect="auto", cmap=ramp("#f3f5f7", "#31688e"), vmin=0)
     for (row, column), value in np.ndenumerate(means_CE):
         dark = value > 0.75 * means_CE.max()
         right.text(
@@ -243,9 +243,11 @@ def interaction_scores(interactions: pa.Table) -> Figure:
     return figure
 
 
-def _ramp(*colors: str) -> LinearSegmentedColormap:
+def ramp(*colors: str) -> LinearSegmentedColormap:
+    """A colour map from one colour to another."""
     return LinearSegmentedColormap.from_list("ramp", colors)
 
 
-def _outside_legend(axes: Axes) -> None:
+def outside_legend(axes: Axes) -> None:
+    """A legend to the right of the axes."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4, borderaxespad=0.2)

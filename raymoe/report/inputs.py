@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.data.samples import SamplesFile
+from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions_table import read_interactions
 from raymoe.project import Project
@@ -19,29 +20,29 @@ from raymoe.tables import (
     PREDICTIONS,
     SAMPLES,
     Contract,
+    Provenance,
     metadata_of,
     open_parquet,
     read_table,
 )
 
+ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
+
 
 @dataclass(frozen=True)
-class Inputs:
-    """The tables of one run; ``store`` has what to show of each sample's features."""
+class Explained:
+    """What is known of the samples of one run; ``store`` has what to show of each sample's features."""
 
     samples: pa.Table  # without the modalities' columns: pictures can be gigabytes
     source: SamplesFile
-    epochs: pa.Table
     predictions: pa.Table
-    metrics: pa.Table
-    baselines: pa.Table
     importance: pa.Table
     interactions: pa.Table
     store: FeatureStore
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables by name, in the order of the data flow."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, pa.Table)}
+        return {name: getattr(self, name) for name in ORDER if hasattr(self, name)}
 
     def metadata(self, name: str) -> dict[str, Any]:
         """A table's own metadata."""
@@ -52,6 +53,11 @@ class Inputs:
         """Those of the tables and of the feature store."""
         found = {name: self.metadata(name)["fingerprint"] for name in self.tables()}
         return found | {"features": self.store.fingerprint}
+
+    @property
+    def checkpoint(self) -> str:
+        """Fingerprint of the checkpoint that all of it is about."""
+        return _parents(self.importance)["checkpoint"]
 
     @property
     def classes(self) -> list[str]:
@@ -74,11 +80,41 @@ class Inputs:
         return self.metadata("predictions")["experts"]
 
 
+@dataclass(frozen=True)
+class Inputs(Explained):
+    """All that a report is made from."""
+
+    epochs: pa.Table
+    metrics: pa.Table
+    baselines: pa.Table
+
+
 def read_inputs(project: Project) -> Inputs:
     """Read everything.
 
     Raises:
-        ParentError: a table or the feature store is missing or damaged; says which command makes it.
+        ParentError: a table or the feature store is missing or damaged, or they are of different checkpoints;
+            says which command makes it.
+    """
+
+    def read(name: str, stage: str) -> pa.Table:
+        contract = EPOCHS if name.endswith("epochs.parquet") else METRICS
+        return read_table(project.workspace, name, contract, project.command(stage))
+
+    explained = vars(read_explained(project))
+    return Inputs(
+        **explained,
+        epochs=read(f"{project.run}/epochs.parquet", "train"),
+        metrics=read(f"{project.run}/metrics.parquet", "train"),
+        baselines=read(project.baselines, "baselines"),
+    )
+
+
+def read_explained(project: Project) -> Explained:
+    """Read what is known of the samples.
+
+    Raises:
+        ParentError: as ``read_inputs``.
     """
 
     def read(name: str, contract: Contract, stage: str) -> pa.Table:
@@ -86,17 +122,41 @@ def read_inputs(project: Project) -> Inputs:
 
     made_by = project.command("prepare")
     light = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
-    return Inputs(
+    found = Explained(
         samples=light.read(columns=["sample_id", "split", "labels"]),
         source=SamplesFile(project.workspace, project.samples, made_by),
-        epochs=read(f"{project.run}/epochs.parquet", EPOCHS, "train"),
         predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
-        metrics=read(f"{project.run}/metrics.parquet", METRICS, "train"),
-        baselines=read(project.baselines, METRICS, "baselines"),
         importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),
         interactions=read_interactions(project.workspace, project.run, project.command("probe")),
         store=FeatureStore.open(project.workspace, project.features, project.command("encode")),
     )
+    _refuse_mixed(project, found)
+    return found
+
+
+def _refuse_mixed(project: Project, found: Explained) -> None:
+    """Raise unless predictions, importance and interactions are of one checkpoint."""
+    folder, checkpoint = project.workspace.path(project.run), found.checkpoint
+    predicted = found.metadata("predictions")["checkpoint"]
+    if predicted != checkpoint:
+        raise ParentError(
+            f"{folder}/importance.arrow explains checkpoint {checkpoint}, the predictions beside it are of "
+            f"{predicted}",
+            f"Make it again with: {project.command('attribute')} --overwrite",
+        )
+    parents = _parents(found.interactions)
+    wanted = {"checkpoint": checkpoint, "importance": found.fingerprints["importance"]}
+    for name, fingerprint in wanted.items():
+        if parents.get(name) != fingerprint:
+            raise ParentError(
+                f"the pairs in {folder} were measured from another {name} ({parents.get(name)}, the one "
+                f"there is {fingerprint})",
+                f"Measure them again with: {project.command('probe')} --overwrite",
+            )
+
+
+def _parents(table: pa.Table) -> dict[str, str]:
+    return Provenance.from_json(metadata_of(table.schema)["made_by"]).parents
 
 
 def probabilities(logits: np.ndarray, task: str) -> np.ndarray:

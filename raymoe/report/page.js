@@ -1,14 +1,19 @@
 "use strict";
-// The sample explorer. All text comes from the data element and is set as text, never as markup.
+// The sample explorer. All text comes from data elements and is set as text, never as markup. What the list
+// needs of every sample is in one of them; the rest of a sample has its own, which is parsed when it is looked at.
 
-const data = JSON.parse(document.getElementById("explorer-data").textContent);
 const $ = (id) => document.getElementById(id);
+const data = JSON.parse($("index-data").textContent);
+const KEPT = 64; // parsed samples
+const ROW = 66, COLUMN = 84; // an item of the list, pixels, in a list that runs down or across
 const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
 const CONTEXT = 3;
-const state = { sample: 0, expert: null, score: null, whole: false };
+const state = { sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
+let shown = []; // the samples of the list, filtered and sorted
+const parsed = new Map(); // the samples that were looked at last
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -30,20 +35,20 @@ function draw(tag, attributes, ...children) {
 }
 
 const key = ([modality, index]) => `${modality}/${index}`;
+function sampleAt(i) {
+  const sample = parsed.get(i) ?? JSON.parse($(`sample-data-${i}`).textContent);
+  parsed.delete(i);
+  parsed.set(i, sample);
+  if (parsed.size > KEPT) parsed.delete(parsed.keys().next().value);
+  return sample;
+}
+
 const expertOf = (name) => data.experts.find((e) => e.name === name);
 const sequenceOf = (sample, name) => sample.sequences.find((s) => s.name === name);
-const current = () => data.samples[state.sample];
+const current = () => sampleAt(state.sample);
 const pairsShown = () => current().pairs[state.expert]?.[state.score] ?? [];
 const isBetweenTextAndImage = (pair) =>
   [pair.u, pair.v].map(([m]) => sequenceOf(current(), m).kind).sort().join() === "image,text";
-
-function textOf(sample) {
-  return sample.sequences
-    .filter((s) => s.kind === "text")
-    .map((s) => s.pieces.filter((p) => !p[2]).map(([text, joined], i) => (joined || !i ? "" : " ") + text).join(""))
-    .map((text) => text.replace(/ ([.,;:!?)\]]+)(?= |$)/g, "$1").replace(/([([]) /g, "$1"))
-    .join(" · ");
-}
 
 // ---- what can be chosen
 
@@ -67,83 +72,117 @@ function buildChoices() {
 }
 
 function buildList() {
-  data.samples.forEach((sample, i) => {
-    const picture = sample.sequences.find((s) => s.kind === "image")?.picture;
-    const thumb = picture ? make("img", { class: "thumb", src: picture, alt: "" }) : make("span", { class: "thumb" }, "?");
-    const labels = sample.labels.map((c) => data.classes[c]).join(", ");
-    const item = make(
-      "div",
-      { class: "item", role: "option", id: `sample-${i}`, tabindex: -1, title: sample.id },
-      thumb,
-      make("span", {}, make("b", { dir: "auto" }, textOf(sample) || sample.id), make("small", {}, labels)),
-    );
-    item.addEventListener("click", () => choose(i));
-    $("list").append(item);
+  const counts = data.classes.map((_, c) => data.samples.filter((s) => s.labels.includes(c)).length);
+  data.classes.forEach((name, c) => {
+    if (counts[c]) $("class-filter").append(make("option", { value: c }, `${name} (${counts[c]})`));
   });
+  for (const expert of data.experts.filter((e) => e.probed)) {
+    $("order").append(make("option", { value: expert.name }, `strongest ${expert.label}`));
+  }
   $("list").addEventListener("keydown", (event) => {
+    const page = Math.max(1, Math.floor(room() / itemSize()) - 1);
     const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    const edge = { Home: 0, End: -1 }[event.key];
-    if (step) go(step, true);
-    else if (edge !== undefined) choose(shownSamples().at(edge), true);
+    const jump = { PageDown: page, PageUp: -page }[event.key];
+    if (step) go(step);
+    else if (jump) choose(shown[Math.min(shown.length - 1, Math.max(0, shown.indexOf(state.sample) + jump))]);
+    else if (event.key === "Home") choose(shown[0]);
+    else if (event.key === "End") choose(shown.at(-1));
     else return;
     event.preventDefault();
   });
+  $("list").addEventListener("scroll", renderList, { passive: true });
   $("previous").addEventListener("click", () => go(-1));
   $("next").addEventListener("click", () => go(1));
-  $("filter").addEventListener("input", filterList);
+  for (const id of ["filter", "class-filter", "result-filter"]) $(id).addEventListener("input", () => filterList());
+  $("order").addEventListener("input", () => filterList(true));
   document.addEventListener("keydown", (event) => {
-    if (event.target.matches("input[type=search]") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("input[type=search], select") || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "," || event.key === ".") go(event.key === "," ? -1 : 1);
+    else if (event.key === "/") { event.preventDefault(); $("filter").focus(); }
   });
 }
 
-const shownSamples = () => data.samples.map((_, i) => i).filter((i) => !$(`sample-${i}`).hidden);
-
-function filterList() {
-  const wanted = $("filter").value.trim().toLowerCase();
-  data.samples.forEach((sample, i) => {
-    const text = [sample.id, textOf(sample), ...sample.labels.map((c) => data.classes[c])].join(" ").toLowerCase();
-    $(`sample-${i}`).hidden = !text.includes(wanted);
+function filterList(fromTop = false) {
+  const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = $("class-filter").value, result = $("result-filter").value, order = $("order").value;
+  shown = data.samples.map((_, i) => i).filter((i) => {
+    const sample = data.samples[i];
+    const text = `${sample.id} ${sample.text} ${sample.labels.map((c) => data.classes[c]).join(" ")}`.toLowerCase();
+    return words.every((word) => text.includes(word))
+      && (wanted === "" || sample.labels.includes(Number(wanted)))
+      && (result === "" || sample.right === (result === "right"));
   });
-  const shown = shownSamples();
-  if (shown.length && !shown.includes(state.sample)) choose(shown[0]);
-  else tellPlace();
+  const strength = (i) => data.samples[i].strength[order] ?? -Infinity;
+  if (order) shown.sort((a, b) => strength(b) - strength(a) || a - b);
+  if (shown.length && (fromTop || !shown.includes(state.sample))) choose(shown[0]);
+  else { tellPlace(); reveal(); }
 }
 
-function go(step, focus = false) {
-  const shown = shownSamples();
+function go(step) {
   if (!shown.length) return;
-  const at = shown.indexOf(state.sample);
-  choose(shown[(at + step + shown.length) % shown.length], focus);
+  choose(shown[(shown.indexOf(state.sample) + step + shown.length) % shown.length]);
 }
 
-function choose(i, focus = false) {
+function choose(i) {
   if (i === undefined) return;
   state.sample = i;
   state.whole = false;
   show();
-  const item = $(`sample-${i}`), list = $("list");
-  list.scrollTop += Math.min(0, item.offsetTop - list.offsetTop - list.scrollTop)
-    + Math.max(0, item.offsetTop - list.offsetTop + item.offsetHeight - list.scrollTop - list.clientHeight);
-  list.scrollLeft += Math.min(0, item.offsetLeft - list.offsetLeft - list.scrollLeft)
-    + Math.max(0, item.offsetLeft - list.offsetLeft + item.offsetWidth - list.scrollLeft - list.clientWidth);
-  if (focus) item.focus({ preventScroll: true });
+  reveal();
+}
+
+const isAcross = () => matchMedia("(max-width: 1000px)").matches;
+const itemSize = () => (isAcross() ? COLUMN : ROW);
+const room = () => (isAcross() ? $("list").clientWidth : $("list").clientHeight);
+
+function reveal() {
+  const list = $("list"), at = shown.indexOf(state.sample) * itemSize();
+  const start = isAcross() ? "scrollLeft" : "scrollTop";
+  if (at >= 0) list[start] = Math.min(at, Math.max(list[start], at + itemSize() - room()));
+  renderList();
+}
+
+// Only the items that can be seen are in the page, and the chosen one.
+function renderList() {
+  const list = $("list"), size = itemSize(), across = isAcross();
+  $("list-space").style.cssText = across ? `width: ${shown.length * size}px; height: 96px` : `height: ${shown.length * size}px`;
+  const start = across ? list.scrollLeft : list.scrollTop;
+  const first = Math.max(0, Math.floor(start / size) - 2), last = Math.ceil((start + room()) / size) + 2;
+  const places = shown.map((_, place) => place).slice(first, last);
+  const chosen = shown.indexOf(state.sample);
+  if (chosen >= 0 && !places.includes(chosen)) places.push(chosen);
+  $("list-space").replaceChildren(...places.map((place) => item(shown[place], place, across ? "left" : "top", place * size)));
+  if (chosen >= 0) list.setAttribute("aria-activedescendant", `sample-${state.sample}`);
+  else list.removeAttribute("aria-activedescendant");
+}
+
+function item(i, place, side, at) {
+  const { id, text, labels } = data.samples[i];
+  const picture = sampleAt(i).sequences.find((s) => s.kind === "image")?.picture;
+  const thumb = picture ? make("img", { class: "thumb", src: picture, alt: "" }) : make("span", { class: "thumb" }, "?");
+  const element = make(
+    "div",
+    {
+      class: "item", role: "option", id: `sample-${i}`, title: id, "aria-selected": String(i === state.sample),
+      "aria-setsize": shown.length, "aria-posinset": place + 1,
+    },
+    thumb,
+    make("span", {}, make("b", { dir: "auto" }, text.slice(0, 120) || id), make("small", {}, labels.map((c) => data.classes[c]).join(", "))),
+  );
+  element.style[side] = `${at}px`;
+  element.addEventListener("click", () => choose(i));
+  return element;
 }
 
 function tellPlace() {
-  const shown = shownSamples();
   const at = shown.indexOf(state.sample);
-  $("place").textContent = shown.length ? `${at + 1} of ${shown.length}` : "no match";
+  $("place").textContent = shown.length ? `${at + 1} of ${shown.length.toLocaleString("en")}` : "no match";
 }
 
 // ---- one sample
 
 function show() {
   const expert = expertOf(state.expert);
-  document.querySelectorAll(".item").forEach((item, i) => {
-    item.setAttribute("aria-selected", i === state.sample);
-    item.tabIndex = i === state.sample ? 0 : -1;
-  });
   document.querySelector(`input[name=expert][value="${CSS.escape(state.expert)}"]`).checked = true;
   document.querySelector(`input[name=score][value="${state.score}"]`).checked = true;
   $("scores-choice").disabled = !expert.probed;
@@ -159,7 +198,7 @@ function show() {
 function showSequences() {
   const sample = current();
   const heat = sample.importance[state.expert] ?? {};
-  const linked = new Set(pairsShown().flatMap((p) => [key(p.u), key(p.v)]));
+  const linked = new Set(pairsShown().slice(0, data.drawn).flatMap((p) => [key(p.u), key(p.v)]));
   spots = new Map();
   stage.classList.remove("dimmed");
   const blocks = { text: [], image: [] };
@@ -319,19 +358,46 @@ function showPairs() {
     const kinds = new Set(pairs.map((p) => sequenceOf(current(), p[end][0]).kind));
     return kinds.size > 1 ? { u: "first", v: "second" }[end] : kinds.has("text") ? "word" : "patch";
   };
-  const heads = ["", side("u"), side("v"), "value ± s.e.", ...(gap ? ["base", "span"] : []), "coalitions"];
-  const head = make("tr", {}, ...heads.map((h, i) =>
-    make("th", { scope: "col", class: [i >= 3 && "number", i >= 4 && "extra"].filter(Boolean).join(" ") }, h)));
-  const rows = pairs.map((pair, i) => {
+  const columns = [
+    ["strength", "", (p) => Math.abs(p.value)],
+    ["u", side("u"), (p) => -p.u[1]],
+    ["v", side("v"), (p) => -p.v[1]],
+    ["value", "value ± s.e.", (p) => p.value],
+    ["stderr", "± 2 s.e.", (p) => p.stderr ?? Infinity],
+    ...(gap ? [["base", "base", (p) => p.base ?? -Infinity], ["span", "span", (p) => p.span ?? -Infinity]] : []),
+    ["n", "coalitions", (p) => p.n],
+  ];
+  if (!columns.some(([name]) => name === state.sort.column)) state.sort = { column: "strength", down: true };
+  const head = make("tr", {}, ...columns.map(([name, label], i) => {
+    const sorted = state.sort.column === name;
+    const button = make("button", { type: "button", class: "sort", "data-sort": name, "aria-label": name === "strength" ? "strength" : false },
+      label || "#", sorted ? (state.sort.down ? " ▾" : " ▴") : "");
+    button.addEventListener("click", () => {
+      state.sort = { column: name, down: sorted ? !state.sort.down : true };
+      showPairs();
+      $("pairs").querySelector(`[data-sort="${name}"]`).focus();
+    });
+    return make("th", {
+      scope: "col", class: [i === 3 || i > 4 ? "number" : "", i >= 4 && "extra"].filter(Boolean).join(" "),
+      "aria-sort": sorted ? (state.sort.down ? "descending" : "ascending") : false,
+    }, button);
+  }));
+  const by = columns.find(([name]) => name === state.sort.column)[2];
+  const ranks = pairs.map((_, i) => i).sort((a, b) => (state.sort.down ? 1 : -1) * (by(pairs[b]) - by(pairs[a])) || a - b);
+  const range = [0, ...pairs.flatMap((p) => [p.value - 2 * (p.stderr ?? 0), p.value + 2 * (p.stderr ?? 0)])];
+  const scale = { low: Math.min(...range), high: Math.max(...range) };
+  const rows = ranks.map((i) => {
+    const pair = pairs[i];
     const error = make("small", {}, pair.stderr === null ? " ± –" : ` ± ${pair.stderr.toFixed(decimals)}`);
     const value = make("td", { class: `number value ${tone(pair)}` }, numberText(pair.value, decimals, !gap), error);
     const weak = pair.stderr !== null && Math.abs(pair.value) <= 2 * pair.stderr;
     const row = make("tr",
-      { tabindex: 0, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "" },
-      make("td", {}, make("span", { class: "rank" }, String(i + 1))),
+      { tabindex: 0, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "", "data-rank": i },
+      make("td", {}, make("span", { class: i < data.drawn ? "rank" : "rank minor" }, String(i + 1))),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.u)),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.v)),
       value,
+      make("td", { class: "extra" }, errorBar(pair, scale)),
       ...(gap ? [pair.base, pair.span].map((x) => make("td", { class: "number extra muted" }, x === null ? "–" : x.toFixed(decimals))) : []),
       make("td", { class: "number extra muted" }, String(pair.n)),
     );
@@ -347,8 +413,19 @@ function showPairs() {
   $("pairs-note").textContent = [
     `Target: ${current().targets[state.expert]}.`,
     "Pale: within two standard errors of zero.",
+    pairs.length > data.drawn ? `Lines: the first ${data.drawn}; of the others when you point at them.` : "",
     others ? `${others} of them are not between a word and a patch and have no line.` : "",
   ].join(" ");
+}
+
+// A dot at the value, a line of two standard errors each way, a tick at zero; all bars of a list on one scale.
+function errorBar(pair, { low, high }) {
+  const WIDTH = 96, at = (x) => 4 + ((x - low) / (high - low || 1)) * (WIDTH - 8);
+  const reach = 2 * (pair.stderr ?? 0);
+  return draw("svg", { class: "error-bar", width: WIDTH, height: 14, viewBox: `0 0 ${WIDTH} 14`, "aria-hidden": "true" },
+    draw("line", { class: "zero", x1: at(0), x2: at(0), y1: 1, y2: 13 }),
+    draw("line", { x1: at(pair.value - reach), x2: at(pair.value + reach), y1: 7, y2: 7 }),
+    draw("circle", { cx: at(pair.value), cy: 7, r: 3.5 }));
 }
 
 function highlight(chosen, origin) {
@@ -358,19 +435,21 @@ function highlight(chosen, origin) {
   for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
   if (origin && on.length) { origin.classList.remove("partner"); origin.classList.add("origin"); }
   wires.forEach(({ pair, element }) => element.classList.toggle("on", on.includes(pair)));
-  document.querySelectorAll("#pairs tbody tr[data-value]").forEach((row, i) => row.classList.toggle("on", on.includes(pairsShown()[i])));
+  const pairs = pairsShown();
+  document.querySelectorAll("#pairs tbody tr[data-value]").forEach((row) => row.classList.toggle("on", on.includes(pairs[row.dataset.rank])));
   if (on.length) {
     const decimals = decimalsFor(pairsShown());
     $("status").textContent = on.slice(0, 4).map((p) =>
       `${written(p.u)} – ${written(p.v)}: ${numberText(p.value, decimals, state.score === "sii")}`).join("   ·   ") + (on.length > 4 ? "   …" : "");
-  } else if (chosen) $("status").textContent = "Not in any of the strongest pairs.";
+  } else if (chosen) $("status").textContent = "Not in any of the pairs listed.";
   else tellStatus();
 }
 
 function tellStatus() {
   const sample = current();
   const why = sample.chosen === "strong" ? "chosen for its strong pairs" : "drawn at random";
-  $("status").textContent = `Sample ${sample.id}, ${why}.`;
+  const verdict = { true: ", predicted correctly", false: ", predicted wrongly" }[data.samples[state.sample].right] ?? "";
+  $("status").textContent = `Sample ${sample.id}, ${why}${verdict}.`;
 }
 
 function drawWires() {
@@ -386,12 +465,12 @@ function drawWires() {
     const chip = spots.get(key(word))?.getBoundingClientRect(), cell = spots.get(key(patch))?.getBoundingClientRect();
     if (!chip || !cell) return;
     const roomy = Math.min(cell.width, cell.height) > 20;
-    const nth = count(perCell, key(patch));
+    const nth = rank < data.drawn ? count(perCell, key(patch)) : 0;
     const spread = nth ? Math.max(Math.min(cell.width, cell.height) * 0.28, roomy ? 17 : 10) : 0;
     const x = cell.x - origin.x + cell.width / 2 + spread * Math.cos(nth * 2.4);
     const y = cell.y - origin.y + cell.height / 2 + spread * Math.sin(nth * 2.4);
     const beside = cell.x > chip.right; // picture to the right of the words, or below them
-    const fan = (count(perChip, key(word)) - 0.5) * 3;
+    const fan = rank < data.drawn ? (count(perChip, key(word)) - 0.5) * 3 : 0;
     const up = beside && y < chip.y - origin.y;
     const from = [chip.x - origin.x + chip.width / 2 + fan, (up ? chip.top + 1 : chip.bottom - 1) - origin.y];
     const bend = Math.max(30, (beside ? x - from[0] : y - from[1]) * 0.45);
@@ -399,7 +478,7 @@ function drawWires() {
       ? `M${from} C${[from[0] + 6, from[1] + (up ? -1 : 1) * Math.min(46, bend)]} ${[x - bend, y]} ${[x, y]}`
       : `M${from} C${[from[0], from[1] + bend]} ${[x, y - bend]} ${[x, y]}`;
     const strength = Math.abs(pair.value) / largest;
-    const element = draw("g", { class: `wire ${pair.value < 0 ? "negative" : ""}`, style: `--tone: ${wireColor(pair)}; opacity: ${0.6 + 0.4 * strength}` },
+    const element = draw("g", { class: `wire ${pair.value < 0 ? "negative" : ""} ${rank < data.drawn ? "" : "more"}`, style: `--tone: ${wireColor(pair)}; opacity: ${0.6 + 0.4 * strength}` },
       draw("path", { d: curve, "stroke-width": 1.5 + 2.7 * strength }),
       draw("circle", { cx: x, cy: y, r: roomy ? 8.5 : 5.5 }),
       ...(roomy ? [draw("text", { x, y }, String(rank + 1))] : []));
@@ -444,5 +523,7 @@ if (data.samples.length) {
   buildList();
   $("app").hidden = false;
   show();
+  filterList();
   new ResizeObserver(drawWires).observe(stage);
+  new ResizeObserver(renderList).observe($("list"));
 }

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from importlib import resources
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from raymoe.project import Project
+from raymoe.report.experiments import Experiment, evaluate_command
 from raymoe.report.explorer import COLUMNS, End, Pair, Sample, Sequence
 from raymoe.report.figures import METRIC_LABELS
 from raymoe.report.inputs import Inputs, matrix
 from raymoe.report.palette import INK_VARIABLES, NEGATIVE, SCORES, default_score, expert_colors, expert_label
 from raymoe.report.pictures import data_uri
-from raymoe.report.words import is_right_to_left
+from raymoe.report.sheets import Amount, Sheet
+from raymoe.report.words import is_right_to_left, written
 from raymoe.tables import Provenance, metadata_of
 
+SEARCHED = 2000  # characters of a text that the search looks at
 TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
 
 
@@ -28,10 +33,21 @@ def render(
     project: Project,
     inputs: Inputs,
     samples: list[Sample],
+    found: list[Experiment],
     drawings: dict[str, bytes],
+    sample_figures: list[str],
     provenance: Provenance,
 ) -> str:
-    """The whole page as HTML."""
+    """The whole page as HTML.
+
+    Args:
+        project, inputs: what it is about.
+        samples: of the explorer.
+        found: the experiments.
+        drawings: the charts and the experiments' figures as SVG, by file name.
+        sample_figures: names of the files with single samples.
+        provenance: of the page.
+    """
     environment = Environment(
         loader=PackageLoader("raymoe.report", "."),
         autoescape=select_autoescape(default=True),
@@ -43,7 +59,13 @@ def render(
     return environment.get_template("template.html.j2").render(
         css=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         js=Markup(files.joinpath("page.js").read_text(encoding="utf-8")),
-        data=Markup(embedded_json(_explorer(inputs, samples))),
+        index=Markup(embedded_json(_index(project, inputs, samples))),
+        samples=(Markup(embedded_json(_sample(sample))) for sample in samples),
+        sample_figures=sample_figures,
+        experiments=found,
+        file_names=table_files,
+        cases=case_names(project),
+        case_command=evaluate_command(project, "case-study"),
         charts={name: Markup(inline_svg(drawing)) for name, drawing in drawings.items()},
         dataset=project.preset.name,
         seed=project.preset.train.seed,
@@ -77,7 +99,54 @@ def inline_svg(drawing: bytes) -> str:
     return text
 
 
-def _explorer(inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
+def table_files(experiment: Experiment) -> list[str]:
+    """Names of the files of an experiment's tables."""
+    return [f"{name}.csv" for name in experiment.tables] + [f"{s.name}.tex" for s in experiment.shown.sheets]
+
+
+def case_names(project: Project) -> list[str]:
+    """The case studies that were drawn."""
+    names = project.workspace.names(f"{project.run}/evaluation/case-study")
+    return [name for name in names if name.endswith(".svg")]
+
+
+def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
+    """The page's own tables, by file name: to print, and with every digit."""
+    metrics = _metrics(inputs)
+    rows = [
+        (
+            row["label"],
+            *(Amount(100 * row["values"].get(name, math.nan), digits=1) for name in metrics["names"]),
+        )
+        for row in [*metrics["models"], *metrics["experts"]]
+    ]
+    heads = ("model", *(METRIC_LABELS[name] for name in metrics["names"]))
+    scores = Sheet("test-scores", "Scores on the test split in per cent", heads, tuple(rows))
+    found = _experts(inputs)
+    lines = tuple(
+        (
+            e["label"],
+            Amount(e["weight"], digits=3),
+            f"{e['pairs']:,}",
+            e["score"],
+            Amount(e["signal"], digits=3),
+        )
+        for e in found
+    )
+    columns = ("expert", "mean weight", "pairs measured", "score", "share beyond 2 s.e.")
+    experts = Sheet(
+        "experts",
+        "Mean weight of each expert on the test split, and how much of its score is signal",
+        columns,
+        lines,
+    )
+    plain = pa.concat_tables([t.replace_schema_metadata(None) for t in (inputs.metrics, inputs.baselines)])
+    raw = pa.Table.from_pylist([{k: v for k, v in e.items() if k != "color"} for e in found])
+    return {"test-scores": (scores, plain), "experts": (experts, raw)}
+
+
+def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
+    """What the list of samples needs, of all of them."""
     colors = expert_colors(inputs.experts)
     probed = {expert for sample in samples for expert in sample.pairs}
     return {
@@ -94,7 +163,19 @@ def _explorer(inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
         ],
         "scores": SCORES,
         "negative": NEGATIVE,
-        "samples": [_sample(sample) for sample in samples],
+        "drawn": project.preset.report.pairs,
+        "samples": [_entry(sample) for sample in samples],
+    }
+
+
+def _entry(sample: Sample) -> dict[str, Any]:
+    texts = [written(s.pieces) for s in sample.sequences.values() if s.kind == "text"]
+    return {
+        "id": sample.sample_id,
+        "text": " · ".join(texts)[:SEARCHED],
+        "labels": sample.labels,
+        "right": sorted(sample.labels) == sorted(sample.predicted) if sample.probabilities else None,
+        "strength": {expert: _short(value) for expert, value in sample.strength.items()},
     }
 
 

@@ -10,6 +10,7 @@ REDUNDANCY = "#2a7fb8"
 UNIQUE = ("#b8558d", "#4a9459", "#8c6d46", "#64748b")
 POSITIVE = SYNERGY
 NEGATIVE = "#7a5cc0"
+DENSE = "#55708a"
 
 # Ink of the figures; the page puts its own variables in their place, so that they follow light and dark.
 INK = "#1c2630"

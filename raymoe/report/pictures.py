@@ -1,4 +1,4 @@
-"""Encoded pictures in, small WebP data URIs out; a picture that can't be read is None, not an error."""
+"""Encoded pictures in, small WebP pictures out; a picture that can't be read is None, not an error."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import warnings
 from PIL import Image
 
 LARGEST_SIDE = 320  # pixels
-LARGEST_BYTES = 120_000
+LARGEST_BYTES = 90_000  # of all pictures of a sample
 
 
-def decode(encoded: bytes | None) -> Image.Image | None:
-    """The picture in RGB, transparent parts on white, at most ``LARGEST_SIDE`` wide and high."""
+def thumbnail(encoded: bytes | None, largest: int = LARGEST_BYTES) -> bytes | None:
+    """The picture as WebP, transparent parts on white, at most ``LARGEST_SIDE`` wide and high.
+
+    It gets the best of a few qualities that stays under ``largest`` bytes. None for what can't be decoded.
+    """
     if not encoded:
         return None
     try:
@@ -26,16 +29,22 @@ def decode(encoded: bytes | None) -> Image.Image | None:
         return None
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
     white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
-def data_uri(picture: Image.Image) -> str:
-    """The picture as a WebP data URI, in the best of a few qualities that stays under ``LARGEST_BYTES``."""
-    encoded = b""
-    for quality in (82, 60, 35):
+    picture = Image.alpha_composite(white, picture).convert("RGB")
+    written = b""
+    for quality in (82, 60, 35, 10):
         buffer = io.BytesIO()
         picture.save(buffer, "WEBP", quality=quality, method=4)
-        encoded = buffer.getvalue()
-        if len(encoded) <= LARGEST_BYTES:
+        written = buffer.getvalue()
+        if len(written) <= largest:
             break
-    return "data:image/webp;base64," + base64.b64encode(encoded).decode()
+    return written
+
+
+def opened(webp: bytes) -> Image.Image:
+    """What ``thumbnail`` wrote, in RGB."""
+    return Image.open(io.BytesIO(webp)).convert("RGB")
+
+
+def data_uri(webp: bytes) -> str:
+    """What ``thumbnail`` wrote, to stand in a page."""
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()

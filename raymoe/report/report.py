@@ -7,50 +7,78 @@ from dataclasses import asdict
 
 from raymoe.progress import track
 from raymoe.project import Project, StageResult
+from raymoe.report.experiments import Experiment, experiments
 from raymoe.report.explorer import explore
 from raymoe.report.figures import charts, png, svg
-from raymoe.report.inputs import read_inputs
-from raymoe.report.page import render
+from raymoe.report.inputs import Inputs, read_inputs
+from raymoe.report.page import case_names, own_tables, render
 from raymoe.report.sample_figure import sample_figure
+from raymoe.report.sheets import latex, to_csv
 from raymoe.tables import Provenance
 
-VERSION = "report/1"
+VERSION = "report/2"
 SAMPLE_FIGURES = 4
 
 
 def report(project: Project, *, overwrite: bool = False) -> StageResult:
-    """Make ``index.html`` and ``figures/`` in the project's report folder.
+    """Make ``index.html``, ``figures/`` and ``tables/`` in the project's report folder.
 
     Unlike the tables, a report made from other inputs is simply made again: it is cheap and nothing
     follows from it.
 
     Raises:
-        ParentError: a table that the report shows is missing or damaged.
+        ParentError: a table that the report needs is missing or damaged, or of another checkpoint. The
+            tables of ``evaluate`` are not needed: what is missing there is a visible gap.
     """
     workspace, config = project.workspace, project.preset.report
     inputs = read_inputs(project)
-    provenance = Provenance("report", VERSION, config.model_dump(), inputs.fingerprints)
+    found = experiments(project, inputs)
+    parents = inputs.fingerprints | {
+        f"evaluation/{name}": fingerprint for e in found for name, fingerprint in e.fingerprints.items()
+    }
+    parents |= {f"case-study/{name}": "drawn" for name in case_names(project)}
+    provenance = Provenance("report", VERSION, config.model_dump(), parents)
     page, seal = f"{project.report}/index.html", f"{project.report}/report.json"
     result = StageResult(workspace.path(page), provenance.fingerprint, ran=True)
     if not overwrite and workspace.exists(page) and _sealed(workspace, seal) == provenance.fingerprint:
         return StageResult(result.path, result.fingerprint, ran=False)
     workspace.remove(seal)
+    for folder in ("figures", "tables"):  # of what is a gap now, nothing old may stay
+        workspace.remove(f"{project.report}/{folder}")
     samples = explore(inputs, config)
     with track("report", 1) as progress:
         figures = charts(inputs)
+        for experiment in found:
+            figures |= experiment.shown.figures
         drawings = {name: svg(figure) for name, figure in figures.items()}
+        singles = {}
         for i, sample in enumerate(samples[:SAMPLE_FIGURES], 1):
-            figure = sample_figure(sample, inputs.experts, inputs.classes)
+            figure = sample_figure(sample, inputs.experts, inputs.classes, config.pairs)
             if figure:
-                figures[f"sample-{i}"] = figure
-        for name, figure in figures.items():
+                singles[f"sample-{i}"] = figure
+        for name, figure in (figures | singles).items():
             workspace.write(f"{project.report}/figures/{name}.png", png(figure))
             workspace.write(f"{project.report}/figures/{name}.svg", drawings.get(name) or svg(figure))
-        workspace.write(page, render(project, inputs, samples, drawings, provenance).encode())
-        progress.advance(note=f"{len(samples)} samples, {len(figures)} figures")
+        _write_tables(project, inputs, found)
+        text = render(project, inputs, samples, found, drawings, list(singles), provenance)
+        workspace.write(page, text.encode())
+        progress.advance(note=f"{len(samples)} samples, {len(figures | singles)} figures")
     record = {"fingerprint": provenance.fingerprint, "made_by": asdict(provenance)}
     workspace.write(seal, json.dumps(record, indent=1).encode())
     return result
+
+
+def _write_tables(project: Project, inputs: Inputs, found: list[Experiment]) -> None:
+    """``tables/``: as they are printed (LaTeX), and with every row and digit (CSV)."""
+    own = own_tables(inputs)
+    sheets = [sheet for sheet, _ in own.values()] + [sheet for e in found for sheet in e.shown.sheets]
+    tables = {name: table for name, (_, table) in own.items()}
+    for experiment in found:
+        tables |= experiment.tables
+    for sheet in sheets:
+        project.workspace.write(f"{project.report}/tables/{sheet.name}.tex", latex(sheet).encode())
+    for name, table in tables.items():
+        project.workspace.write(f"{project.report}/tables/{name}.csv", to_csv(table))
 
 
 def _sealed(workspace, seal: str) -> str | None:

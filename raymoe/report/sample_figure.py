@@ -6,6 +6,7 @@ import math
 import textwrap
 import warnings
 from collections import Counter
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
-from raymoe.report.explorer import Pair, Sample, Sequence
+from raymoe.report.explorer import End, Pair, Sample, Sequence
 from raymoe.report.figures import STYLE
 from raymoe.report.palette import (
     INK,
@@ -29,6 +30,7 @@ from raymoe.report.palette import (
     expert_colors,
     expert_label,
 )
+from raymoe.report.pictures import opened
 from raymoe.report.words import is_right_to_left
 
 PIECES_SHOWN = 44  # of a longer text, those around the linked pieces
@@ -38,70 +40,160 @@ PANEL_WIDTH, PICTURE_SIDE, MARGIN = 620.0, 330.0, 14.0
 LINE_HEIGHT, CHIP_HEIGHT = 27.0, 20.0
 
 
-def sample_figure(sample: Sample, experts: list[str], classes: list[str]) -> Figure | None:
-    """A panel per probed expert; None for a sample without a text, a picture or a pair between them."""
-    texts = [name for name, s in sample.sequences.items() if s.kind == "text"]
-    images = [name for name, s in sample.sequences.items() if s.kind == "image"]
-    panels = [(e, sample.pairs[e][default_score(e)]) for e in experts if sample.pairs.get(e)]
-    if not texts or not images or not panels:
-        return None
-    text, image = texts[0], images[0]
-    colors = expert_colors(experts)
+@dataclass(frozen=True)
+class Panel:
+    """One part of a figure: a sample's texts and pictures under one heat map, and pairs as links.
+
+    Attributes:
+        title, subtitle: above it.
+        color: of the heat map and the links.
+        heat: per modality, one value in [0, 1] per piece or cell; empty where there is none.
+        pairs: the strongest first.
+        score: of the pairs, a key of ``SCORES``.
+        gap: why there is nothing to show; stands in place of all the rest.
+    """
+
+    title: str
+    subtitle: str
+    color: str
+    heat: dict[str, list[float]]
+    pairs: tuple[Pair, ...] = ()
+    score: str = "sii"
+    gap: str = ""
+
+
+def sample_figure(sample: Sample, experts: list[str], classes: list[str], pairs: int) -> Figure | None:
+    """A panel per probed expert with its strongest pairs; None for a sample without a pair."""
+    panels = [pair_panel(sample, e, experts, pairs) for e in experts if sample.pairs.get(e)]
+    panels = [panel for panel in panels if panel.pairs]
+    return paneled(sample, classes, [(panels, PANEL_WIDTH)]) if panels else None
+
+
+def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> Panel:
+    """An expert's heat map and its strongest pairs by its own score."""
+    score = default_score(expert)
+    return Panel(
+        title=f"{expert_label(expert)} expert",
+        subtitle=f"strongest pairs by {SCORES[score]}, patches as (row, column)",
+        color=expert_colors(experts)[expert],
+        heat=sample.importance.get(expert, {}),
+        pairs=tuple(sample.pairs.get(expert, {}).get(score, [])[:count]),
+        score=score,
+    )
+
+
+def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], float]]) -> Figure:
+    """A figure of lines of panels; each line has its panels' width, in hundredths of an inch."""
+    total = max(len(panels) * width for panels, width in lines)
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
-        figure = Figure(figsize=(PANEL_WIDTH / 100 * len(panels), 6))
+        figure = Figure(figsize=(total / 100, 6))
         FigureCanvasAgg(figure)  # its renderer measures the words
-        bottom = 0.0
-        for i, (expert, pairs) in enumerate(panels):
-            axes = figure.add_axes((i / len(panels), 0, 1 / len(panels), 1))
-            axes.axis("off")
-            axes.set(xlim=(0, PANEL_WIDTH), ylim=(600, 0))
-            bottom = max(bottom, _panel(axes, sample, expert, colors[expert], pairs, text, image))
+        drawn, heights = [], []
+        for i, (panels, width) in enumerate(lines):
+            axes_of_line, bottom = [], 0.0
+            for panel in panels:
+                axes = figure.add_axes((0, 0, width / total, 1), label=f"{i}-{len(axes_of_line)}")
+                axes.axis("off")
+                axes.set(xlim=(0, width), ylim=(600, 0))
+                bottom = max(bottom, _panel(axes, sample, panel, width))
+                axes_of_line.append(axes)
+            drawn.append(axes_of_line)
+            heights.append(bottom)
         names = ", ".join(classes[c] for c in sample.labels) or "none"
         figure.axes[0].text(MARGIN, 16, f"{sample.sample_id}   true labels: {names}", color=MUTED, fontsize=8)
-        figure.set_size_inches(figure.get_figwidth(), bottom / 100)
-        for axes in figure.axes:
-            axes.set(xlim=(0, PANEL_WIDTH), ylim=(bottom, 0))
+        whole = sum(heights)
+        figure.set_size_inches(total / 100, whole / 100)
+        above = 0.0
+        for axes_of_line, height, (_, width) in zip(drawn, heights, lines, strict=True):
+            above += height
+            for i, axes in enumerate(axes_of_line):
+                axes.set_position((i * width / total, 1 - above / whole, width / total, height / whole))
+                axes.set(xlim=(0, width), ylim=(height, 0))
     return figure
 
 
-def _panel(
-    axes: Axes, sample: Sample, expert: str, color: str, pairs: list[Pair], text: str, image: str
+def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
+    """Draw texts, pictures, links and the list of pairs from top to bottom; where it ends."""
+    right = width - MARGIN
+    axes.text(MARGIN, 42, panel.title, color=INK, fontsize=12, fontweight="bold")
+    narrow = width < PANEL_WIDTH
+    x, y, side = (MARGIN, 58, "left") if narrow else (right, 42, "right")
+    axes.text(x, y, panel.subtitle, color=MUTED, ha=side, fontsize=8 if narrow else 9)
+    if panel.gap:
+        lines = textwrap.wrap(panel.gap, max(20, int(width / 6.2)), break_long_words=True)
+        axes.text(MARGIN, 86, "\n".join(lines), color=MUTED, va="top", fontsize=8.5)
+        return 100 + 17 * len(lines)
+    linked: dict[str, set[int]] = {name: set() for name in sample.sequences}
+    for pair in panel.pairs:
+        for end in (pair.u, pair.v):
+            linked[end.modality].add(end.index)
+    spots: dict[End, tuple[float, float]] = {}
+    bottom = 70.0 if narrow else 58.0
+    for name, sequence in sample.sequences.items():
+        if sequence.kind == "text":
+            heat = panel.heat.get(name, [])
+            found, bottom = _words(axes, sequence, heat, panel.color, linked[name], bottom + 14, width)
+            spots |= {End(name, i): place for i, place in found.items()}
+    images = {name: s for name, s in sample.sequences.items() if s.kind == "image"}
+    if images:
+        top = bottom + (44 if panel.pairs else 24)
+        room = (width - MARGIN * (len(images) + 1)) / len(images)
+        for i, (name, patches) in enumerate(images.items()):
+            middle = MARGIN + room / 2 + i * (room + MARGIN)
+            side = min(PICTURE_SIDE, room)
+            box = _picture(axes, patches, panel.heat.get(name, []), panel.color, top, middle, side)
+            bottom = max(bottom, box[1] + box[3])
+            for cell in range(patches.rows * patches.cols):
+                row, column = divmod(cell, patches.cols)
+                spots[End(name, cell)] = (
+                    box[0] + (column + 0.5) * box[2] / patches.cols,
+                    box[1] + (row + 0.5) * box[3] / patches.rows,
+                )
+    return _links(axes, sample, panel, spots, bottom, width) if panel.pairs else bottom + MARGIN
+
+
+def _links(
+    axes: Axes,
+    sample: Sample,
+    panel: Panel,
+    spots: dict[End, tuple[float, float]],
+    bottom: float,
+    width: float,
 ) -> float:
-    """Draw words, picture, links and the list of pairs from top to bottom; where it ends."""
-    score, right = default_score(expert), PANEL_WIDTH - MARGIN
-    axes.text(MARGIN, 42, f"{expert_label(expert)} expert", color=INK, fontsize=12, fontweight="bold")
-    axes.text(
-        right, 42, f"strongest pairs by {SCORES[score]}, patches as (row, column)", color=MUTED, ha="right"
-    )
-    linked = [p for p in pairs if {p.u.modality, p.v.modality} == {text, image}]
-    heat = sample.importance.get(expert, {})
-    words, patches = sample.sequences[text], sample.sequences[image]
-    ends = [(p.u.index, p.v.index) if p.u.modality == text else (p.v.index, p.u.index) for p in linked]
-    chips, bottom = _words(axes, words, heat.get(text, []), color, {word for word, _ in ends})
-    left, top, width, height = _picture(axes, patches, heat.get(image, []), color, bottom + 44)
-    largest = max((abs(p.value) for p in linked), default=0) or 1
-    listed = top + height + 26
-    decimals = _decimals(linked)
-    half = (len(linked) + 1) // 2
-    per_cell: Counter[int] = Counter()
-    for i, (pair, (word, cell)) in enumerate(zip(linked, ends, strict=True)):
-        tone = NEGATIVE if pair.value < 0 else color
-        row, column = divmod(cell, patches.cols)
-        offset, angle = 17.0 * (per_cell[cell] > 0), 2.4 * per_cell[cell]  # several links end in one patch
-        per_cell[cell] += 1
-        x = left + (column + 0.5) * width / patches.cols + offset * np.cos(angle)
-        y = top + (row + 0.5) * height / patches.rows + offset * np.sin(angle)
-        _link(axes, chips[word], (x, y), tone, abs(pair.value) / largest, dashed=pair.value < 0)
+    """Draw the pairs as curves, and below as a list; where it ends."""
+    largest = max(abs(p.value) for p in panel.pairs) or 1
+    listed, right = bottom + 26, width - MARGIN
+    decimals = _decimals(list(panel.pairs))
+    half = (len(panel.pairs) + 1) // 2
+    per_cell: Counter[End] = Counter()
+    for i, pair in enumerate(panel.pairs):
+        tone = NEGATIVE if pair.value < 0 else panel.color
+        # from a word to a patch, whichever is named first
+        start, end = sorted((pair.u, pair.v), key=lambda e: sample.sequences[e.modality].kind == "image")
+        offset, angle = 17.0 * (per_cell[end] > 0), 2.4 * per_cell[end]  # several links end in one patch
+        per_cell[end] += 1
+        x, y = spots[end][0] + offset * np.cos(angle), spots[end][1] + offset * np.sin(angle)
+        _link(axes, spots[start], (x, y), tone, abs(pair.value) / largest, dashed=pair.value < 0)
         _badge(axes, x, y, i + 1, tone)
-        x, y = MARGIN + 10 + (i // half) * PANEL_WIDTH / 2, listed + (i % half) * LINE_HEIGHT
-        piece = textwrap.shorten(words.pieces[word].text, 14, placeholder="…") or "…"
+        x, y = MARGIN + 10 + (i // half) * width / 2, listed + (i % half) * LINE_HEIGHT
         _badge(axes, x, y, i + 1, tone)
-        axes.text(x + 14, y, piece, color=INK, va="center", fontsize=9, fontweight="bold")
-        axes.text(x + 104, y, f"({row + 1}, {column + 1})", color=MUTED, va="center", fontsize=8)
-        x = right - (1 - i // half) * PANEL_WIDTH / 2
-        axes.text(x, y, _value(pair, score, decimals), color=tone, va="center", ha="right", fontsize=8.5)
+        axes.text(x + 14, y, _name(sample, start), color=INK, va="center", fontsize=9, fontweight="bold")
+        axes.text(x + 104, y, _name(sample, end), color=MUTED, va="center", fontsize=8)
+        x = right - (1 - i // half) * width / 2
+        axes.text(
+            x, y, _value(pair, panel.score, decimals), color=tone, va="center", ha="right", fontsize=8.5
+        )
     return listed + half * LINE_HEIGHT
+
+
+def _name(sample: Sample, end: End) -> str:
+    sequence = sample.sequences[end.modality]
+    if sequence.kind == "text":
+        return textwrap.shorten(sequence.pieces[end.index].text, 14, placeholder="…") or "…"
+    row, column = divmod(end.index, sequence.cols)
+    several = sum(s.kind == "image" for s in sample.sequences.values()) > 1
+    return f"{end.modality[:10] + ' ' if several else ''}({row + 1}, {column + 1})"
 
 
 def _decimals(pairs: list[Pair]) -> int:
@@ -141,19 +233,25 @@ def _link(
 
 
 def _words(
-    axes: Axes, words: Sequence, scores: list[float], color: str, linked: set[int]
+    axes: Axes,
+    words: Sequence,
+    scores: list[float],
+    color: str,
+    linked: set[int],
+    top: float,
+    panel_width: float,
 ) -> tuple[dict[int, tuple[float, float]], float]:
     """Draw the pieces as lines of chips; where each one's lower edge is, and where the text ends."""
     renderer = axes.figure.canvas.get_renderer()
     scale = 100 / axes.figure.dpi
-    keep = _kept(words, linked)
-    x, y, right = MARGIN, 70.0, PANEL_WIDTH - MARGIN
+    keep = _kept(words, linked, scores)
+    x, y, right = MARGIN, top, panel_width - MARGIN
     where: dict[int, tuple[float, float]] = {}
     leftward = is_right_to_left(words.pieces)
     previous = -1
 
     def place(x: float, width: float) -> float:
-        return PANEL_WIDTH - x - width if leftward else x
+        return panel_width - x - width if leftward else x
 
     for i in keep:
         piece = words.pieces[i]
@@ -187,21 +285,26 @@ def _words(
     return where, y
 
 
-def _kept(words: Sequence, linked: set[int]) -> list[int]:
+def _kept(words: Sequence, linked: set[int], scores: list[float]) -> list[int]:
+    """Of a long text the neighbourhood of what is linked, else of what matters most."""
     if len(words.pieces) <= PIECES_SHOWN:
         return list(range(len(words.pieces)))
+    if not linked and scores:
+        linked = set(
+            np.argsort(-np.asarray(scores), kind="stable")[: PIECES_SHOWN // (2 * CONTEXT + 1)].tolist()
+        )
     near = {j for i in linked for j in range(i - CONTEXT, i + CONTEXT + 1)}
     return [i for i in range(len(words.pieces)) if i in near] or list(range(PIECES_SHOWN))
 
 
 def _picture(
-    axes: Axes, patches: Sequence, scores: list[float], color: str, top: float
+    axes: Axes, patches: Sequence, scores: list[float], color: str, top: float, middle: float, side: float
 ) -> tuple[float, float, float, float]:
     """Draw the picture with its heat map; left, top, width and height of it."""
-    picture = patches.picture
+    picture = opened(patches.picture) if patches.picture else None
     ratio = picture.width / picture.height if picture else 1.0
-    width, height = min(PICTURE_SIDE, PICTURE_SIDE * ratio), min(PICTURE_SIDE, PICTURE_SIDE / ratio)
-    left = (PANEL_WIDTH - width) / 2
+    width, height = min(side, side * ratio), min(side, side / ratio)
+    left = middle - width / 2
     if picture:
         pale = ImageEnhance.Color(picture).enhance(0.4)  # so that the heat map's colour stands out
         axes.imshow(np.asarray(pale), extent=(left, left + width, top + height, top), zorder=1, aspect="auto")

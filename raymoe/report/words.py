@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ def pieces(tokens: list[str], special: list[bool]) -> list[Piece]:
             continues = token.startswith("##") and len(token) > 2
             found.append(Piece(token[2:] if continues else token, continues and not first, False))
     return found
+
+
+def written(found: Sequence[Piece]) -> str:
+    """The pieces as running text, without special ones."""
+    shown = [piece for piece in found if not piece.special]
+    text = "".join(piece.text if piece.joined else f" {piece.text}" for piece in shown).strip()
+    text = re.sub(r" ([.,;:!?)\]]+)(?= |$)", r"\1", text)
+    return re.sub(r"([(\[]) ", r"\1", text)
 
 
 def is_right_to_left(found: Sequence[Piece]) -> bool:

@@ -5,9 +5,10 @@ import pytest
 import torch
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
-from raymoe.attribution import attribute
+from raymoe.actors.blocks import on_actors
+from raymoe.attribution import attribute, blocks
 from raymoe.attribution.importance import importance, target_logits
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
@@ -25,6 +26,44 @@ def project(tmp_path) -> Project:
     write_tiny_run(made, write_tiny_features(made))
     made.workspace.remove(f"{made.run}/importance.arrow")
     return made
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["grad_attnroll", "ig"])
+def test_actors_make_the_same_table(project, ray_session, capsys, monkeypatch, method):
+    monkeypatch.setattr(blocks, "BATCHES", 1)
+    preset = tiny_preset(attribute={"batch_size": 1, "method": method})
+    project = Project(preset, project.workspace, "tiny")
+    attribute(project, device="cpu")
+    alone = table_of(project)
+    attribute(project, device="cpu", overwrite=True, share=on_actors("local", 2, "cpu"))
+    shared = table_of(project)
+    assert "blocks on 2 actors, one per core" in capsys.readouterr().out
+    keys = ["sample_id", "expert", "modality", "method", "target"]
+    assert shared.select(keys) == alone.select(keys)
+    for a, b in zip(shared["scores"].to_pylist(), alone["scores"].to_pylist(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    if method == "ig":
+        a, b = (metadata_of(t.schema)["convergence"] for t in (shared, alone))
+        assert a == pytest.approx(b, rel=1e-2)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_changed_stops_the_actors(project, ray_session):
+    def changed(runner, arguments, blocks, on_done):
+        write_tiny_run(project, arguments[0].expected["features"], seed=4)
+        on_actors("local", 1, "cpu")(runner, arguments, blocks, on_done)
+
+    with pytest.raises(RaymoeError, match="changed since this was planned"):
+        attribute(project, device="cpu", share=changed, overwrite=True)
+
+
+def test_one_process_does_unless_actors_are_asked_for(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert on_actors(device="cpu") is None
+    assert on_actors(num_actors=2, device="cpu")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert on_actors(device="cpu")
 
 
 def opened(project: Project):

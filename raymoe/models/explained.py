@@ -1,0 +1,84 @@
+"""The model that is explained and the features it was trained on, opened wherever an actor runs."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+
+from raymoe.errors import ParentError, RaymoeError, WorkspaceError
+from raymoe.features.store import FeatureStore
+from raymoe.models.base import FusionModel
+from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
+from raymoe.project import Project
+from raymoe.versions import differing, package_versions
+from raymoe.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Where checkpoint and features lie, and what they have to be.
+
+    Attributes:
+        workspace: where both lie.
+        checkpoint, features: their folders.
+        expected: their fingerprints (``checkpoint``, ``features``) when the work was planned.
+        made_by: the commands that make them, for the error messages.
+        versions: the packages of the process that planned it.
+    """
+
+    workspace: Workspace
+    checkpoint: str
+    features: str
+    expected: dict[str, str]
+    made_by: dict[str, str]
+    versions: dict[str, str] = field(default_factory=package_versions)
+
+    @classmethod
+    def of(cls, project: Project, parents: dict[str, str]) -> Explained:
+        """A project's, with these fingerprints."""
+        made_by = {"features": project.command("encode"), "checkpoint": project.command("train")}
+        expected = {name: parents[name] for name in made_by}
+        return cls(project.workspace, f"{project.run}/checkpoint", project.features, expected, made_by)
+
+    def open(self) -> tuple[FeatureStore, FusionModel, CheckpointInfo]:
+        """Both, the model in eval mode on the CPU.
+
+        Raises:
+            RaymoeError: the packages here are of other versions.
+            WorkspaceError: this machine has no such workspace.
+            ParentError: checkpoint or features are not what they were.
+        """
+        here = package_versions()
+        for name in differing(here, self.versions):
+            raise RaymoeError(
+                f"{socket.gethostname()} has {name} {here[name]}, where raymoe was started it is "
+                f"{self.versions[name]}",
+                "Install the same versions on every machine of the cluster.",
+            )
+        self._check_workspace()
+        store = FeatureStore.open(self.workspace, self.features, self.made_by["features"])
+        self._check("features", store.fingerprint)
+        model, info = load_checkpoint(
+            self.workspace, self.checkpoint, self.made_by["checkpoint"], features=store.fingerprint
+        )
+        self._check("checkpoint", info.fingerprint)
+        return store, model, info
+
+    def _check_workspace(self) -> None:
+        try:
+            there = self.workspace.exists(self.checkpoint) and self.workspace.exists(self.features)
+            why = "there are no features and checkpoint in it"
+        except WorkspaceError as error:
+            there, why = False, error.message
+        if not there:
+            raise WorkspaceError(
+                f"{socket.gethostname()} does not reach the workspace {self.workspace.uri}: {why}",
+                "Every machine of the cluster needs it under the same name: give --workspace a shared folder "
+                "(NFS) or an object store (s3://bucket/folder).",
+            )
+
+    def _check(self, name: str, fingerprint: str) -> None:
+        if fingerprint != self.expected[name]:
+            raise ParentError(
+                f"{self.workspace.path(getattr(self, name))} changed since this was planned", "Run it again."
+            )

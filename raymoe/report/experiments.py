@@ -1,0 +1,482 @@
+"""What ``raymoe evaluate`` found, for the page: per protocol its figures and tables, or why there are none.
+
+A table that was made from another checkpoint than the report's is not shown: mixed figures would look right.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pyarrow as pa
+from matplotlib.figure import Figure
+
+from raymoe.errors import ParentError
+from raymoe.evaluation.alignment import OF_PAPER
+from raymoe.evaluation.comparison import KINDS
+from raymoe.evaluation.faithfulness import METHODS
+from raymoe.project import Project
+from raymoe.report import experiment_figures as draw
+from raymoe.report.figures import METRIC_LABELS
+from raymoe.report.inputs import Inputs
+from raymoe.report.palette import expert_label
+from raymoe.report.sheets import Amount, Cell, Sheet
+from raymoe.tables import (
+    ALIGNMENT,
+    COMPARISON,
+    FAITHFULNESS,
+    FAITHFULNESS_SUMMARY,
+    PAIR_MASKING,
+    PLANTED,
+    PLANTED_EXPERTS,
+    ROBUSTNESS,
+    SWEEP,
+    Contract,
+    Provenance,
+    metadata_of,
+    read_table,
+)
+
+Rows = list[dict[str, Any]]
+
+# How far the axes of the paper's bar charts reach; it prints no numbers for them (Fig. 3 and 4).
+PAPER_DROPS = {"mmimdb": "30", "enrico": "30", "mmhs150k": "10"}
+PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a protocol puts on the page; of each kind the first is the main one."""
+
+    figures: dict[str, Figure]
+    sheets: tuple[Sheet, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol: what it asks, which tables it wrote, and how they are shown.
+
+    Attributes:
+        key: as ``raymoe evaluate`` knows it.
+        place: in the paper.
+        files: contract of each table, by file name.
+        in_run: its tables lie in the run's folder, not the dataset's.
+        show: from the tables' rows, by file name, and the dataset.
+    """
+
+    key: str
+    title: str
+    place: str
+    question: str
+    files: dict[str, Contract]
+    in_run: bool
+    show: Callable[[dict[str, Rows], str], Shown]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A protocol as the page has it.
+
+    Attributes:
+        command: what makes its tables.
+        gap: why nothing is shown; empty otherwise.
+        tables: what is shown, by file name; empty with a gap.
+        fingerprints: of the tables that are there, shown or not.
+    """
+
+    protocol: Protocol
+    command: str
+    gap: str = ""
+    shown: Shown = field(default_factory=lambda: Shown({}, ()))
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+
+def experiments(project: Project, inputs: Inputs) -> list[Experiment]:
+    """Every protocol in the paper's order, then those beyond it.
+
+    The ground truth of planted interactions is left out where the data has none and no such table is there.
+    """
+    found = []
+    for protocol in PROTOCOLS:
+        there = any(project.workspace.exists(_place(project, protocol, name)) for name in protocol.files)
+        if protocol.key != "planted" or project.preset.name == "planted" or there:
+            found.append(_experiment(project, inputs, protocol))
+    return found
+
+
+def evaluate_command(project: Project, protocol: str) -> str:
+    """How a user runs a protocol."""
+    words = shlex.split(replace(project, source=None).command("evaluate"))
+    return shlex.join([*words[:3], protocol, *words[3:]])
+
+
+def _place(project: Project, protocol: Protocol, name: str) -> str:
+    return f"{project.run if protocol.in_run else project.root}/evaluation/{name}.parquet"
+
+
+def _experiment(project: Project, inputs: Inputs, protocol: Protocol) -> Experiment:
+    command = evaluate_command(project, protocol.key)
+    tables: dict[str, pa.Table] = {}
+    fingerprints: dict[str, str] = {}
+    gaps = []
+    for name, contract in protocol.files.items():
+        place = _place(project, protocol, name)
+        if not project.workspace.exists(place):
+            gaps.append("Not measured yet.")
+            continue
+        try:
+            table = read_table(project.workspace, place, contract, command)
+        except ParentError as error:
+            gaps.append(f"{error.message}.")
+            fingerprints[name] = "unreadable"
+            continue
+        metadata = metadata_of(table.schema)
+        tables[name], fingerprints[name] = table, metadata["fingerprint"]
+        reason = stale(Provenance.from_json(metadata["made_by"]), *_known(project, inputs))
+        if reason:
+            gaps.append(f"{project.workspace.path(place)} is not shown: {reason}.")
+        elif not len(table):
+            gaps.append(f"{project.workspace.path(place)} has no rows.")
+    if gaps:
+        # "Not measured yet" says nothing where another of the tables is there but can't be shown
+        gap = next((g for g in gaps if not g.startswith("Not measured")), gaps[0])
+        return Experiment(protocol, command, gap=gap, fingerprints=fingerprints)
+    rows = {name: table.to_pylist() for name, table in tables.items()}
+    shown = protocol.show(rows, project.dataset)
+    return Experiment(protocol, command, shown=shown, tables=tables, fingerprints=fingerprints)
+
+
+def stale(made: Provenance, known: dict[str, str], own: set[str]) -> str | None:
+    """Why a table does not belong to this report; None where it does.
+
+    Args:
+        made: what made the table. A parent can be several fingerprints with spaces between them.
+        known: the fingerprints that this report is made from, by the names that tables give their parents.
+        own: those of them that are of this checkpoint alone; the table has to name one.
+    """
+    for name, value in made.parents.items():
+        if name in known and known[name] not in value.split():
+            return f"it was made from another {name} than this report ({value}, not {known[name]})"
+    if not own & {word for value in made.parents.values() for word in value.split()}:
+        return "it was made from other checkpoints than this report's"
+    return None
+
+
+def _known(project: Project, inputs: Inputs) -> tuple[dict[str, str], set[str]]:
+    fingerprints = inputs.fingerprints
+    of_run = {
+        "checkpoint": inputs.checkpoint,
+        project.run.rsplit("/", 1)[1]: inputs.checkpoint,
+        "importance": fingerprints["importance"],
+        "probe": fingerprints["interactions"],
+        "interactions": fingerprints["interactions"],
+    }
+    known = of_run | {"features": fingerprints["features"], "samples": fingerprints["samples"]}
+    return known, set(of_run.values()) | _sweep_of(project, inputs.checkpoint)
+
+
+def _sweep_of(project: Project, checkpoint: str) -> set[str]:
+    """Fingerprint of the sweep's table, where the checkpoint is one of its trials."""
+    name = f"{project.sweep}.parquet"
+    if not project.workspace.exists(name):
+        return set()
+    try:
+        table = read_table(project.workspace, name, SWEEP, project.command("sweep"))
+    except ParentError:
+        return set()
+    return (
+        {metadata_of(table.schema)["fingerprint"]}
+        if checkpoint in table["fingerprint"].to_pylist()
+        else set()
+    )
+
+
+# ---- per protocol: rows in, figures and sheets out
+
+
+def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
+    rows = tables["comparison"]
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
+    in_paper = any(row["paper_mean"] is not None for row in rows)
+    columns, cells = ["model", "seeds"], []
+    for metric in metrics:
+        columns.append(METRIC_LABELS.get(metric, metric))
+        columns += ["paper", "difference"] if in_paper else []
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        of_kind = {row["metric"]: row for row in rows if row["kind"] == kind}
+        line: list[Cell] = [KINDS.get(kind, kind), str(max(len(row["seeds"]) for row in of_kind.values()))]
+        for metric in metrics:
+            row = of_kind.get(metric, {})
+            line.append(Amount(row.get("mean"), deviation=row.get("std")))
+            if in_paper:
+                line.append(Amount(row.get("paper_mean"), deviation=row.get("paper_std")))
+                line.append(Amount(row.get("difference"), signed=True))
+        cells.append(tuple(line))
+    caption = "Scores on the test split in per cent, mean ± standard deviation over seeds"
+    sheet = Sheet("comparison", caption, tuple(columns), tuple(cells))
+    variants = {KINDS.get(row["kind"], row["kind"]): row["variant"] for row in rows if row["variant"]}
+    notes = [
+        f"{name}: the configuration chosen on validation, {variant[1:]}."
+        for name, variant in variants.items()
+    ]
+    if not in_paper:
+        notes.append("The paper has no figures for this data.")
+    return Shown({"comparison": draw.comparison(rows)}, (sheet,), tuple(notes))
+
+
+def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
+    summary, rows = tables["faithfulness-summary"], tables["faithfulness"]
+
+    def percent(row: dict, name: str, **options) -> Amount:
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        values = (None if v is None else 100 * v for v in (row[name], low, high))
+        return Amount(*values, digits=1, **options)
+
+    cells = tuple(
+        (
+            KINDS.get(row["kind"], row["kind"])
+            + (f", {expert_label(row['expert'])}" if row["kind"] != "dense" else ""),
+            METHODS.get(row["method"], row["method"]),
+            percent(row, "drop"),
+            Amount(None) if row["method"] == "random" else percent(row, "over_random", signed=True),
+            percent(row, "comprehensiveness"),
+            percent(row, "sufficiency"),
+        )
+        for row in summary
+    )
+    metric = METRIC_LABELS.get(summary[0]["metric"], summary[0]["metric"])
+    caption = (
+        f"Drop of {metric} in points, mean over K = 5 to 30 % and seeds (95 % intervals, paired bootstrap "
+        "over samples), and by how much the predicted classes' probability falls with the top features "
+        "masked (comprehensiveness) and with all but them masked (sufficiency)"
+    )
+    columns = ("model, expert", "importance", "drop", "more than random", "comprehensiveness", "sufficiency")
+    notes = [
+        "The paper is expert-wise and shows one bar for FL-I2MoE: here “all experts” is the experts' mean."
+    ]
+    if dataset in PAPER_DROPS:
+        notes.append(
+            f"The paper prints no numbers for Fig. 3; its axis reaches {PAPER_DROPS[dataset]} points."
+        )
+    figures = {"faithfulness": draw.faithfulness(summary), "faithfulness-curves": draw.drop_curves(rows)}
+    return Shown(figures, (Sheet("faithfulness", caption, columns, cells),), tuple(notes))
+
+
+def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
+    rows = tables["alignment"]
+    names = {"sii": "SII", "redundancy_gap": "redundancy gap"}
+    shown = [row for row in rows if row["expert"] == OF_PAPER.get(row["score"])]
+    digits = {"sii": 5, "redundancy_gap": 4}
+    cells = tuple(
+        (
+            f"{names[row['score']]}, {row['expert']} expert",
+            row["bin"],
+            f"{row['top']} %",
+            Amount(row["mean"], row["low"], row["high"], digits=digits[row["score"]]),
+            Amount(row["stderr"], digits=digits[row["score"]]),
+            f"{row['pairs']:,}",
+            f"{row['samples']:,}",
+        )
+        for row in shown
+    )
+    caption = (
+        "Mean score of the top q per cent of the pairs within each importance bin (95 % intervals, bootstrap "
+        "over samples); s.e.: mean standard error of the bin's pairs"
+    )
+    columns = ("score", "features", "top q", "mean", "s.e. of a pair", "pairs", "samples")
+    notes = [
+        "The mean of the largest of noisy scores is too large, in every bin alike; hold it beside the s.e."
+    ]
+    if dataset in PAPER_GAPS:
+        notes.append(
+            "The paper prints no numbers for Fig. 4; its axes reach 0.004 (SII) and "
+            f"{PAPER_GAPS[dataset]} (gap)."
+        )
+    return Shown(
+        {"alignment": draw.alignment(shown)}, (Sheet("alignment", caption, columns, cells),), tuple(notes)
+    )
+
+
+def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
+    rows = tables["pair-masking"]
+    in_paper = any(row["paper"] is not None for row in rows)
+    cells = tuple(
+        (
+            f"{expert_label(row['expert'])} expert, {row['score'].replace('_', ' ')}",
+            f"{row['share']} %",
+            row["masking"],
+            Amount(row["value"], row["value_low"], row["value_high"], digits=4),
+            *([Amount(row["paper"], digits=4)] if in_paper else []),
+            Amount(None)
+            if row["masking"] == "original"
+            else Amount(row["drop"], row["drop_low"], row["drop_high"], digits=4),
+            Amount(row["pairs"], digits=1),
+            Amount(row["features"], digits=1),
+        )
+        for row in rows
+    )
+    metric = METRIC_LABELS.get(rows[0]["metric"], rows[0]["metric"])
+    columns = (
+        "pairs of",
+        "K",
+        "masked",
+        metric,
+        *(["paper"] if in_paper else []),
+        "drop",
+        "pairs",
+        "features zeroed",
+    )
+    caption = (
+        f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features (95 % "
+        "intervals, paired bootstrap over samples); pairs and features: means over samples"
+    )
+    notes = [
+        "Ranked pairs share features, so at the same number of pairs they zero fewer than random ones: "
+        "“random pairs, as many features” is the fair comparison."
+    ]
+    sheet = Sheet("pair-masking", caption, columns, cells)
+    return Shown({"pair-masking": draw.pair_masking(rows)}, (sheet,), tuple(notes))
+
+
+def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
+    rows = tables["robustness"]
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    cells = tuple(
+        (
+            f"{row['modality']}: {row['disturbance']}",
+            KINDS.get(row["kind"], row["kind"]) + ("" if row["seed"] is None else f", seed {row['seed']}"),
+            METRIC_LABELS.get(row["quantity"], row["quantity"].replace("_", " ")),
+            expert_label(row["expert"] or "")
+            + (f", {row['score'].replace('_', ' ')}" if row["score"] else ""),
+            Amount(row["level"], digits=2),
+            Amount(row["value"], row["low"], row["high"], digits=3),
+        )
+        for row in rows
+    )
+    caption = (
+        "Performance, expert weights and rankings of pairs with one modality disturbed (95 % intervals over "
+        "samples)"
+    )
+    columns = ("modality", "model", "quantity", "expert", "level", "value")
+    figures = {
+        "robustness" if len(kinds) == 1 else f"robustness-{kind}": draw.robustness(
+            [row for row in rows if row["kind"] == kind], KINDS.get(kind, kind)
+        )
+        for kind in kinds
+    }
+    return Shown(figures, (Sheet("robustness", caption, columns, cells),), ("Level 0 is undisturbed.",))
+
+
+def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
+    pairs, seeds = _over_seeds(tables["planted"]), _seeds(tables["planted"])
+    measures = list(dict.fromkeys(row["measure"] for row in pairs))
+    keys = dict.fromkeys((row["interaction"], row["expert"], row["method"]) for row in pairs)
+    by_key = {(row["interaction"], row["expert"], row["method"], row["measure"]): row for row in pairs}
+    cells = []
+    for interaction, expert, method in keys:
+        found = [by_key.get((interaction, expert, method, measure), {}) for measure in measures]
+        cells.append(
+            (
+                interaction,
+                expert_label(expert or ""),
+                draw.METHOD_LABELS.get(method, method),
+                *(Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found),
+                Amount(found[0].get("chance"), digits=3),
+            )
+        )
+    labels = [measure.replace("_", " ").replace("auroc", "AUROC") for measure in measures]
+    columns = ("planted", "expert", "scored by", *labels, f"chance ({labels[0]})")
+    caption = f"How well each score finds the true pairs, mean over {_counted(seeds)} (95 % intervals)"
+    sheets = [Sheet("planted", caption, columns, tuple(cells))]
+    experts = _over_seeds(tables["planted-experts"])
+    kinds = list(dict.fromkeys(row["interaction"] for row in experts))
+    by_expert = {(row["quantity"], row["expert"], row["interaction"]): row for row in experts}
+    lines = []
+    for quantity, expert in dict.fromkeys((row["quantity"], row["expert"]) for row in experts):
+        found = [by_expert.get((quantity, expert, kind), {}) for kind in kinds]
+        amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
+        lines.append((quantity.replace("_", " "), expert_label(expert or ""), *amounts))
+    caption = (
+        f"Does each expert do what its name says? By planted kind of interaction, mean over {_counted(seeds)}"
+    )
+    sheets.append(
+        Sheet("planted-experts", caption, ("quantity", "expert", *(k or "all" for k in kinds)), tuple(lines))
+    )
+    figures = {"planted": draw.planted(pairs), "planted-experts": draw.planted_experts(experts)}
+    return Shown(figures, tuple(sheets), ("Grey ticks: what random scores would have.",))
+
+
+def _over_seeds(rows: Rows) -> Rows:
+    """The means over seeds, where the table has them; else the rows as they are."""
+    return [row for row in rows if row["seed"] is None] or rows
+
+
+def _seeds(rows: Rows) -> list[int]:
+    return sorted({row["seed"] for row in rows} - {None})
+
+
+def _counted(seeds: Iterable[int]) -> str:
+    count = len(list(seeds))
+    return f"{count} seeds" if count != 1 else "one seed"
+
+
+PROTOCOLS = (
+    Protocol(
+        "comparison",
+        "Comparison",
+        "Table 2, §5.1",
+        "Does looking at tokens and patches instead of pooled vectors cost accuracy?",
+        {"comparison": COMPARISON},
+        False,
+        _comparison,
+    ),
+    Protocol(
+        "faithfulness",
+        "Faithfulness",
+        "Fig. 3, §4.2",
+        "Does masking what an attribution calls important hurt more than masking anything else?",
+        {"faithfulness": FAITHFULNESS, "faithfulness-summary": FAITHFULNESS_SUMMARY},
+        False,
+        _faithfulness,
+    ),
+    Protocol(
+        "alignment",
+        "Alignment",
+        "Fig. 4, §4.3",
+        "Are the pairs that interact most those of important features?",
+        {"alignment": ALIGNMENT},
+        True,
+        _alignment,
+    ),
+    Protocol(
+        "pair-masking",
+        "Pair masking",
+        "Table 1, §4.4",
+        "Does masking the pairs that interact most hurt more than masking random pairs?",
+        {"pair-masking": PAIR_MASKING},
+        True,
+        _pair_masking,
+    ),
+    Protocol(
+        "robustness",
+        "Robustness",
+        "future work of the paper, §6",
+        "What becomes of scores, expert weights and rankings of pairs when a modality is noisy or missing?",
+        {"robustness": ROBUSTNESS},
+        False,
+        _robustness,
+    ),
+    Protocol(
+        "planted",
+        "Planted interactions",
+        "beyond the paper",
+        "Where the interactions are known: are they found, and does each expert do what its name says?",
+        {"planted": PLANTED, "planted-experts": PLANTED_EXPERTS},
+        False,
+        _planted,
+    ),
+)

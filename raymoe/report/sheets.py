@@ -1,0 +1,131 @@
+"""Tables for people: the same cells as HTML and LaTeX (booktabs), and any Arrow table as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "…": r"\dots{}",
+    "\u00a0": "~",
+    "\n": " ",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+
+
+@dataclass(frozen=True)
+class Amount:
+    """A number with what is known of its spread.
+
+    Attributes:
+        value: None or NaN where there is none.
+        low, high: an interval.
+        deviation: over seeds; not shown beside an interval.
+        digits: after the point.
+        signed: write a plus.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    deviation: float | None = None
+    digits: int = 2
+    signed: bool = False
+
+    def __str__(self) -> str:
+        if not _is_number(self.value):
+            return "–"
+        text = self._written(self.value, self.signed)
+        if _is_number(self.low) and _is_number(self.high):
+            return f"{text} ({self._written(self.low)}, {self._written(self.high)})"
+        return f"{text} ± {self.deviation:.{self.digits}f}" if _is_number(self.deviation) else text
+
+    def _written(self, value: float, signed: bool = False) -> str:
+        return f"{value:{'+' if signed else ''}.{self.digits}f}".replace("-", "−")
+
+
+Cell = str | Amount
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is shown; a new value in the first column begins a new block.
+
+    Attributes:
+        name: of its files.
+        caption: what it holds, in one sentence.
+        columns: the heads.
+        rows: as many cells each.
+    """
+
+    name: str
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers."""
+        return [any(isinstance(row[i], Amount) for row in self.rows) for i in range(len(self.columns))]
+
+    def begins_block(self, i: int) -> bool:
+        """Whether row ``i`` has another first cell than the row above it."""
+        return i == 0 or self.rows[i][0] != self.rows[i - 1][0]
+
+
+def latex(sheet: Sheet) -> str:
+    """A ``table`` environment that needs the package booktabs; all text is escaped."""
+    blocks = any(not sheet.begins_block(i) for i in range(len(sheet.rows)))
+    lines = [
+        r"% needs \usepackage{booktabs}",
+        r"\begin{table}",
+        r"  \centering",
+        rf"  \caption{{{escaped(sheet.caption)}}}",
+        rf"  \label{{tab:{sheet.name}}}",
+        rf"  \begin{{tabular}}{{{''.join('r' if n else 'l' for n in sheet.numeric)}}}",
+        r"    \toprule",
+        f"    {_line(sheet.columns)}",
+        r"    \midrule",
+    ]
+    for i, row in enumerate(sheet.rows):
+        if blocks and i and sheet.begins_block(i):
+            lines.append(r"    \addlinespace")
+        lines.append(f"    {_line(row if sheet.begins_block(i) else ('', *row[1:]))}")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""])
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_csv(table: pa.Table) -> bytes:
+    """Every column with all its digits, UTF-8; lists are separated by spaces, nulls are empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.column_names)
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        writer.writerow([" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row])
+    return buffer.getvalue().encode()
+
+
+def _line(cells: Sequence[Cell]) -> str:
+    return " & ".join(escaped(str(cell)) for cell in cells) + r" \\"
+
+
+def _is_number(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
