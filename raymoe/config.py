@@ -84,7 +84,7 @@ class DataConfig(Section):
     source: str = ""  # the table or folder; relative to the preset's file, or "embedded:NAME" if packaged
     split: Literal["contiguous", "archive"] = "contiguous"  # of mmimdb; archive: the authors' split.json
     ocr_text: bool = False  # of mmhs150k: add the text found in the picture to the tweet's
-    scenes: int = Field(2000, ge=8)  # of planted: of the training split
+    scenes: int = Field(1000, ge=8)  # of planted: of the training split
     seed: int = Field(0, ge=0)  # of planted: what the scenes are drawn from
     task: Task
     classes: tuple[str, ...] = Field(min_length=2)
@@ -423,7 +423,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Scenes with known interactions (docs/planted.md). The text's features are the embeddings below the first
     # layer, so that what a word says is at that word alone. All pairs are measured, for every expert, on the
-    # first scenes of the test split: in each exactly one target is on.
+    # first scenes of the test split, in each of which one target is shown whole.
     "planted": {
         "name": "planted",
         "data": {
@@ -468,7 +468,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "dropout_rw": 0.1,
         },
         "train": {
-            "epochs": 20,
+            "epochs": 8,
             "lr": 2e-3,
             "weight_decay": 1e-4,
             "interaction_loss_weight": 0.1,
@@ -479,7 +479,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "experts": ["unique:text", "unique:image", "synergy", "redundancy"],
             "rho": 1.0,
             "coalitions": 16,
-            "max_samples": 120,
+            "max_samples": 80,
         },
     },
     # Model and training are the defaults above, the recipe of the paper's MM-IMDb.

@@ -32,6 +32,8 @@ def summary(project: Project, done: Run) -> None:
         console.print(_pairs(interactions, store, expert))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
     console.print(f"[bold]{done.results['report'].path}[/bold]")
+    again = f"{project.command('evaluate')} && {project.command('report')}"
+    console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
 
 
 def _metrics(project: Project) -> Table:

@@ -90,6 +90,14 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
 @pytest.mark.parametrize(
     ("script", "options", "wanted"),
     [
+        (
+            "planted.py",
+            [
+                *("--seeds", "0", "--only", "protocol", "--set", "data.scenes=64", "--set", "train.epochs=1"),
+                *("--set", "probe.max_samples=4", "--set", "probe.coalitions=4"),
+            ],
+            ["average_precision, per cent", "redundant: redundancy_gap of the redundancy expert has"],
+        ),
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
         ("scheduler.py", ["--quick", "--only", "driver"], ["496 units on 2 actors"]),
         ("scaling.py", ["--only", "driver,simulator", "--quick"], ["the driver spends", "16 actors, units"]),

@@ -403,5 +403,8 @@ class _Pool:
         if self.first_up is not None:
             outcome.start_seconds, outcome.seconds = self.first_up - self.began, now - self.first_up
             outcome.losses = losses(outcome.workers, self.began, now, outcome.spent)
-            self._publish(self.throughput.tick(scheduler, self.places, 0, outcome.seconds))
+            tick = self.throughput.tick(scheduler, self.places, 0, outcome.seconds)
+            self._publish(tick)
+            if self.on_tick:
+                self.on_tick(tick)
         return outcome

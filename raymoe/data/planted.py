@@ -1,18 +1,20 @@
 """Scenes whose interactions are known: the embedded drawings on a grid, beside sentences of known words.
 
-A scene has one slot per planted target (``KINDS``) for a word, a drawing or both, and fillers that mean
-nothing, words and pictures independent of each other. The slots are drawn independently, so that a target
-depends on its own word and drawing alone:
+A sentence has six nouns, a picture six drawings in nine cells: evidence of the targets (``KINDS``), and
+fillers that mean nothing, drawn independently of everything:
 
-* ``unique_text``: on where its word is there. ``unique_image``: on where its drawing is there.
-* ``redundant``: on where its word or its drawing is there; most often both are.
 * ``synergistic``: one of two words and one of two drawings is there, each at even odds; on where the word
   names the drawing. Word and drawing alone say nothing of it.
+* ``unique_text`` and ``unique_image``: on where that word, and where that drawing, is the first of the two.
+  (Without them no gradient leads to the two words and drawings, and the synergistic target isn't learned.)
+* ``redundant``: on where its word or its drawing is there; most often both are.
 * ``additive``: word and drawing each add the same to the log odds (5, 50, 95 per cent).
 * ``antagonistic``: either raises the odds to 95 per cent, both together only to 50.
 
-Of the test split the first scenes have exactly one target on, with all of its evidence shown; the others are
-drawn as those of training. Where each word and drawing of a target is goes into the column ``planted``.
+Of the test split the first scenes are made to be explained: of the targets with pairs of a word and a drawing
+one is on, with all of its evidence shown. (A unique target is on beside it, but for the synergistic one: the
+first three targets above are never off together.) The other scenes are drawn as those of training. Where each
+word and drawing of a target is goes into the column ``planted``.
 """
 
 from __future__ import annotations
@@ -55,16 +57,17 @@ DRAWINGS = {
     "mushroom": "plants/mushroom_benji_park_",
     "bear": "animals/mammals/bears/bear_peterm_01",
 }
-# The words and drawings of each target; with two, one of them is in every scene.
+# The words and drawings that tell of each target; of two, one is in every scene.
+MATCHED = ("hammer", "strawberry")
 WORDS = {
-    "unique_text": ("piano",),
+    "unique_text": MATCHED,
     "unique_image": (),
     "redundant": ("tiger",),
-    "synergistic": ("hammer", "strawberry"),
+    "synergistic": MATCHED,
     "additive": ("house",),
     "antagonistic": ("pumpkin",),
 }
-PICTURES = {**WORDS, "unique_text": (), "unique_image": ("butterfly",)}
+PICTURES = {**WORDS, "unique_text": (), "unique_image": MATCHED}
 KINDS = tuple(WORDS)
 WITH_PAIRS = tuple(kind for kind in KINDS if WORDS[kind] and PICTURES[kind])
 _OWN = {word for words in (*WORDS.values(), *PICTURES.values()) for word in words}
@@ -77,7 +80,6 @@ SIDE, CELLS = (
 CELL, MARGIN = 64, 2  # pixels
 SENTENCE = "{} {} {} and {} {} {}"
 SHOWN_DRAWINGS = 6  # of a scene, fillers included
-UNIQUE = 0.3  # how often the only evidence of a unique target is there
 EVIDENCE = 0.4  # how often the word, and how often the drawing, of a control is there
 EITHER = (0.2, 0.1, 0.1)  # redundant: both, the word alone, the drawing alone
 ADDITIVE = (0.05, 0.5, 0.95)  # probability by how many of the two are there: log odds in equal steps
@@ -96,7 +98,7 @@ class Scene:
         slots: of each target.
         words: six nouns, in the order of the sentence.
         cells: nine drawings, row by row; None where a cell is empty.
-        explains: the only target that is on, in a scene made for that.
+        explains: the target to be explained, in a scene made for that.
     """
 
     slots: dict[str, Slot]
@@ -134,41 +136,50 @@ def box(cell: int) -> list[float]:
 
 
 def draw_scenes(scenes: int, seed: int) -> Iterator[tuple[str, Scene]]:
-    """Split and scene: ``scenes`` for training, an eighth as many for validation and for test.
+    """Split and scene: ``scenes`` for training, an eighth as many for validation, a fifth for test.
 
-    Before those the test split has a hundredth as many for each target, which is on alone.
+    Before those the test split has a fiftieth as many for each target with pairs, which is to be explained.
 
     Args:
         scenes: of the training split.
         seed: each split has draws of its own.
     """
-    sizes = {"train": scenes, "val": max(1, scenes // 8), "test": max(1, scenes // 8)}
+    sizes = {"train": scenes, "val": max(1, scenes // 8), "test": max(1, scenes // 5)}
     for number, (split, size) in enumerate(sizes.items()):
         rng = np.random.default_rng([VERSION, seed, number])
         if split == "test":
-            for _ in range(max(1, scenes // 100)):
-                for kind in KINDS:  # in turn, so that the first samples of the split are of every kind
-                    yield split, _one_target(kind, rng)
+            for _ in range(max(1, scenes // 50)):
+                for kind in WITH_PAIRS:  # in turn, so that the first samples of the split are of every kind
+                    yield split, _explained(kind, rng)
         for _ in range(size):
-            yield split, _scene({kind: _RULES[kind](rng) for kind in KINDS}, rng)
+            yield split, _scene({k: slot for rule in _RULES for k, slot in rule(rng).items()}, rng)
 
 
-def _one_target(kind: str, rng: np.random.Generator) -> Scene:
-    """The target is on with all its evidence, the others are off: the same law, under that condition."""
-    slots = {}
-    for other in KINDS:
-        while True:
-            slot = word, drawing, on = _RULES[other](rng)
-            whole = bool(word or not WORDS[kind]) and bool(drawing or not PICTURES[kind])
-            if on == (other == kind) and (other != kind or whole):
-                break
-        slots[other] = slot
+def _explained(kind: str, rng: np.random.Generator) -> Scene:
+    """The target is on with all its evidence: the same law, under the condition that others are off."""
+    slots: dict[str, Slot] = {}
+    for rule in _RULES:
+        found = rule(rng)
+        while not _suits(found, kind):
+            found = rule(rng)
+        slots |= found
     return _scene(slots, rng, kind)
 
 
+def _suits(slots: dict[str, Slot], kind: str) -> bool:
+    """Whether these slots belong in a scene that explains ``kind``."""
+    off = [k for k, (_, _, on) in slots.items() if not on]
+    if kind not in slots:
+        return all(k in off for k in slots if k in WITH_PAIRS)
+    word, drawing, on = slots[kind]
+    whole = bool(word or not WORDS[kind]) and bool(drawing or not PICTURES[kind])
+    return on and whole and len(off) == len(slots) - 1
+
+
 def _scene(slots: dict[str, Slot], rng: np.random.Generator, explains: str | None = None) -> Scene:
-    own_words = [word for word, _, _ in slots.values() if word]
-    own_drawings = [drawing for _, drawing, _ in slots.values() if drawing]
+    slots = {kind: slots[kind] for kind in KINDS}
+    own_words = list(dict.fromkeys(word for word, _, _ in slots.values() if word))
+    own_drawings = list(dict.fromkeys(drawing for _, drawing, _ in slots.values() if drawing))
     size = SENTENCE.count("{}")
     words = own_words + [str(w) for w in rng.permutation(FILLERS)[: size - len(own_words)]]
     fillers = rng.permutation(FILLERS)[: SHOWN_DRAWINGS - len(own_drawings)]
@@ -182,46 +193,43 @@ def _scene(slots: dict[str, Slot], rng: np.random.Generator, explains: str | Non
     )
 
 
-def _unique_text(rng: np.random.Generator) -> Slot:
-    there = bool(rng.random() < UNIQUE)
-    return ("piano" if there else None), None, there
+def _match(rng: np.random.Generator) -> dict[str, Slot]:
+    word, drawing = (MATCHED[i] for i in rng.integers(2, size=2))
+    return {
+        "unique_text": (word, None, word == MATCHED[0]),
+        "unique_image": (None, drawing, drawing == MATCHED[0]),
+        "synergistic": (word, drawing, word == drawing),
+    }
 
 
-def _unique_image(rng: np.random.Generator) -> Slot:
-    there = bool(rng.random() < UNIQUE)
-    return None, ("butterfly" if there else None), there
-
-
-def _redundant(rng: np.random.Generator) -> Slot:
+def _redundant(rng: np.random.Generator) -> dict[str, Slot]:
     both, word, drawing = np.cumsum(EITHER)
     place = rng.random()
     has_word = place < word
     has_drawing = place < both or word <= place < drawing
-    return ("tiger" if has_word else None), ("tiger" if has_drawing else None), bool(place < drawing)
+    (name,) = WORDS["redundant"]
+    slot = (name if has_word else None), (name if has_drawing else None), bool(place < drawing)
+    return {"redundant": slot}
 
 
-def _synergistic(rng: np.random.Generator) -> Slot:
-    word, drawing = (WORDS["synergistic"][i] for i in rng.integers(2, size=2))
-    return word, drawing, word == drawing
+def _control(kind: str, probability: Sequence[float]) -> Callable[[np.random.Generator], dict[str, Slot]]:
+    (name,) = WORDS[kind]
 
-
-def _control(name: str, probability: Sequence[float]) -> Callable[[np.random.Generator], Slot]:
-    def draw(rng: np.random.Generator) -> Slot:
+    def draw(rng: np.random.Generator) -> dict[str, Slot]:
         has_word, has_drawing = rng.random(2) < EVIDENCE
         on = rng.random() < probability[int(has_word) + int(has_drawing)]
-        return (name if has_word else None), (name if has_drawing else None), bool(on)
+        return {kind: ((name if has_word else None), (name if has_drawing else None), bool(on))}
 
     return draw
 
 
-_RULES: dict[str, Callable[[np.random.Generator], Slot]] = {
-    "unique_text": _unique_text,
-    "unique_image": _unique_image,
-    "redundant": _redundant,
-    "synergistic": _synergistic,
-    "additive": _control("house", ADDITIVE),
-    "antagonistic": _control("pumpkin", ANTAGONISTIC),
-}
+# Each draws the slots of the targets whose evidence is drawn together.
+_RULES: tuple[Callable[[np.random.Generator], dict[str, Slot]], ...] = (
+    _match,
+    _redundant,
+    _control("additive", ADDITIVE),
+    _control("antagonistic", ANTAGONISTIC),
+)
 
 
 @dataclass(frozen=True)

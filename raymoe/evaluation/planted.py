@@ -1,4 +1,4 @@
-"""Do the scores find the interactions that are there? On data in which they were planted (data/planted.py).
+"""Do the scores find the interactions that are there? On data where they are known (data/planted.py).
 
 The true pairs of a sample are the token of the target's word with each patch of its drawing. Every method
 ranks all measured pairs of the sample; how high the true ones come is compared with chance and with what
@@ -10,7 +10,7 @@ Shapes: N samples, P pairs of a sample, Q measures, S seeds, R resamples, E expe
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from raymoe.data.planted import KINDS, WITH_PAIRS
@@ -38,6 +39,7 @@ from raymoe.tables import (
     PLANTED,
     PLANTED_EXPERTS,
     SAMPLES,
+    Contract,
     Provenance,
     is_complete,
     metadata_of,
@@ -45,6 +47,7 @@ from raymoe.tables import (
     read_table,
     write_table,
 )
+from raymoe.workspace import Workspace
 
 METHODS = {
     "sii": "SII",
@@ -65,7 +68,7 @@ class Truth:
 
     Attributes:
         targets: per kind ``on``, ``words`` and ``boxes`` (left, top, right, bottom as shares of the picture).
-        explains: the only kind that is on, where the sample was made for that; else None.
+        explains: the kind that the sample was made to show; None where it was drawn freely.
     """
 
     targets: dict[str, dict[str, Any]]
@@ -109,12 +112,8 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
         device = resolve_device(device)
         rankings, knowledge = [], []
         for run, importance, pairs in runs:
-            model, _ = load_checkpoint(
-                workspace,
-                f"{run.project.run}/checkpoint",
-                project.command("train"),
-                features=store.fingerprint,
-            )
+            folder, train = f"{run.project.run}/checkpoint", project.command("train")
+            model, _ = load_checkpoint(workspace, folder, train, features=store.fingerprint)
             model = model.to(device).requires_grad_(False).eval()
             rankings.append(rank_pairs(model, store, truth, importance, pairs))
             knowledge.append(_knowledge(model, store, truth, split))
@@ -161,7 +160,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
     return found, metadata["fingerprint"]
 
 
-def _is_there(workspace, name, contract, made) -> bool:
+def _is_there(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
     """A table of other runs, or a damaged one, is no error here: it is made from what is there now."""
     try:
         return is_complete(workspace, name, contract, made, "")
@@ -184,10 +183,8 @@ def _probed(project: Project, runs: list[TrainedRun]) -> Iterator[tuple[TrainedR
             importance = read_table(own.workspace, name, IMPORTANCE, commands["attribute"])
             pairs = read_interactions(own.workspace, own.run, commands["probe"])
             made = Provenance.from_json(metadata_of(pairs.schema)["made_by"]).parents
-            wanted = {
-                "checkpoint": run.fingerprint,
-                "importance": metadata_of(importance.schema)["fingerprint"],
-            }
+            of_importance = metadata_of(importance.schema)["fingerprint"]
+            wanted = {"checkpoint": run.fingerprint, "importance": of_importance}
             other = [parent for parent, value in wanted.items() if made.get(parent) != value]
             if other:
                 raise ParentError(
@@ -239,7 +236,7 @@ def rank_pairs(
     importance: pa.Table,
     pairs: pa.Table,
 ) -> Rankings:
-    """Measures of every sample in which one target of known pairs is on, alone and with word and drawing.
+    """Measures of every sample in which one target with pairs is on, its word and drawing both shown.
 
     Args:
         model: whose attention is asked.
@@ -256,7 +253,7 @@ def rank_pairs(
     chosen = {i: kind for i in frame["sample_id"].unique() if (kind := explained_kind(truth[i]))}
     if not chosen:
         raise InputError(
-            "no measured sample has a single target with a true pair",
+            "no measured sample has exactly one target with a true pair",
             "The first samples of the planted test split do: leave probe.max_samples as it is.",
         )
     frame = frame[frame["sample_id"].isin(chosen)]
@@ -299,9 +296,9 @@ def rank_pairs(
 
 
 def explained_kind(truth: Truth) -> str | None:
-    """The kind of the only target that is on, where both its word and its drawing are there."""
-    on = [kind for kind, target in truth.targets.items() if target["on"]]
-    if len(on) != 1 or on[0] not in WITH_PAIRS:
+    """The only kind with pairs that is on, where both its word and its drawing are there."""
+    on = [kind for kind in WITH_PAIRS if truth.targets[kind]["on"]]
+    if len(on) != 1:
         return None
     target = truth.targets[on[0]]
     return on[0] if target["words"] and target["boxes"] else None
@@ -329,7 +326,7 @@ def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: 
     return u.astype(bool) & v.astype(bool) & across
 
 
-def _of_pairs(pairs: pd.DataFrame, side: str, value) -> np.ndarray:
+def _of_pairs(pairs: pd.DataFrame, side: str, value: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
     """``value(modality, positions)`` of one side of every pair, [P]."""
     modality, at = pairs[f"{side}_modality"].to_numpy(), pairs[side].to_numpy()
     found = np.empty(len(pairs))
@@ -586,7 +583,7 @@ def _expert_rows(knowledge: Sequence[Knowledge], seeds: Sequence[int]) -> Iterat
             }
 
 
-def _pair_table(rows: list[dict]):
+def _pair_table(rows: list[dict]) -> Table:
     """Average precision: a block per kind, a row per expert, a column per method."""
     table = plain_table(
         "planted pairs: average precision in per cent, mean over samples and seeds\n"
@@ -612,7 +609,7 @@ def _pair_table(rows: list[dict]):
     return table
 
 
-def _expert_table(rows: list[dict]):
+def _expert_table(rows: list[dict]) -> Table:
     """What each expert alone knows: a row per kind, a column per expert."""
     found = {
         (row["interaction"], row["expert"], row["quantity"]): row["value"]

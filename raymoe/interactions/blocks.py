@@ -74,6 +74,11 @@ def _work_of(pair_bytes: bytes, n: int, method: str, coalitions: int) -> Work:
     return Work(p, 1, each * coalitions + 1, 0, divisible=False)
 
 
+def is_whole(work: Work, aim: int) -> bool:
+    """Whether an estimate is not cut by ``pieces``."""
+    return not work.divisible or work.evaluations <= 2 * aim
+
+
 def pieces(work: Work, aim: int) -> list[Piece]:
     """An estimate cut into pieces of about ``aim`` evaluations: first fewer coalitions, then fewer pairs.
 
@@ -81,7 +86,7 @@ def pieces(work: Work, aim: int) -> list[Piece]:
     pairs are split only where one block of coalitions for all of them would cost more than that.
     """
     p, blocks = work.pairs, work.blocks
-    if not work.divisible or work.evaluations <= 2 * aim:
+    if is_whole(work, aim):
         return [Piece(0, p, 0, blocks, work.evaluations)]
     one = work.block + work.fixed
     if one <= 2 * aim:

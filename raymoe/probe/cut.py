@@ -1,7 +1,9 @@
 """How large a unit is: half a second of work on the device the run begins on, decided once for each plan.
 
 The decision lies beside the finished units (``plan.json``), so that a restart goes on with the same cut on
-whatever devices it finds.
+whatever devices it finds. A plan that is measured again (``--overwrite``) is cut as it was before, unless the
+device is so different that units would be too short or too long: rounding depends on the cut, and a rate that
+is measured anew is never quite the same.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
-from raymoe.errors import ParentError
+from raymoe.errors import ParentError, WorkspaceError
+from raymoe.interactions.blocks import is_whole
 from raymoe.probe.plan import Plan, Units, plan_hash
 from raymoe.versions import package_versions
 from raymoe.workspace import Workspace
 
 AIM = 0.5  # seconds of a unit
+RANGE = (0.1, 2.0)  # within it an earlier size is kept
 LEAST = 64  # evaluations
+STEP = 4  # sizes are its powers: few, so that two runs rarely find another one
 UNMEASURED = 4096  # where the rate can't be measured
 FORMAT = 1
 
@@ -51,10 +56,24 @@ class Cut:
         return True
 
 
-def unit_size(rate: float) -> int:
-    """Evaluations that take about half a second at so many per second: a power of two, so that devices that
-    are equal but for noise choose alike."""
-    return max(LEAST, 1 << max(0, round(math.log2(rate * AIM))))
+def unit_size(rate: float, plan: Plan, earlier: int | None = None) -> int:
+    """Evaluations of a unit at so many per second: a power of 4 that takes .25 to 1 s.
+
+    At most the least such power that leaves every job in one piece: beyond, all sizes are the same cut.
+
+    Args:
+        rate: of one actor.
+        plan: what is cut.
+        earlier: the size that an earlier run of the plan had; kept where it takes .1 to 2 s.
+    """
+    size = max(LEAST, STEP ** round(math.log(max(rate, 1.0) * AIM, STEP)))
+    whole = LEAST
+    while whole < size and not all(is_whole(work, whole) for work in plan.works):
+        whole *= STEP
+    size = min(size, whole)
+    if earlier is not None and (earlier == size or RANGE[0] <= earlier / rate <= RANGE[1]):
+        return earlier
+    return size
 
 
 def open_cut(
@@ -65,6 +84,7 @@ def open_cut(
     asked: int | None,
     measure: Callable[[], float | None],
     again: str,
+    earlier: int | None = None,
 ) -> tuple[Units, Cut]:
     """The plan's units: as an earlier run cut them, else as asked for, else measured.
 
@@ -74,6 +94,7 @@ def open_cut(
         asked: size of a unit, or None.
         measure: evaluations per second, None where that can't be known; called only where it must be.
         again: the command that begins anew, for the error messages.
+        earlier: size of a unit of the same plan in a run that is over.
 
     Raises:
         ParentError: what is there was begun by another version, or isn't readable.
@@ -94,10 +115,18 @@ def open_cut(
             )
         return units, found
     rate = None if asked else measure()
-    units = plan.cut(asked or (unit_size(rate) if rate else UNMEASURED))
+    units = plan.cut(asked or (unit_size(rate, plan, earlier) if rate else earlier or UNMEASURED))
     cut = Cut(plan_hash(fingerprint, units), units.unit_evaluations, len(units), rate)
     save_cut(workspace, folder, cut)
     return units, cut
+
+
+def earlier_size(workspace: Workspace, folder: str) -> int | None:
+    """Size of a unit that ``plan.json`` names; None where there is none that can be read."""
+    try:
+        return _read(workspace, f"{folder}/plan.json", "").unit_evaluations
+    except (ParentError, WorkspaceError):
+        return None
 
 
 def save_cut(workspace: Workspace, folder: str, cut: Cut) -> None:

@@ -25,8 +25,9 @@ from raymoe.interactions_table import (
     read_interactions_metadata,
 )
 from raymoe.models.checkpoint import read_info
+from raymoe.models.explained import Explained
 from raymoe.probe.commit import UnitFiles
-from raymoe.probe.cut import open_cut, save_cut
+from raymoe.probe.cut import earlier_size, open_cut, save_cut
 from raymoe.probe.lock import RunLock
 from raymoe.probe.merge import write_tables
 from raymoe.probe.plan import Plan, Unit, Units, make_plan
@@ -94,9 +95,10 @@ def probe(
     with RunLock(workspace, f"{project.run}/probe.lock") as lock:
         if not overwrite and (notes := _finished(project, provenance)):  # by whoever held the lock before
             return _result(project, provenance, notes, ran=False)
+        earlier = earlier_size(workspace, folder) or _size_in_tables(project, provenance)
         if overwrite:
             workspace.remove(folder)
-        work = Work(project, plan, provenance, folder, lock)
+        work = Work(project, plan, provenance, folder, lock, earlier)
         with ExitStack() as stack:
             failed = _run(work, stack, address, num_actors, device, gpu_share)
             _check_unchanged(project, provenance)
@@ -108,13 +110,17 @@ def probe(
 
 @dataclass
 class Work:
-    """A run's plan and where its answers go; ``units``, ``cut`` and ``files`` are there once it is opened."""
+    """A run's plan and where its answers go; ``units``, ``cut`` and ``files`` are there once it is opened.
+
+    ``earlier`` is the size of a unit in an earlier run of the plan, None where there was none.
+    """
 
     project: Project
     plan: Plan
     provenance: Provenance
     folder: str
     lock: RunLock
+    earlier: int | None = None
 
     def open(self, stack: ExitStack, measure: Callable[[], float | None]) -> bool:
         """Decide on the cut and look at what is there. Whether anything is left to do.
@@ -126,7 +132,14 @@ class Work:
         again = f"{self.project.command('probe')} --overwrite"
         asked = self.plan.config.unit_evaluations
         self.units, self.cut = open_cut(
-            self.project.workspace, self.folder, self.plan, self.provenance.fingerprint, asked, measure, again
+            self.project.workspace,
+            self.folder,
+            self.plan,
+            self.provenance.fingerprint,
+            asked,
+            measure,
+            again,
+            self.earlier,
         )
         self.files = stack.enter_context(UnitFiles(self.project.workspace, self.folder, len(self.units)))
         self.begun_with = int(self.files.done.sum())
@@ -214,19 +227,9 @@ def _run(
     return outcome.failed
 
 
-def runner_arguments(project: Project, provenance: Provenance) -> tuple[Any, ...]:
+def runner_arguments(project: Project, provenance: Provenance) -> tuple[Explained, str]:
     """What a ``UnitRunner`` needs to know, but for its device."""
-    parents = {name: provenance.parents[name] for name in ("features", "checkpoint")}
-    made_by = {"features": project.command("encode"), "checkpoint": project.command("train")}
-    return (
-        project.workspace,
-        f"{project.run}/checkpoint",
-        project.features,
-        parents,
-        made_by,
-        project.preset.probe.precision,
-        package_versions(),
-    )
+    return Explained.of(project, provenance.parents), project.preset.probe.precision
 
 
 def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
@@ -332,6 +335,15 @@ def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None
         return None
     notes = read_interactions_metadata(project.workspace, project.run, made_by)
     return None if notes["failed"] else notes
+
+
+def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
+    """Size of a unit of the tables that are there, if they are of the same plan."""
+    try:
+        notes = read_interactions_metadata(project.workspace, project.run, "")
+    except ParentError:
+        return None
+    return notes.get("unit_evaluations") if notes.get("fingerprint") == provenance.fingerprint else None
 
 
 def _check_unchanged(project: Project, provenance: Provenance) -> None:

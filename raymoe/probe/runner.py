@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import numpy as np
@@ -10,15 +9,11 @@ import pyarrow as pa
 import torch
 
 from raymoe.device import device_name
-from raymoe.errors import ParentError, RaymoeError, WorkspaceError
-from raymoe.features.store import FeatureStore
 from raymoe.interactions.blocks import block_sums
 from raymoe.interactions.game import ExpertGame
-from raymoe.models.checkpoint import load_checkpoint
+from raymoe.models.explained import Explained
 from raymoe.models.target import predicted_classes, target_weights
 from raymoe.probe.plan import Job, Unit
-from raymoe.versions import differing, package_versions
-from raymoe.workspace import Workspace
 
 CALIBRATION = 0.25  # seconds of the batch that the rate is read from
 
@@ -27,43 +22,24 @@ class UnitRunner:
     """Holds what all units share. Nothing is opened before ``ready``, so that its errors reach the driver.
 
     Args:
-        workspace: where checkpoint and features lie.
-        checkpoint, features: their folders.
-        expected: fingerprints of the checkpoint and the features that the plan was made from.
-        made_by: the commands that make the features and the checkpoint, for the error messages.
+        explained: the checkpoint and the features.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
-        versions: the driver's packages (``package_versions``).
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
     """
 
-    def __init__(
-        self,
-        workspace: Workspace,
-        checkpoint: str,
-        features: str,
-        expected: dict[str, str],
-        made_by: dict[str, str],
-        precision: str,
-        versions: dict[str, str],
-        device: str,
-    ) -> None:
-        self.workspace, self.checkpoint, self.features = workspace, checkpoint, features
-        self.expected, self.made_by, self.device = expected, made_by, device
-        self.dtype, self.versions = getattr(torch, precision), versions
+    def __init__(self, explained: Explained, precision: str, device: str) -> None:
+        self.explained, self.device = explained, device
+        self.dtype = getattr(torch, precision)
         self.name: str | None = None  # of the device, once everything is open
 
     def ready(self) -> str:
-        """Open everything; answers with the name of the device.
-
-        Raises:
-            RaymoeError: the packages here are of other versions than the driver's.
-            WorkspaceError: this machine has no such workspace.
-            ParentError: checkpoint or features are not what the plan was made from.
-        """
+        """Open everything; answers with the name of the device. Raises as ``Explained.open`` does."""
         if self.name is None:
-            self._check_versions()
-            self._check_workspace()
-            self._open()
+            torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
+            if self.device == "cpu":
+                torch.set_num_threads(1)
+            self.store, model, self.info = self.explained.open()
+            self.model = model.to(self.device)
             self.name = device_name(self.device)
         return self.name
 
@@ -81,51 +57,6 @@ class UnitRunner:
             if seconds > CALIBRATION or count >= 1 << 20:
                 return count / seconds
             count *= 2 if seconds > CALIBRATION / 8 else 4
-
-    def _check_versions(self) -> None:
-        here = package_versions()
-        for name in differing(here, self.versions):
-            raise RaymoeError(
-                f"{socket.gethostname()} has {name} {here[name]}, where raymoe was started it is "
-                f"{self.versions[name]}",
-                "Install the same versions on every machine of the cluster.",
-            )
-
-    def _check_workspace(self) -> None:
-        try:
-            there = self.workspace.exists(self.checkpoint) and self.workspace.exists(self.features)
-            why = "there are no features and checkpoint in it"
-        except WorkspaceError as error:
-            there, why = False, error.message
-        if not there:
-            raise WorkspaceError(
-                f"{socket.gethostname()} does not reach the workspace {self.workspace.uri}: {why}",
-                "Every machine of the cluster needs it under the same name: give --workspace a shared folder "
-                "(NFS) or an object store (s3://bucket/folder).",
-            )
-
-    def _open(self) -> None:
-        torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
-        if self.device == "cpu":
-            torch.set_num_threads(1)
-        self.store = FeatureStore.open(self.workspace, self.features, self.made_by["features"])
-        if self.store.fingerprint != self.expected["features"]:
-            raise ParentError(
-                f"{self.workspace.path(self.features)} changed since the probe was planned",
-                "Run the probe again.",
-            )
-        model, self.info = load_checkpoint(
-            self.workspace,
-            self.checkpoint,
-            self.made_by["checkpoint"],
-            features=self.expected["features"],
-        )
-        if self.info.fingerprint != self.expected["checkpoint"]:
-            raise ParentError(
-                f"{self.workspace.path(self.checkpoint)} changed since the probe was planned",
-                "Run the probe again.",
-            )
-        self.model = model.to(self.device)
 
     def run(self, unit: Unit) -> bytes:
         """The unit's running sums, one row per pair, as an Arrow IPC stream; its metadata names the device.

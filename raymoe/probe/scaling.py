@@ -141,7 +141,7 @@ class _Trial:
                 fleet.end()
             if rate is None:
                 raise RaymoeError("no actor can do a unit", "Run `raymoe probe`: its ledger says why.")
-            size = unit_size(rate)
+            size = unit_size(rate, plan)
         self.units = plan.cut(size)
 
     def fleet(self, number: int | None) -> Fleet:

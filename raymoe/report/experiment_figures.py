@@ -10,7 +10,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from raymoe.evaluation.comparison import KINDS
 from raymoe.evaluation.faithfulness import ALL, METHODS
@@ -32,7 +31,8 @@ Rows = list[dict[str, Any]]
 KIND_COLORS = {"fl-i2moe": SYNERGY, "dense": DENSE, "i2moe": UNIQUE[1]}
 SERIES = (SYNERGY, REDUNDANCY, UNIQUE[1], UNIQUE[0], NEGATIVE, "#8894a0", UNIQUE[2])
 MARKERS = "osD^vPX"
-METHOD_LABELS = METHODS | {
+PLANTED_LABELS = {
+    "random": "random",
     "sii": "SII",
     "-sii": "−SII",
     "redundancy_gap": "redundancy gap",
@@ -119,9 +119,9 @@ def faithfulness(summary: Rows) -> Figure:
         for k in kinds
     ]
     figure = Figure(figsize=(9.5, 3.3), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1.5))
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.1, 1.5))
     methods = list(dict.fromkeys(row["method"] for row in summary))
-    groups = [METHOD_LABELS.get(m, m) for m in methods]
+    groups = [METHODS.get(m, m) for m in methods]
     grouped_bars(
         left,
         groups,
@@ -170,10 +170,10 @@ def drop_curves(rows: Rows) -> Figure:
                 color=color,
                 linestyle="--" if method == "random" else "-",
                 markersize=5,
-                label=METHOD_LABELS.get(method, method),
+                label=METHODS.get(method, method),
             )
         axes.set(title=KINDS.get(kind, kind), xlabel="K, features masked (%)")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xticks(sorted({row["share"] for row in rows}))
     panels[0].set_ylabel("drop (points)")
     outside_legend(panels[-1])
     return figure
@@ -347,7 +347,7 @@ def planted(rows: Rows) -> Figure:
         kinds = list(dict.fromkeys(row["interaction"] for row in own))
         series = [
             (
-                METHOD_LABELS.get(m, m),
+                PLANTED_LABELS.get(m, m),
                 "#b8bfc6" if m == "random" else SERIES[i % len(SERIES)],
                 _by(
                     [row for row in own if row["method"] == m],

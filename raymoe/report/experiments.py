@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -81,6 +82,7 @@ class Experiment:
     """A protocol as the page has it.
 
     Attributes:
+        dataset: as the user named it.
         command: what makes its tables.
         gap: why nothing is shown; empty otherwise.
         tables: what is shown, by file name; empty with a gap.
@@ -88,11 +90,19 @@ class Experiment:
     """
 
     protocol: Protocol
+    dataset: str
     command: str
     gap: str = ""
-    shown: Shown = field(default_factory=lambda: Shown({}, ()))
     tables: dict[str, pa.Table] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def shown(self) -> Shown:
+        """Drawn when it is first asked for; nothing where there is a gap."""
+        if self.gap:
+            return Shown({}, ())
+        rows = {name: table.to_pylist() for name, table in self.tables.items()}
+        return self.protocol.show(rows, self.dataset)
 
 
 def experiments(project: Project, inputs: Inputs) -> list[Experiment]:
@@ -144,10 +154,8 @@ def _experiment(project: Project, inputs: Inputs, protocol: Protocol) -> Experim
     if gaps:
         # "Not measured yet" says nothing where another of the tables is there but can't be shown
         gap = next((g for g in gaps if not g.startswith("Not measured")), gaps[0])
-        return Experiment(protocol, command, gap=gap, fingerprints=fingerprints)
-    rows = {name: table.to_pylist() for name, table in tables.items()}
-    shown = protocol.show(rows, project.dataset)
-    return Experiment(protocol, command, shown=shown, tables=tables, fingerprints=fingerprints)
+        return Experiment(protocol, project.dataset, command, gap=gap, fingerprints=fingerprints)
+    return Experiment(protocol, project.dataset, command, tables=tables, fingerprints=fingerprints)
 
 
 def stale(made: Provenance, known: dict[str, str], own: set[str]) -> str | None:
@@ -278,8 +286,8 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
             f"{row['top']} %",
             Amount(row["mean"], row["low"], row["high"], digits=digits[row["score"]]),
             Amount(row["stderr"], digits=digits[row["score"]]),
-            f"{row['pairs']:,}",
-            f"{row['samples']:,}",
+            Amount(row["pairs"], digits=0),
+            Amount(row["samples"], digits=0),
         )
         for row in shown
     )
@@ -303,11 +311,12 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
 
 def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
     rows = tables["pair-masking"]
+    shares = sorted({row["share"] for row in rows})
     in_paper = any(row["paper"] is not None for row in rows)
     cells = tuple(
         (
-            f"{expert_label(row['expert'])} expert, {row['score'].replace('_', ' ')}",
-            f"{row['share']} %",
+            f"{draw.SCORE_LABELS.get(row['score'], row['score'])}, {expert_label(row['expert'])} expert",
+            "" if row["masking"] == "original" else f"{row['share']} %",
             row["masking"],
             Amount(row["value"], row["value_low"], row["value_high"], digits=4),
             *([Amount(row["paper"], digits=4)] if in_paper else []),
@@ -318,6 +327,7 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
             Amount(row["features"], digits=1),
         )
         for row in rows
+        if row["masking"] != "original" or row["share"] == shares[0]
     )
     metric = METRIC_LABELS.get(rows[0]["metric"], rows[0]["metric"])
     columns = (
@@ -345,30 +355,41 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
 def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
     rows = tables["robustness"]
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    noise = sorted({row["level"] for row in rows if row["disturbance"] != "missing"})
+    places = [*(("noise", level) for level in noise), ("missing", None)]
+    found: dict[tuple, dict[tuple, list[float]]] = {}
+    for row in rows:
+        if row["disturbance"] == "missing" and not row["level"]:
+            continue  # undisturbed, as without noise
+        key = (row["kind"], row["modality"], row["quantity"], row["expert"] or "", row["score"] or "")
+        place = ("missing", None) if row["disturbance"] == "missing" else ("noise", row["level"])
+        found.setdefault(key, {}).setdefault(place, []).append(row["value"])
     cells = tuple(
         (
-            f"{row['modality']}: {row['disturbance']}",
-            KINDS.get(row["kind"], row["kind"]) + ("" if row["seed"] is None else f", seed {row['seed']}"),
-            METRIC_LABELS.get(row["quantity"], row["quantity"].replace("_", " ")),
-            expert_label(row["expert"] or "")
-            + (f", {row['score'].replace('_', ' ')}" if row["score"] else ""),
-            Amount(row["level"], digits=2),
-            Amount(row["value"], row["low"], row["high"], digits=3),
+            f"{KINDS.get(kind, kind)}, {modality}",
+            METRIC_LABELS.get(quantity, quantity.replace("_", " ")),
+            expert_label(expert) + (f", {draw.SCORE_LABELS.get(score, score)}" if score else ""),
+            *(Amount(_mean(values.get(place, [])), digits=3) for place in places),
         )
-        for row in rows
+        for (kind, modality, quantity, expert, score), values in sorted(found.items(), key=lambda x: x[0][:2])
     )
     caption = (
-        "Performance, expert weights and rankings of pairs with one modality disturbed (95 % intervals over "
-        "samples)"
+        "Scores, expert weights and rankings of pairs when one modality is disturbed, mean over seeds; "
+        "intervals are in the figure and the CSV"
     )
-    columns = ("modality", "model", "quantity", "expert", "level", "value")
+    columns = ("disturbed", "quantity", "expert", *(f"noise {level:g}" for level in noise), "missing")
     figures = {
         "robustness" if len(kinds) == 1 else f"robustness-{kind}": draw.robustness(
             [row for row in rows if row["kind"] == kind], KINDS.get(kind, kind)
         )
         for kind in kinds
     }
-    return Shown(figures, (Sheet("robustness", caption, columns, cells),), ("Level 0 is undisturbed.",))
+    return Shown(figures, (Sheet("robustness", caption, columns, cells),), ("Noise 0 is undisturbed.",))
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
@@ -383,7 +404,7 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
             (
                 interaction,
                 expert_label(expert or ""),
-                draw.METHOD_LABELS.get(method, method),
+                draw.PLANTED_LABELS.get(method, method),
                 *(Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found),
                 Amount(found[0].get("chance"), digits=3),
             )
@@ -396,7 +417,9 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
     kinds = list(dict.fromkeys(row["interaction"] for row in experts))
     by_expert = {(row["quantity"], row["expert"], row["interaction"]): row for row in experts}
     lines = []
-    for quantity, expert in dict.fromkeys((row["quantity"], row["expert"]) for row in experts):
+    quantities = list(dict.fromkeys(row["quantity"] for row in experts))
+    names = dict.fromkeys(row["expert"] for row in experts)
+    for quantity, expert in ((q, e) for q in quantities for e in names):
         found = [by_expert.get((quantity, expert, kind), {}) for kind in kinds]
         amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
         lines.append((quantity.replace("_", " "), expert_label(expert or ""), *amounts))
@@ -407,7 +430,7 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
         Sheet("planted-experts", caption, ("quantity", "expert", *(k or "all" for k in kinds)), tuple(lines))
     )
     figures = {"planted": draw.planted(pairs), "planted-experts": draw.planted_experts(experts)}
-    return Shown(figures, tuple(sheets), ("Grey ticks: what random scores would have.",))
+    return Shown(figures, tuple(sheets), ("Dotted lines: what random scores would have.",))
 
 
 def _over_seeds(rows: Rows) -> Rows:

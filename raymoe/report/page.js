@@ -176,7 +176,7 @@ function item(i, place, side, at) {
 
 function tellPlace() {
   const at = shown.indexOf(state.sample);
-  $("place").textContent = shown.length ? `${at + 1} of ${shown.length.toLocaleString("en")}` : "no match";
+  $("place").textContent = shown.length ? `${(at + 1).toLocaleString("en")} of ${shown.length.toLocaleString("en")}` : "no match";
 }
 
 // ---- one sample
@@ -434,7 +434,7 @@ function highlight(chosen, origin) {
   spots.forEach((element) => element.classList.remove("partner", "origin"));
   for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
   if (origin && on.length) { origin.classList.remove("partner"); origin.classList.add("origin"); }
-  wires.forEach(({ pair, element }) => element.classList.toggle("on", on.includes(pair)));
+  for (const { pair, element, dot } of wires) for (const part of [element, dot]) part.classList.toggle("on", on.includes(pair));
   const pairs = pairsShown();
   document.querySelectorAll("#pairs tbody tr[data-value]").forEach((row) => row.classList.toggle("on", on.includes(pairs[row.dataset.rank])));
   if (on.length) {
@@ -478,13 +478,15 @@ function drawWires() {
       ? `M${from} C${[from[0] + 6, from[1] + (up ? -1 : 1) * Math.min(46, bend)]} ${[x - bend, y]} ${[x, y]}`
       : `M${from} C${[from[0], from[1] + bend]} ${[x, y - bend]} ${[x, y]}`;
     const strength = Math.abs(pair.value) / largest;
-    const element = draw("g", { class: `wire ${pair.value < 0 ? "negative" : ""} ${rank < data.drawn ? "" : "more"}`, style: `--tone: ${wireColor(pair)}; opacity: ${0.6 + 0.4 * strength}` },
-      draw("path", { d: curve, "stroke-width": 1.5 + 2.7 * strength }),
+    const look = { class: `wire ${pair.value < 0 ? "negative" : ""} ${rank < data.drawn ? "" : "spare"}`, style: `--tone: ${wireColor(pair)}; opacity: ${0.6 + 0.4 * strength}` };
+    const element = draw("g", look, draw("path", { d: curve, "stroke-width": 1.5 + 2.7 * strength }));
+    const dot = draw("g", { ...look, class: look.class.replace("wire", "wire dot") },
       draw("circle", { cx: x, cy: y, r: roomy ? 8.5 : 5.5 }),
       ...(roomy ? [draw("text", { x, y }, String(rank + 1))] : []));
-    wires.push({ pair, element });
+    wires.push({ pair, element, dot });
   });
-  svg.replaceChildren(...wires.map((w) => w.element).reverse()); // the strongest on top
+  // the strongest on top, and numbers above all lines
+  svg.replaceChildren(...wires.map((w) => w.element).reverse(), ...wires.map((w) => w.dot).reverse());
 }
 
 // ---- bars

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from test_plan import plan_of
 from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
-from raymoe.actors.pool import Outcome
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.interactions.blocks import Work
 from raymoe.interactions.sums import independent_sums
@@ -88,41 +87,6 @@ def test_row_groups_are_filled_job_by_job(tmp_path, monkeypatch):
     file = pq.ParquetFile(tmp_path / "run" / "interactions-synergy.parquet")
     rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
     assert rows == [36, 36, 36, 12]  # never part of a job
-
-
-@pytest.fixture
-def inline(monkeypatch):
-    """The stage without Ray: its units are run right here. ``before`` is called before each."""
-    hook = SimpleNamespace(before=lambda unit: None, failing={}, runner=None)
-
-    class InlineFleet:
-        shape = SimpleNamespace(device="cpu")
-
-        def __init__(self, runner, arguments, **options):
-            self.runner = hook.runner = runner(*arguments("cpu"))
-            self.most = options["most"]
-
-        def missing(self, have):
-            return 1
-
-    def run_inline(units, fleet, on_done, **options):
-        outcome = Outcome()
-        fleet.runner.ready()
-        for unit in units:
-            hook.before(unit)
-            if unit.number in hook.failing:
-                outcome.failed[unit.key] = hook.failing[unit.number]
-            else:
-                on_done(unit, fleet.runner.run(unit))
-        return outcome
-
-    monkeypatch.setattr(stage, "connected", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(stage, "Fleet", InlineFleet)
-    monkeypatch.setattr(stage, "run_units", run_inline)
-    monkeypatch.setattr(
-        stage, "measured_rate", lambda fleet, plan: fleet.runner.calibrate(plan.typical_job())
-    )
-    return hook
 
 
 def read(project, expert=None):
@@ -228,7 +192,7 @@ def test_a_parent_that_changes_in_mid_run_is_refused_at_the_end(tiny, inline, pa
             if parent == "features":
                 write_tiny_features(tiny, seed=9)
             else:
-                write_tiny_run(tiny, inline.runner.expected["features"], seed=4)
+                write_tiny_run(tiny, inline.runner.explained.expected["features"], seed=4)
             if parent == "checkpoint":
                 tiny.workspace.write(f"{tiny.run}/importance.arrow", old)
 
@@ -327,14 +291,8 @@ def test_expert_names_become_file_names():
 
 def runner(project, **changes):
     _, provenance = stage.parents_of(project)
-    arguments = dict(
-        zip(
-            ("workspace", "checkpoint", "features", "expected", "made_by", "precision", "versions"),
-            runner_arguments(project, provenance),
-            strict=True,
-        )
-    )
-    return UnitRunner(**{**arguments, **changes}, device="cpu")
+    explained, precision = runner_arguments(project, provenance)
+    return UnitRunner(replace(explained, **changes), precision, "cpu")
 
 
 def test_an_actor_with_other_packages_names_both_and_itself(tiny):

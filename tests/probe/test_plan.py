@@ -118,18 +118,35 @@ def test_a_missing_row_and_no_experts_are_named(tiny):
         tiny_plan(tiny, experts=())
 
 
+MANY = Work(12, 1 << 20, 4000, 0)  # a job that no unit holds
+
+
 @given(rate=st.floats(1, 1e9))
-def test_a_unit_is_a_power_of_two_that_takes_about_half_a_second(rate):
-    size = unit_size(rate)
-    assert size & (size - 1) == 0
-    assert size == 64 or 0.35 < size / rate < 0.71
-    assert size >= 64
+def test_a_unit_is_a_power_of_four_that_takes_about_half_a_second(rate):
+    size = unit_size(rate, plan_of([MANY], [0]))
+    assert math.log(size, 4) == pytest.approx(round(math.log(size, 4)))
+    assert size == 64 or 0.249 < size / rate < 1.001
 
 
 def test_devices_that_are_equal_but_for_noise_choose_alike():
-    middle = 2 * 16384
-    assert {unit_size(middle * factor) for factor in np.linspace(0.75, 1.35, 50)} == {16384}
-    assert math.log2(unit_size(middle * 3)) == 16
+    plan, middle = plan_of([MANY], [0]), 2 * 16384
+    assert {unit_size(middle * factor, plan) for factor in np.linspace(0.51, 1.95, 50)} == {16384}
+    assert math.log2(unit_size(middle * 3, plan)) == 16
+
+
+def test_a_size_that_leaves_every_job_whole_is_as_large_as_any():
+    """However fast the device, so that the tables of small probes tell nothing of it."""
+    plan = plan_of([Work(12, 16, 100, 0), Work(12, 16, 400, 0)], [0, 1, 1])
+    assert {unit_size(rate, plan) for rate in (1e4, 1e6, 1e9)} == {4096}
+    assert len(plan.cut(4096)) == 3
+    assert unit_size(1500.0, plan) == 1024
+
+
+@given(earlier=st.sampled_from([64, 1000, 4096, 16384]), rate=st.floats(100, 1e6))
+def test_an_earlier_size_is_kept_where_it_still_suits(earlier, rate):
+    plan = plan_of([MANY], [0])
+    found = unit_size(rate, plan, earlier)
+    assert found == (earlier if 0.1 <= earlier / rate <= 2 else unit_size(rate, plan))
 
 
 def never():
@@ -149,7 +166,9 @@ def test_the_cut_is_decided_once(tmp_path):
     assert found.devices == ["a", "b"]
     unknown, cut = open_cut(workspace, "w", plan, "abc", None, lambda: None, "again")
     assert (unknown.unit_evaluations, cut.rate) == (4096, None)
-    asked, _ = open_cut(workspace, "v", plan, "abc", 500, never, "again")
+    again, _ = open_cut(workspace, "x", plan, "abc", None, lambda: 30_000.0, "again", earlier=4096)
+    assert again.unit_evaluations == 4096
+    asked, _ = open_cut(workspace, "v", plan, "abc", 500, never, "again", earlier=4096)
     assert asked.unit_evaluations == 500
 
 

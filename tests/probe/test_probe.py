@@ -1,13 +1,10 @@
 """The stage: same table however it is cut, interrupted or killed; and what it refuses."""
 
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -81,14 +78,14 @@ def _scores(project, sample, expert):
     return {r["modality"]: np.array(r["scores"]) for r in rows}
 
 
-def test_samples_without_pairs_are_counted_and_listed(tiny, ray_session):
+def test_samples_without_pairs_are_counted_and_listed(tiny, inline):
     result = probe(tiny)
     assert [(s["sample_id"], s["reason"]) for s in result.skipped] == [("s3", "no features in text")]
     assert metadata_of(read(tiny).schema)["skipped"] == list(result.skipped)
     assert set(read(tiny)["sample_id"].to_pylist()) == {"s2", "s4", "s5", "s6", "s7"}
 
 
-def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, ray_session):
+def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, inline):
     first = probe(tiny)
     again = probe(tiny)
     assert first.ran
@@ -101,7 +98,7 @@ def test_complete_is_not_run_again_and_other_settings_are_refused(tiny, ray_sess
     assert (read(tiny)["n_coalitions"].to_numpy() == 12).all()
 
 
-def test_double_precision_differs_by_rounding(tiny, ray_session):
+def test_double_precision_differs_by_rounding(tiny, inline):
     probe(tiny)
     single = read(tiny).to_pandas()
     probe(with_probe(tiny, precision="float64"), overwrite=True)
@@ -117,7 +114,22 @@ def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
     assert table_bytes(tiny) == one
 
 
-def test_units_of_a_measured_size_give_the_same_table(tiny, ray_session):
+def test_measured_units_are_cut_as_before_when_measured_again(tiny, inline, monkeypatch):
+    """With a rate twice as high."""
+    project = with_probe(tiny, coalitions=200, unit_evaluations="auto")
+    rates = iter([3000.0, 6000.0, 500_000.0])
+    stage = sys.modules["raymoe.probe.probe"]
+    monkeypatch.setattr(stage, "measured_rate", lambda fleet, plan: next(rates))
+    probe(project)
+    first = table_bytes(project)
+    assert metadata_of(read(project).schema)["unit_evaluations"] == 1024
+    probe(project, overwrite=True)
+    assert table_bytes(project) == first
+    probe(project, overwrite=True)  # now units of before would be far too short
+    assert metadata_of(read(project).schema)["unit_evaluations"] > 1024
+
+
+def test_units_of_a_measured_size_give_the_same_table(tiny, inline):
     probe(with_probe(tiny, coalitions=48))
     asked = read(tiny)
     probe(with_probe(tiny, coalitions=48, unit_evaluations="auto"), overwrite=True)
@@ -130,7 +142,7 @@ def test_units_of_a_measured_size_give_the_same_table(tiny, ray_session):
 
 
 @pytest.mark.parametrize(("estimator", "coalitions"), [("shared", 8), ("shared", 48), ("paper", 8)])
-def test_any_cut_gives_the_same_table(tiny, ray_session, estimator, coalitions):
+def test_any_cut_gives_the_same_table(tiny, inline, estimator, coalitions):
     tables = []
     for unit in (10, 90, 100_000):
         project = with_probe(tiny, unit_evaluations=unit, estimator=estimator, coalitions=coalitions)
@@ -143,7 +155,7 @@ def test_any_cut_gives_the_same_table(tiny, ray_session, estimator, coalitions):
 
 
 @pytest.mark.parametrize("estimator", ["surrogate", "adaptive", "exact"])
-def test_every_estimator_comes_through_the_same_door(tiny, ray_session, estimator):
+def test_every_estimator_comes_through_the_same_door(tiny, inline, estimator):
     """As good as ``exact`` to its own errors; where all coalitions are evaluated there are none."""
     probe(with_probe(tiny, estimator="exact"))
     truth = read(tiny).to_pandas()
@@ -200,51 +212,7 @@ def test_units_of_a_job_cover_it_exactly(tiny):
         assert units.evaluations(some) == sum(unit.evaluations for unit in units.left(some))
 
 
-DRIVER = """
-import sys
-sys.path.insert(0, {tests!r})
-from tiny import tiny_preset
-from raymoe.probe import probe
-from raymoe.project import Project
-from raymoe.workspace import Workspace
-preset = tiny_preset(probe={{"coalitions": 1024, "unit_evaluations": 1000}})
-probe(Project(preset, Workspace({root!r}), "tiny"))
-"""
-
-
-def finished_units(project) -> int:
-    """How many units lie in the workspace, in files of their own."""
-    folder = Path(project.workspace.path(f"{project.run}/units"))
-    return len(list(folder.rglob("unit-*.arrow")))
-
-
-@pytest.mark.slow
-def test_killing_the_driver_three_times_gives_the_same_bytes(tiny, ray_session):
-    project = with_probe(tiny, coalitions=1024, unit_evaluations=1000)
-    code = DRIVER.format(tests=os.path.dirname(os.path.dirname(__file__)), root=project.workspace.root)
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    done = 0
-    for _ in range(3):
-        driver = subprocess.Popen(
-            [sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-        )
-        deadline, before = time.monotonic() + 120, done
-        while done < before + 5 and time.monotonic() < deadline and driver.poll() is None:
-            time.sleep(0.02)
-            done = finished_units(project)
-        assert driver.poll() is None, "it should still be running when it is killed"
-        os.killpg(driver.pid, signal.SIGKILL)
-        driver.wait()
-        assert done >= before + 5
-        assert table_bytes(project) == []
-
-    probe(project)
-    resumed = table_bytes(project)
-    probe(project, overwrite=True)
-    assert table_bytes(project) == resumed
-
-
-def test_only_what_is_missing_is_done_again(tiny, ray_session, monkeypatch):
+def test_only_what_is_missing_is_done_again(tiny, inline, monkeypatch):
     """With the committed units of a run in place, a second run does the others alone."""
     commits = []
     real = UnitFiles.commit
@@ -294,7 +262,7 @@ def test_gpus_are_refused_where_there_are_none():
     assert actor_shape({"CPU": 8, "GPU": 2}, device="cpu").count == 8
 
 
-def test_a_damaged_unit_is_named_and_done_again(tiny, ray_session, monkeypatch):
+def test_a_damaged_unit_is_named_and_done_again(tiny, inline, monkeypatch):
     real = UnitFiles.commit
     count = []
 
@@ -311,7 +279,7 @@ def test_a_damaged_unit_is_named_and_done_again(tiny, ray_session, monkeypatch):
     assert probe(tiny).ran
 
 
-def test_parents_that_do_not_fit_are_refused(tiny, ray_session, tmp_path):
+def test_parents_that_do_not_fit_are_refused(tiny, inline, tmp_path):
     with pytest.raises(InputError, match=r"probe.experts names magic"):
         probe(with_probe(tiny, experts=("magic",)))
     # another checkpoint than the one the importance was computed from
@@ -329,7 +297,7 @@ def test_parents_that_do_not_fit_are_refused(tiny, ray_session, tmp_path):
         probe(tiny)
 
 
-def test_truncated_parents_are_named(tiny, ray_session):
+def test_truncated_parents_are_named(tiny, inline):
     name = f"{tiny.run}/importance.arrow"
     whole = tiny.workspace.read(name)
     tiny.workspace.write(name, whole[: len(whole) // 2])
@@ -338,7 +306,7 @@ def test_truncated_parents_are_named(tiny, ray_session):
     assert "raymoe attribute tiny" in caught.value.remedy
 
 
-def test_non_finite_outputs_end_in_the_ledger(tiny, ray_session):
+def test_non_finite_outputs_end_in_the_ledger(tiny, inline):
     """A checkpoint with a NaN in one expert: its jobs fail by name, the other expert's rows are there."""
     model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
     from raymoe.models.checkpoint import save_checkpoint
@@ -360,7 +328,7 @@ def test_non_finite_outputs_end_in_the_ledger(tiny, ray_session):
     assert probe(tiny).ran  # failed units are tried again
 
 
-def test_a_disk_that_fills_up_keeps_the_finished_units(mounted, ray_session):
+def test_a_disk_that_fills_up_keeps_the_finished_units(mounted, inline):
     """The run stops with one message; with space again, only the rest is done."""
     project = Project(tiny_preset(), Workspace(mounted), "tiny")
     write_tiny_run(project, write_tiny_features(project))

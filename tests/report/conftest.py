@@ -9,11 +9,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import workspace_fixture
+from experiments_fixture import write_experiments
 
 from raymoe.project import Project
 from raymoe.report import report
 from raymoe.report.explorer import Sample, explore
 from raymoe.report.inputs import Inputs, read_inputs
+
+MEASURED = (
+    *("comparison", "faithfulness", "faithfulness-summary", "alignment"),
+    *("pair-masking", "planted", "planted-experts"),
+)  # and no robustness
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,8 @@ def finished(tmp_path_factory):
     """A project with its report, for tests that only look at it."""
     with pytest.MonkeyPatch.context() as patch:
         workspace_fixture.use_fake_store(patch)
-        project = workspace_fixture.build(tmp_path_factory.mktemp("finished"))
+        project = workspace_fixture.build(tmp_path_factory.mktemp("finished"), pairs=8, listed=12)
         inputs = read_inputs(project)
+        write_experiments(project, inputs.fingerprints | {"checkpoint": inputs.checkpoint}, only=MEASURED)
         report(project)
     return Finished(project, inputs, explore(inputs, project.preset.report))

@@ -26,7 +26,9 @@ def page(finished) -> str:
 
 
 def explorer_data(page: str) -> dict:
-    return json.loads(re.search(r'id="explorer-data">(.*?)</script>', page, re.DOTALL)[1])
+    index = json.loads(re.search(r'id="index-data">(.*?)</script>', page, re.DOTALL)[1])
+    samples = re.findall(r'id="sample-data-\d+">(.*?)</script>', page, re.DOTALL)
+    return index | {"index": index["samples"], "samples": [json.loads(sample) for sample in samples]}
 
 
 def test_writes_every_figure(finished):
@@ -102,7 +104,7 @@ def test_the_top_pairs_are_those_of_the_table(finished, page):
                         pytest.approx(r[stderr], rel=1e-5),
                     )
                     for r in mine[
-                        : finished.project.preset.report.pairs
+                        : finished.project.preset.report.listed
                     ]  # v - 1: the picture has a CLS position
                 ]
                 assert [(p["u"][1], p["v"][1], p["value"], p["stderr"]) for p in pairs] == expected

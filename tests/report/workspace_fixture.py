@@ -76,7 +76,7 @@ class FakeStore:
         return np.zeros((len(special), 4), np.float16), np.ones(len(special), bool), np.array(special)
 
 
-def picture(seed: int) -> bytes:
+def picture(seed: int, side: int = 500) -> bytes:
     """A few coloured shapes as PNG."""
     random = np.random.default_rng(seed)
     image = Image.new("RGB", (500, 400), tuple(random.integers(150, 256, 3).tolist()))
@@ -85,7 +85,7 @@ def picture(seed: int) -> bytes:
         x, y = random.integers(0, 380, 2).tolist()
         draw.ellipse((x, y, x + 110, y + 90), fill=tuple(random.integers(0, 256, 3).tolist()))
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.resize((side, side * 4 // 5)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -95,19 +95,34 @@ def preset(**report) -> Preset:
     return demo.model_copy(update={"data": demo.data.model_copy(update={"classes": tuple(CLASSES)})})
 
 
-def build(folder, *, seed: int = 0, **report) -> Project:
-    """Write every table that a report needs."""
+CHECKPOINT = "c" * 16
+
+
+def many(count: int) -> dict[str, list[str]]:
+    """So many samples of twenty words, by id."""
+    random = np.random.default_rng(count)
+    words = [f"word{i}" for i in range(400)]
+    return {
+        f"m{i}": ["[CLS]", f"number{i}", *random.choice(words, 20).tolist(), "[SEP]"] for i in range(count)
+    }
+
+
+def build(
+    folder, *, seed: int = 0, texts: dict[str, list[str]] = TEXTS, side: int = 500, **report
+) -> Project:
+    """Write every table that a report needs; pictures are ``side`` pixels wide."""
     project = Project(preset(**report), Workspace(folder), "demo")
     workspace, random = project.workspace, np.random.default_rng(seed)
 
-    def write(name, table, contract, stage, **extra):
+    def write(name, table, contract, stage, parents=None, **extra):
         config = {"seed": seed, "rho": 0.3, "coalitions": 32, "estimator": "shared"}
-        provenance = Provenance(stage, contract.tag, config, {"samples": "abc"})
+        provenance = Provenance(stage, contract.tag, config, parents or {"samples": "abc"})
         write_table(
             workspace, name, pa.table(table).cast(_schema(table, contract)), contract, provenance, extra
         )
+        return provenance.fingerprint
 
-    ids = list(TEXTS)
+    ids = list(texts)
     labels = [random.choice(len(CLASSES), size=1 + i % 2, replace=False).tolist() for i in range(len(ids))]
     write(
         project.samples,
@@ -115,8 +130,10 @@ def build(folder, *, seed: int = 0, **report) -> Project:
             "sample_id": ids,
             "split": ["test"] * len(ids),
             "labels": labels,
-            "text": [" ".join(tokens[1:-1]) for tokens in TEXTS.values()],
-            "image": [b"not a picture" if sample == BROKEN else picture(i) for i, sample in enumerate(ids)],
+            "text": [" ".join(tokens[1:-1]) for tokens in texts.values()],
+            "image": [
+                b"not a picture" if sample == BROKEN else picture(i, side) for i, sample in enumerate(ids)
+            ],
         },
         SAMPLES,
         "prepare",
@@ -154,10 +171,12 @@ def build(folder, *, seed: int = 0, **report) -> Project:
         PREDICTIONS,
         "train",
         experts=EXPERTS,
+        checkpoint=CHECKPOINT,
     )
     _write_metrics(write, project)
-    _write_importance(write, project, random)
-    _write_interactions(write, project, random)
+    parents = {"features": FakeStore.fingerprint, "checkpoint": CHECKPOINT}
+    importance = _write_importance(write, project, random, texts, parents)
+    _write_interactions(write, project, random, texts, parents | {"importance": importance})
     return project
 
 
@@ -181,9 +200,9 @@ def _write_metrics(write, project) -> None:
     write(project.baselines, table(probes), METRICS, "train")
 
 
-def _write_importance(write, project, random) -> None:
+def _write_importance(write, project, random, texts, parents) -> str:
     rows = []
-    for sample_id, tokens in TEXTS.items():
+    for sample_id, tokens in texts.items():
         lengths = {"text": len(tokens), "image": 1 + ROWS * COLS}
         for expert in EXPERTS:
             for modality, length in lengths.items():
@@ -201,12 +220,13 @@ def _write_importance(write, project, random) -> None:
                         scores=scores.tolist(),
                     )
                 )
-    write(f"{project.run}/importance.arrow", pa.Table.from_pylist(rows).to_pydict(), IMPORTANCE, "attribute")
+    table = pa.Table.from_pylist(rows).to_pydict()
+    return write(f"{project.run}/importance.arrow", table, IMPORTANCE, "attribute", parents)
 
 
-def _write_interactions(write, project, random) -> None:
+def _write_interactions(write, project, random, texts, parents) -> None:
     rows = []
-    for sample_id, tokens in TEXTS.items():
+    for sample_id, tokens in texts.items():
         words = random.choice(np.arange(1, len(tokens) - 1), size=min(3, len(tokens) - 2), replace=False)
         cells = 1 + random.choice(ROWS * COLS, size=5, replace=False)
         for expert in ("synergy", "redundancy"):
@@ -242,6 +262,7 @@ def _write_interactions(write, project, random) -> None:
             pa.Table.from_pylist([row for row in rows if row["expert"] == expert]).to_pydict(),
             INTERACTIONS,
             "probe",
+            parents,
             skipped=[{"sample_id": "short", "reason": "fewer than two features"}],
             experts=experts,
             plan="abc",
@@ -254,12 +275,12 @@ def with_report(project: Project, **fields) -> Project:
     return replace(project, preset=project.preset.model_copy(update={"report": report}))
 
 
-def use_fake_store(patch) -> None:
+def use_fake_store(patch, texts: dict[str, list[str]] = TEXTS) -> None:
     """Let reports open the fake store; ``patch`` is a pytest.MonkeyPatch."""
 
     class Opened:
         @staticmethod
         def open(workspace, folder, made_by):
-            return FakeStore(TEXTS)
+            return FakeStore(texts)
 
     patch.setattr("raymoe.report.inputs.FeatureStore", Opened)

@@ -21,6 +21,7 @@ from raymoe.data.planted import (
     KINDS,
     PICTURES,
     SIDE,
+    WITH_PAIRS,
     WORDS,
     draw_scenes,
     paint,
@@ -49,13 +50,13 @@ def test_a_seed_gives_the_same_scenes_and_another_gives_others():
     assert list(draw_scenes(60, 1)) == list(draw_scenes(60, 1))
     assert list(draw_scenes(60, 1)) != list(draw_scenes(60, 2))
     splits = [split for split, _ in draw_scenes(200, 0)]
-    assert {split: splits.count(split) for split in splits} == {"train": 200, "val": 25, "test": 12 + 25}
+    assert {split: splits.count(split) for split in splits} == {"train": 200, "val": 25, "test": 16 + 40}
 
 
 def test_unique_and_redundant_targets_follow_from_their_evidence(drawn):
     for scene in drawn:
-        assert ("unique_text" in scene.labels) == ("piano" in scene.words)
-        assert ("unique_image" in scene.labels) == ("butterfly" in scene.cells)
+        assert ("unique_text" in scene.labels) == ("hammer" in scene.words)
+        assert ("unique_image" in scene.labels) == ("hammer" in scene.cells)
         assert ("redundant" in scene.labels) == ("tiger" in scene.words or "tiger" in scene.cells)
     for there in (lambda s: "tiger" in s.words, lambda s: "tiger" in s.cells):
         assert share(drawn, "redundant", there)[0] == 1
@@ -100,16 +101,17 @@ def test_targets_are_drawn_independently(drawn):
     assert np.abs(correlation).max() < 5 / np.sqrt(len(drawn))
 
 
-def test_the_first_test_scenes_have_one_target_with_all_its_evidence():
+def test_the_first_test_scenes_show_all_evidence_of_one_target_with_pairs():
     test = [scene for split, scene in draw_scenes(800, 0) if split == "test"]
-    first = test[: 8 * len(KINDS)]
-    assert [scene.explains for scene in first] == [*KINDS] * 8
-    assert all(scene.explains is None for scene in test[8 * len(KINDS) :])
-    for scene in first:
-        assert scene.labels == [scene.explains]
+    count = 16 * len(WITH_PAIRS)
+    assert [scene.explains for scene in test[:count]] == [*WITH_PAIRS] * 16
+    assert all(scene.explains is None for scene in test[count:])
+    for scene in test[:count]:
+        assert set(scene.labels) & set(WITH_PAIRS) == {scene.explains}
+        assert len(scene.labels) == (1 if scene.explains == "synergistic" else 2)
         target = scene.truth()["targets"][scene.explains]
-        assert bool(target["words"]) == bool(WORDS[scene.explains])
-        assert bool(target["boxes"]) == bool(PICTURES[scene.explains])
+        assert target["words"][0] in WORDS[scene.explains]
+        assert len(target["boxes"]) == 1
 
 
 def test_the_truth_is_what_sentence_and_picture_show():
@@ -153,7 +155,7 @@ def test_prepare_writes_the_truth_beside_the_samples(tmp_path):
     project = Project(load_preset("planted", ["data.scenes=40"]), Workspace(tmp_path), "planted")
     assert prepare(project).ran
     table = read_table(project.workspace, project.samples, SAMPLES, "")
-    assert table.num_rows == 40 + 5 + 6 + 5
+    assert table.num_rows == 40 + 5 + 4 + 8
     for row in table.to_pylist():
         truth = json.loads(row["planted"])["targets"]
         assert [KINDS.index(kind) for kind in KINDS if truth[kind]["on"]] == row["labels"]

@@ -1,0 +1,228 @@
+"""What the page makes of the tables of ``raymoe evaluate``: shown, missing, damaged, or of something else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+
+import experiments_fixture
+import pyarrow.parquet as pq
+import pytest
+import workspace_fixture
+
+from raymoe.errors import ParentError
+from raymoe.report import report
+from raymoe.report.experiments import PROTOCOLS, experiments, stale
+from raymoe.report.inputs import read_inputs
+from raymoe.tables import ALIGNMENT, COMPARISON, PAIR_MASKING, PREDICTIONS, SWEEP, Provenance, read_table
+
+
+def parents_of(inputs) -> dict[str, str]:
+    return inputs.fingerprints | {"checkpoint": inputs.checkpoint}
+
+
+def found(project) -> dict:
+    return {e.protocol.key: e for e in experiments(project, read_inputs(project))}
+
+
+@pytest.fixture
+def quick(project, monkeypatch):
+    """A project whose reports are not drawn, which takes most of their time."""
+    stage = sys.modules["raymoe.report.report"]  # by that name the package has the function
+    monkeypatch.setattr(stage, "png", lambda figure: b"png")
+    monkeypatch.setattr(stage, "svg", lambda figure: b"<svg></svg>")
+    monkeypatch.setattr(stage, "sample_figure", lambda *arguments: None)
+    return project
+
+
+def test_every_table_has_figures_and_files(finished):
+    project, workspace = finished.project, finished.project.workspace
+    shown = {e.protocol.key: e for e in experiments(project, finished.inputs)}
+    assert {key for key, e in shown.items() if e.gap} == {"robustness"}
+    for experiment in shown.values():
+        for figure in experiment.shown.figures:
+            assert workspace.exists(f"{project.report}/figures/{figure}.svg")
+            assert workspace.exists(f"{project.report}/figures/{figure}.png")
+        for name, table in experiment.tables.items():
+            text = workspace.read(f"{project.report}/tables/{name}.csv").decode()
+            rows = list(csv.DictReader(io.StringIO(text)))
+            assert len(rows) == len(table)
+            numbers = [c for c in table.column_names if c in ("mean", "value", "drop")]
+            for column in numbers:
+                assert [r[column] for r in rows] == [
+                    "" if v is None else str(v) for v in table[column].to_pylist()
+                ]
+        for sheet in experiment.shown.sheets:
+            assert b"toprule" in workspace.read(f"{project.report}/tables/{sheet.name}.tex")
+
+
+def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
+    report(quick)
+    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    for protocol in PROTOCOLS:
+        command = f"raymoe evaluate demo {protocol.key} --workspace"
+        assert (command in page) == (protocol.key != "planted")  # the demo has no known interactions
+    assert "raymoe evaluate demo case-study" in page
+    assert not quick.workspace.names(f"{quick.report}/figures")[0].startswith("alignment")
+
+
+@pytest.mark.parametrize(
+    ("changed", "gone"),
+    [
+        ("checkpoint", {"comparison", "faithfulness", "robustness", "planted"}),
+        ("features", {"faithfulness", "robustness", "planted"}),
+        ("importance", {"alignment", "pair-masking"}),
+        ("interactions", {"alignment", "pair-masking"}),
+    ],
+)
+def test_tables_of_another_checkpoint_are_never_mixed_in(quick, changed, gone):
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents | {changed: "f" * 16})
+    shown = found(quick)
+    assert {key for key, e in shown.items() if e.gap} == gone
+    for key in gone:
+        assert "than this report" in shown[key].gap
+        assert not shown[key].shown.figures
+    report(quick)
+    names = set(quick.workspace.names(f"{quick.report}/tables"))
+    assert not {f"{key}.csv" for key in gone} & names
+
+
+def test_half_of_a_protocols_tables_is_a_gap(project):
+    parents = parents_of(read_inputs(project))
+    experiments_fixture.write_experiments(project, parents, only=("faithfulness-summary",))
+    assert found(project)["faithfulness"].gap == "Not measured yet."
+
+
+def test_damaged_and_empty_tables_are_gaps(quick):
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents)
+    quick.workspace.write(f"{quick.run}/evaluation/pair-masking.parquet", b"PAR1 cut short")
+    measured = {"importance": parents["importance"], "probe": parents["interactions"]}
+    name = f"{quick.run}/evaluation/alignment.parquet"
+    experiments_fixture.write(quick, name, ALIGNMENT, [], measured)
+    shown = found(quick)
+    assert "not a whole Parquet file" in shown["pair-masking"].gap
+    assert "no rows" in shown["alignment"].gap
+    report(quick)  # builds all the same
+
+
+def test_the_report_is_made_again_when_a_table_comes_changes_or_goes(quick):
+    report(quick)
+    assert not report(quick).ran
+    parents = parents_of(read_inputs(quick))
+    experiments_fixture.write_experiments(quick, parents, only=("comparison",))
+    assert report(quick).ran
+    assert not report(quick).ran
+    assert "figures/comparison.svg" in quick.workspace.read(f"{quick.report}/index.html").decode()
+    quick.workspace.remove(f"{quick.root}/evaluation/comparison.parquet")
+    assert report(quick).ran
+    assert not quick.workspace.exists(f"{quick.report}/figures/comparison.svg")
+
+
+def test_a_comparison_of_a_sweep_belongs_to_its_trials(project):
+    inputs = read_inputs(project)
+    trial = dict.fromkeys(SWEEP.schema.names) | {
+        "kind": "fl-i2moe",
+        "seed": 0,
+        "fingerprint": inputs.checkpoint,
+    }
+    experiments_fixture.write(project, f"{project.sweep}.parquet", SWEEP, [trial], {})
+    made = Provenance("evaluate", SWEEP.tag, {}, {})
+    rows = read_rows()
+    name = f"{project.root}/evaluation/comparison.parquet"
+    experiments_fixture.write(project, name, COMPARISON, rows, {"fl-i2moe": made.fingerprint})
+    assert not found(project)["comparison"].gap
+    other = trial | {"fingerprint": "0" * 16}
+    experiments_fixture.write(project, f"{project.sweep}.parquet", SWEEP, [other], {})
+    assert found(project)["comparison"].gap
+
+
+def read_rows() -> list[dict]:
+    return [
+        {
+            "kind": "fl-i2moe",
+            "variant": "",
+            "metric": "micro_f1",
+            "seeds": [0],
+            "mean": 50.0,
+            "std": None,
+            "paper_mean": None,
+            "paper_std": None,
+            "difference": None,
+        }
+    ]
+
+
+def test_values_without_spread_or_at_all_are_drawn(quick):
+    """One seed, no paper, a class without positives: nulls and NaN."""
+    parents = parents_of(read_inputs(quick))
+    rows = read_rows()
+    name = f"{quick.root}/evaluation/comparison.parquet"
+    experiments_fixture.write(quick, name, COMPARISON, rows, {"fl-i2moe": parents["checkpoint"]})
+    measured = {"importance": parents["importance"], "probe": parents["interactions"]}
+    nothing = float("nan")
+    masked = [
+        {
+            "expert": "synergy",
+            "score": "sii",
+            "share": 5,
+            "masking": masking,
+            "metric": "micro_f1",
+            **dict.fromkeys(("value", "value_low", "value_high", "drop", "drop_low", "drop_high"), nothing),
+            "pairs": 0.0,
+            "features": 0.0,
+            "samples": 0,
+            "paper": None,
+        }
+        for masking in ("original", "ranked pairs")
+    ]
+    experiments_fixture.write(
+        quick, f"{quick.run}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
+    )
+    report(quick)
+    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    assert "The paper has no figures for this data" in page
+    assert "nan" not in page[page.index("experiment-comparison") : page.index("case-study")].lower().replace(
+        "dominan", ""
+    )
+
+
+def test_stale_compares_what_it_knows_by_name():
+    known, own = {"checkpoint": "a", "features": "f"}, {"a"}
+
+    def why(parents):
+        return stale(Provenance("evaluate", COMPARISON.tag, {}, parents), known, own)
+
+    assert why({"checkpoint": "a"}) is None
+    assert why({"checkpoint": "b"})
+    assert why({"features": "g", "checkpoint": "a"})
+    assert why({"features": "f"})  # of which checkpoint?
+    assert why({"fl-i2moe": "b a c"}) is None
+    assert why({})
+
+
+@pytest.mark.parametrize(
+    ("part", "command"),
+    [("predictions", "raymoe attribute demo"), ("interactions", "raymoe probe demo")],
+)
+def test_tables_of_the_run_from_different_checkpoints_are_refused(project, part, command):
+    workspace = project.workspace
+    if part == "predictions":
+        name, contract = f"{project.run}/predictions.parquet", PREDICTIONS
+    else:
+        name, contract = f"{project.run}/importance.arrow", None
+    if contract:
+        table = read_table(workspace, name, contract, "")
+        metadata = {**table.schema.metadata, b"raymoe.checkpoint": json.dumps("f" * 16).encode()}
+        with workspace.fs.open_output_stream(workspace.path(name)) as sink:
+            pq.write_table(table.replace_schema_metadata(metadata), sink)
+    else:  # attributed again, with other settings
+        other = workspace_fixture.build(workspace.path("other"), seed=1)
+        table = other.workspace.read(f"{other.run}/importance.arrow")
+        workspace.write(name, table)
+    with pytest.raises(ParentError) as error:
+        report(project)
+    assert command in error.value.remedy
