@@ -57,7 +57,7 @@ class Explained:
     @property
     def checkpoint(self) -> str:
         """Fingerprint of the checkpoint that all of it is about."""
-        return _parents(self.importance)["checkpoint"]
+        return _parents(self.importance).get("checkpoint", "unknown")
 
     @property
     def classes(self) -> list[str]:
@@ -137,7 +137,7 @@ def read_explained(project: Project) -> Explained:
 def _refuse_mixed(project: Project, found: Explained) -> None:
     """Raise unless predictions, importance and interactions are of one checkpoint."""
     folder, checkpoint = project.workspace.path(project.run), found.checkpoint
-    predicted = found.metadata("predictions")["checkpoint"]
+    predicted = found.metadata("predictions").get("checkpoint")
     if predicted != checkpoint:
         raise ParentError(
             f"{folder}/importance.arrow explains checkpoint {checkpoint}, the predictions beside it are of "

@@ -37,6 +37,16 @@ def project(tmp_path, monkeypatch):
     return workspace_fixture.build(tmp_path / "runs")
 
 
+@pytest.fixture
+def quick(project, monkeypatch):
+    """A project whose reports are not drawn, which takes most of their time."""
+    stage = sys.modules["raymoe.report.report"]  # by that name the package has the function
+    monkeypatch.setattr(stage, "png", lambda figure: b"png")
+    monkeypatch.setattr(stage, "svg", lambda figure: b"<svg></svg>")
+    monkeypatch.setattr(stage, "sample_figure", lambda *arguments: None)
+    return project
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A project with its report, for tests that only look at it."""

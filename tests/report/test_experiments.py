@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 
 import experiments_fixture
 import pyarrow.parquet as pq
@@ -25,16 +24,6 @@ def parents_of(inputs) -> dict[str, str]:
 
 def found(project) -> dict:
     return {e.protocol.key: e for e in experiments(project, read_inputs(project))}
-
-
-@pytest.fixture
-def quick(project, monkeypatch):
-    """A project whose reports are not drawn, which takes most of their time."""
-    stage = sys.modules["raymoe.report.report"]  # by that name the package has the function
-    monkeypatch.setattr(stage, "png", lambda figure: b"png")
-    monkeypatch.setattr(stage, "svg", lambda figure: b"<svg></svg>")
-    monkeypatch.setattr(stage, "sample_figure", lambda *arguments: None)
-    return project
 
 
 def test_every_table_has_figures_and_files(finished):

@@ -52,22 +52,22 @@ def test_the_same_inputs_give_the_same_bytes(project):
     assert [project.workspace.read(name) for name in files] == first
 
 
-def test_is_not_made_twice_but_made_again_from_other_inputs(project):
-    first = report(project)
-    again = report(project)
+def test_is_not_made_twice_but_made_again_from_other_inputs(quick):
+    first = report(quick)
+    again = report(quick)
     assert first.ran
-    assert first.path == project.workspace.path(f"{project.report}/index.html")
+    assert first.path == quick.workspace.path(f"{quick.report}/index.html")
     assert not again.ran
     assert again.fingerprint == first.fingerprint
-    other = report(workspace_fixture.with_report(project, samples=2))
+    other = report(workspace_fixture.with_report(quick, samples=2))
     assert other.ran
     assert other.fingerprint != first.fingerprint
 
 
-def test_is_made_again_when_it_was_cut_off(project):
-    report(project)
-    project.workspace.remove(f"{project.report}/report.json")
-    assert report(project).ran
+def test_is_made_again_when_it_was_cut_off(quick):
+    report(quick)
+    quick.workspace.remove(f"{quick.report}/report.json")
+    assert report(quick).ran
 
 
 @pytest.mark.parametrize(
