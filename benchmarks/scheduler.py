@@ -23,6 +23,7 @@ from machine import machine_line
 
 from raymoe.config import ProbeConfig
 from raymoe.features.parts import ModalityInfo
+from raymoe.features.store import FeatureStore
 from raymoe.interactions.blocks import Work
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.sums import independent_sums
@@ -175,6 +176,8 @@ class ToyRunner:
 
 class FakeStore:
     """Masks of samples that nobody encoded."""
+
+    candidates = FeatureStore.candidates
 
     modalities = (ModalityInfo("text", "text", 8, 66, None), ModalityInfo("image", "image", 8, 196, (14, 14)))
 

@@ -12,7 +12,7 @@ from raymoe.probe.scaling import Run, _predicted, numbers_of_actors, scaling
 
 
 def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
-    project = replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 1000}))
+    project = replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 100}))
     found = scaling(project, seconds=0.5)
     assert [(row.mode, row.actors) for row in found.measured] == [
         ("strong", 1),
