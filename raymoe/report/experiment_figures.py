@@ -351,7 +351,7 @@ def planted(rows: Rows) -> Figure:
             )
             if chance is not None:
                 axes.hlines(chance, x - 0.42, x + 0.42, color=INK, linewidth=1.2, linestyle=":", zorder=4)
-        axes.set(title=f"{expert_label(expert or 'all')} expert", ylabel="average precision", ylim=(0, None))
+        axes.set(title=f"{expert_label(expert or 'all')} expert", ylabel="average precision", ylim=(0, 1.05))
     outside_legend(figure.axes[0])
     return figure
 
