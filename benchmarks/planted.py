@@ -48,7 +48,7 @@ TRIED = (
     {"train.expert_task_weight": 0.0, "model.temperature_rw": 2.0, "train.interaction_loss_weight": 0.5},
     {"data.text.encoder.layer": -1},
 )
-SCENES = 10  # of each kind, where games are played here
+SCENES = 10  # where games are played here
 
 
 def main() -> None:
@@ -166,7 +166,7 @@ class Scenes:
         self, kind: str, expert: str, rule: Callable | None = None, *, coalitions: int = 16, **options
     ) -> Iterator[list[float]]:
         """Average precision of SII, -SII and the redundancy gap, a scene at a time."""
-        ids = [i for i in self.store.sample_ids if self.truth[i].explains == kind][:SCENES]
+        ids = [i for i in self.store.sample_ids if self.truth[i].explained][:SCENES]
         for sample_id in ids:
             index = self.store.index_of(sample_id)
             parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}

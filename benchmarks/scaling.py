@@ -1,15 +1,17 @@
 """How the probe scales: two actors against one, the driver's cost per unit, thousands of actors simulated.
 
-    python benchmarks/scaling.py [--only driver,actors,simulator] [--seconds 20] [--rounds 3]
+    python benchmarks/scaling.py [--only driver,actors,simulator,commit] [--seconds 20] [--rounds 3]
 
 ``driver`` sends empty units through the real pool; ``actors`` measures the demo's probe on 1, 2, ... actors
 and simulates the same; ``simulator`` runs the real scheduler against up to 4,096 virtual actors with the
-driver's costs from ``driver`` and the commit cost given.
+driver's costs from ``driver`` and the commit cost given; ``commit`` charges what committing really takes
+instead, with answers written to the temporary folder.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -17,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import ray
 from machine import machine_line
+from scheduler import answer
 from trained import project_at
 
 from raymoe.actors.cluster import connected
@@ -24,10 +27,12 @@ from raymoe.actors.fleet import Fleet
 from raymoe.actors.pool import run_units
 from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 from raymoe.pipeline import run
+from raymoe.probe.commit import UnitFiles
 from raymoe.probe.scaling import driver_costs, scaling
 from raymoe.progress import console
+from raymoe.workspace import Workspace
 
-SECTIONS = ("driver", "actors", "simulator")
+SECTIONS = ("driver", "actors", "simulator", "commit")
 
 
 def main() -> None:
@@ -53,6 +58,8 @@ def main() -> None:
         measure_actors(options.workspace, options.seconds, options.rounds)
     if "simulator" in chosen:
         simulate_many(costs, (1, 16) if options.quick else (1, 16, 64, 256, 1024, 2048, 4096))
+    if "commit" in chosen:
+        simulate_with_commits(costs, (16,) if options.quick else (256, 1024))
 
 
 @dataclass(frozen=True)
@@ -144,6 +151,33 @@ def simulate_many(costs: Costs, numbers: tuple[int, ...]) -> None:
                 f"{found.driver_busy:4.0%}, {count / found.calls:.1f} units a call; {shares} ({took:.1f} s)",
                 flush=True,
             )
+
+
+def simulate_with_commits(costs: Costs, numbers: tuple[int, ...]) -> None:
+    """Virtual actors with 20 units each, whose answers are really written and packed."""
+    print("\n== commit")
+    answers = [answer(seed) for seed in range(64)]
+    for seconds, number in itertools.product((0.5, 2.0), numbers):
+        count = 20 * number
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder, UnitFiles(Workspace(folder), "units", count) as files:
+            found = simulate(
+                (VirtualUnit(f"{i}") for i in range(count)),
+                [VirtualActor(pace=seconds)] * number,
+                costs=replace(costs, commit=None),
+                total=count,
+                on_done=lambda unit, _, files=files: files.commit(int(unit.key), answers[int(unit.key) % 64]),
+            )
+            files.flush()
+            assert files.done.all()
+        took = time.perf_counter() - start
+        print(
+            f"{number:5d} actors, units of {seconds} s, answers of {len(answers[0]):,} bytes: efficiency "
+            f"{20 * seconds / found.seconds:6.1%}, committing costs the driver "
+            f"{found.spent['commit'] / count * 1e3:.2f} ms a unit; {count / took:,.0f} units a second in "
+            f"real time ({took:.1f} s)",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

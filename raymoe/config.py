@@ -423,7 +423,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # Scenes with known interactions (docs/planted.md). The text's features are the embeddings below the first
     # layer, so that what a word says is at that word alone. All pairs are measured, for every expert, on the
-    # first scenes of the test split, in each of which one target is shown whole.
+    # first scenes of the test split, in which every target with pairs is on.
     "planted": {
         "name": "planted",
         "data": {
@@ -479,7 +479,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "experts": ["unique:text", "unique:image", "synergy", "redundancy"],
             "rho": 1.0,
             "coalitions": 16,
-            "max_samples": 80,
+            "max_samples": 40,
         },
     },
     # Model and training are the defaults above, the recipe of the paper's MM-IMDb.

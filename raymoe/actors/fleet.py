@@ -80,11 +80,28 @@ class Fleet:
 
     def missing(self, have: int) -> int:
         """How many actors to add to those there are."""
+        wanted = self.asked if self.queue else self.fitting()
+        return max(0, min(wanted or 0, self._useful) - have)
+
+    def fitting(self) -> int:
+        """How many actors there is room for now, at most as many as were asked for and there is work for."""
         room = sum(slots(node, self.shape) for node in node_resources(ray))
         if not room and not self.queue and not self.shape.num_gpus:
             room = 1  # a machine whose cores Ray does not know
-        wanted = self.asked if self.queue else min(self.asked or room, room)
-        return max(0, min(wanted or 0, math.inf if self.most is None else self.most) - have)
+        return int(min(self.asked or room, room, self._useful))
+
+    def shortage(self) -> str:
+        """What to say where more actors were asked for than fit; else empty."""
+        fitting = self.fitting()
+        if not self.asked or min(self.asked, self._useful) <= fitting:
+            return ""
+        if self.queue:
+            return f"{min(self.asked, self._useful) - fitting:,} more actors are waited for"
+        return f"{self.asked:,} actors were asked for, there is room for {fitting:,}"
+
+    @property
+    def _useful(self) -> float:
+        return math.inf if self.most is None else self.most
 
     def describe(self) -> str:
         """What was asked for, in words."""

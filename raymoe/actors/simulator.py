@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ class Costs:
     Attributes:
         send, collect: of the driver, per call.
         unit: of the driver, per unit of a call on top.
-        commit: of the driver, per unit.
+        commit: of the driver, per unit; None charges what ``on_done`` really takes, less the time for which
+            the driver has waited before, in which the real one's threads would have written.
         look: of the driver, per actor and look at what has come back.
         call: of an actor, per call.
         latency: between driver and actor, each way.
@@ -37,7 +39,7 @@ class Costs:
     send: float = 0.35e-3
     collect: float = 0.2e-3
     unit: float = 0.02e-3
-    commit: float = 0.2e-3
+    commit: float | None = 0.2e-3
     look: float = 1.5e-6
     call: float = 0.3e-3
     latency: float = 0.5e-3
@@ -157,6 +159,7 @@ class _Simulation:
         self.numbers = itertools.count()
         self.cancelled: set[int] = set()
         self.calls = 0
+        self.waited = 0.0  # virtual seconds of the driver's that no commit has used
         self.spent = {"send": 0.0, "collect": 0.0, "commit": 0.0}
         for actor in self.actors:
             self._later(actor.plan.start, self._start, actor)
@@ -199,7 +202,9 @@ class _Simulation:
                 following = [queue[0][0] for queue in (self.events, self.inbox) if queue]
                 if not following and not scheduler.up:
                     break  # nobody is left
-                now = max(now, min([*following, now + (0.1 if scheduler.all_handed_out else 1.0)]))
+                until = max(now, min([*following, now + (0.1 if scheduler.all_handed_out else 1.0)]))
+                self.waited += until - now
+                now = until
         return Simulated(
             scheduler.done,
             scheduler.failed,
@@ -231,10 +236,21 @@ class _Simulation:
             self.spent["collect"] += took
             now += took
             for unit, answer in scheduler.answered(call, answers, seconds, now):
-                self.on_done(unit, answer)
-                self.spent["commit"] += costs.commit
-                now += costs.commit
+                committed = self._commit(unit, answer)
+                self.spent["commit"] += committed
+                now += committed
         return now
+
+    def _commit(self, unit: HasKey, answer: bytes) -> float:
+        """Hand a unit over; returns the virtual seconds that takes."""
+        start = time.perf_counter()
+        self.on_done(unit, answer)
+        if self.costs.commit is not None:
+            return self.costs.commit
+        took = time.perf_counter() - start
+        free = min(took, self.waited)
+        self.waited -= free
+        return took - free
 
     def _later(self, when: float, what: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self.events, (when, next(self.numbers), what, arguments))

@@ -39,6 +39,7 @@ from raymoe.tables import PAIR_MASKING, Provenance, metadata_of, read_schema, re
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
+SHOWN = 5  # ids of samples left out that are printed per reason; the table's metadata has all
 ORIGINAL, RANDOM, MATCHED, RANKED = (
     "original",
     "random pairs",
@@ -90,10 +91,10 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     rows = read_table(workspace, name, PAIR_MASKING, made_by).to_pylist()
     console.print(_table(rows, notes["differences"]))
     skipped = notes["skipped"]
-    for entry in skipped[:10]:
-        console.print(f"  left out: {entry['sample_id']}: {entry['reason']}", markup=False)
-    if skipped:
-        console.print(f"  left out: {len(skipped)} samples in all, listed in the table's metadata")
+    for reason in dict.fromkeys(entry["reason"] for entry in skipped):
+        ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
+        more = ", ..." if len(ids) > SHOWN else ""
+        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
     return StageResult(workspace.path(name), made.fingerprint, ran, tuple(skipped))
 
 

@@ -68,11 +68,11 @@ class Truth:
 
     Attributes:
         targets: per kind ``on``, ``words`` and ``boxes`` (left, top, right, bottom as shares of the picture).
-        explains: the kind that the sample was made to show; None where it was drawn freely.
+        explained: whether the sample was made to be explained; the others are drawn freely.
     """
 
     targets: dict[str, dict[str, Any]]
-    explains: str | None
+    explained: bool
 
 
 def planted(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
@@ -149,7 +149,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
     found = {}
     for row in table.to_pylist():
         read = json.loads(row["planted"])
-        found[row["sample_id"]] = Truth(read["targets"], read["explains"])
+        found[row["sample_id"]] = Truth(read["targets"], read["explained"])
     for sample_id, labels in zip(store.sample_ids, store.labels, strict=True):
         on = [store.classes[label] for label in labels]
         if sample_id not in found or on != [k for k in store.classes if found[sample_id].targets[k]["on"]]:
@@ -236,7 +236,7 @@ def rank_pairs(
     importance: pa.Table,
     pairs: pa.Table,
 ) -> Rankings:
-    """Measures of every sample in which one target with pairs is on, its word and drawing both shown.
+    """Measures of every target with pairs that is on, in the samples that show both its word and drawing.
 
     Args:
         model: whose attention is asked.
@@ -250,10 +250,10 @@ def rank_pairs(
     frame = pairs.select(
         ["sample_id", "expert", "u_modality", "u", "v_modality", "v", "sii", "redundancy_gap"]
     ).to_pandas()
-    chosen = {i: kind for i in frame["sample_id"].unique() if (kind := explained_kind(truth[i]))}
+    chosen = {i: kinds for i in frame["sample_id"].unique() if (kinds := shown_kinds(truth[i]))}
     if not chosen:
         raise InputError(
-            "no measured sample has exactly one target with a true pair",
+            "no measured sample has a true pair",
             "The first samples of the planted test split do: leave probe.max_samples as it is.",
         )
     frame = frame[frame["sample_id"].isin(chosen)]
@@ -263,8 +263,6 @@ def rank_pairs(
     attention = pair_attention(model, store, list(chosen))
     found: dict[tuple[str, str, str], list[tuple[str, np.ndarray, np.ndarray, int, int]]] = {}
     for (expert, sample_id), group in frame.groupby(["expert", "sample_id"], sort=False):
-        kind = chosen[sample_id]
-        true = is_true(store, sample_id, truth[sample_id].targets[kind], group)
         u, v = (
             _of_pairs(group, side, lambda m, at: of_feature[sample_id, expert, m][at])  # noqa: B023
             for side in "uv"
@@ -279,10 +277,12 @@ def rank_pairs(
             "attention": (seen.weights_TT[at[0], at[1]] + seen.weights_TT[at[1], at[0]]) / 2,
             "random": np.random.default_rng(seed_of("planted", sample_id, expert)).random(len(group)),
         }
-        chance = chance_of(int(true.sum()), len(true))
-        for method, values in methods.items():
-            row = (sample_id, measures(values, true), chance, int(true.sum()), len(true))
-            found.setdefault((expert, kind, method), []).append(row)
+        for kind in chosen[sample_id]:
+            true = is_true(store, sample_id, truth[sample_id].targets[kind], group)
+            chance = chance_of(int(true.sum()), len(true))
+            for method, values in methods.items():
+                row = (sample_id, measures(values, true), chance, int(true.sum()), len(true))
+                found.setdefault((expert, kind, method), []).append(row)
     return {
         key: Ranking(
             [row[0] for row in rows],
@@ -295,13 +295,10 @@ def rank_pairs(
     }
 
 
-def explained_kind(truth: Truth) -> str | None:
-    """The only kind with pairs that is on, where both its word and its drawing are there."""
-    on = [kind for kind in WITH_PAIRS if truth.targets[kind]["on"]]
-    if len(on) != 1:
-        return None
-    target = truth.targets[on[0]]
-    return on[0] if target["words"] and target["boxes"] else None
+def shown_kinds(truth: Truth) -> list[str]:
+    """The kinds with pairs that are on where both word and drawing are there."""
+    targets = truth.targets
+    return [k for k in WITH_PAIRS if targets[k]["on"] and targets[k]["words"] and targets[k]["boxes"]]
 
 
 def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: pd.DataFrame) -> np.ndarray:
@@ -490,7 +487,7 @@ class Knowledge:
 
 @torch.no_grad()
 def _knowledge(model: FusionModel, store: FeatureStore, truth: dict[str, Truth], split: str) -> Knowledge:
-    indices = [i for i in store.indices(split) if truth[store.sample_ids[i]].explains is None]
+    indices = [i for i in store.indices(split) if not truth[store.sample_ids[i]].explained]
     if not indices:
         raise InputError(f"the split {split!r} has no freely drawn scene", "Take the split test.")
     logits: dict[str, list[np.ndarray]] = {name: [] for name in ("", *model.names)}

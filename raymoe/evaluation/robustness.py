@@ -23,7 +23,7 @@ from torch import Tensor
 from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.device import resolve_device
-from raymoe.evaluation.alignment import SCORES
+from raymoe.evaluation.alignment import RHO, SCORES
 from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.evaluation.comparison import KINDS, METRICS_OF
 from raymoe.evaluation.masking import over_batches, threads
@@ -90,7 +90,8 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
     labels = labels_of(store, indices, config.split)
     settings = {
         **config.defining(),
-        **probe.model_dump(include={"rho", "min_features", "coalitions", "seed"}),
+        **probe.model_dump(include={"min_features", "coalitions", "seed"}),
+        "rho": min(probe.rho, RHO),
         "levels": LEVELS,
         "ranked_samples": RANKED_SAMPLES,
     }
@@ -248,7 +249,9 @@ class _Run:
         return found
 
     def _candidates(self, scores: dict[str, np.ndarray], allowed: dict[str, np.ndarray]) -> Candidates:
-        return select_candidates(scores, allowed, rho=self.probe.rho, min_features=self.probe.min_features)
+        """At most the paper's universe: what is compared are rankings, and larger ones cost much more."""
+        rho = min(self.probe.rho, RHO)
+        return select_candidates(scores, allowed, rho=rho, min_features=self.probe.min_features)
 
     def _agreements(self, index: int) -> dict[tuple[int, str, str], dict[str, float]]:
         """Of one sample: by disturbance, expert and score how its pairs' ranking agrees."""

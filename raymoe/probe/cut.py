@@ -121,6 +121,17 @@ def open_cut(
     return units, cut
 
 
+def resumable(workspace: Workspace, folder: str, plan: Plan, fingerprint: str) -> bool:
+    """Whether units of exactly this plan, by this version, are there."""
+    try:
+        if workspace.exists(f"{folder}/plan.json"):
+            open_cut(workspace, folder, plan, fingerprint, None, lambda: None, "")
+            return True
+    except ParentError:
+        pass
+    return False
+
+
 def earlier_size(workspace: Workspace, folder: str) -> int | None:
     """Size of a unit that ``plan.json`` names; None where there is none that can be read."""
     try:

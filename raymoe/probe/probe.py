@@ -27,7 +27,7 @@ from raymoe.interactions_table import (
 from raymoe.models.checkpoint import read_info
 from raymoe.models.explained import Explained
 from raymoe.probe.commit import UnitFiles
-from raymoe.probe.cut import earlier_size, open_cut, save_cut
+from raymoe.probe.cut import earlier_size, open_cut, resumable, save_cut
 from raymoe.probe.lock import RunLock
 from raymoe.probe.merge import write_tables
 from raymoe.probe.plan import Plan, Unit, Units, make_plan
@@ -59,7 +59,8 @@ def probe(
             cluster has room for are waited for while the others work.
         device: ``cpu`` or ``cuda`` to insist on one.
         gpu_share: of a GPU, that one actor takes.
-        overwrite: measure again what is already there.
+        overwrite: measure again what is already there; a run that was to replace tables of other settings and
+            broke off goes on.
 
     Returns:
         Where the tables are, one per expert; ``skipped`` holds samples without pairs and failed units.
@@ -95,8 +96,11 @@ def probe(
     with RunLock(workspace, f"{project.run}/probe.lock") as lock:
         if not overwrite and (notes := _finished(project, provenance)):  # by whoever held the lock before
             return _result(project, provenance, notes, ran=False)
-        earlier = earlier_size(workspace, folder) or _size_in_tables(project, provenance)
-        if overwrite:
+        in_tables = _size_in_tables(project, provenance)
+        earlier = earlier_size(workspace, folder) or in_tables
+        # Tables of other settings are there until this run is through: if it broke off, it goes on.
+        goes_on = in_tables is None and resumable(workspace, folder, plan, provenance.fingerprint)
+        if overwrite and not goes_on:
             workspace.remove(folder)
         work = Work(project, plan, provenance, folder, lock, earlier)
         with ExitStack() as stack:
@@ -204,7 +208,9 @@ def _run(
         if not is_cut:
             work.open(stack, lambda: measured_rate(fleet, work.plan))
             fleet.most = work.left
-        console.print(work.describe(max(fleet.missing(0), 1), fleet.shape.device))
+        console.print(work.describe(max(fleet.fitting(), 1), fleet.shape.device))
+        if shortage := fleet.shortage():
+            console.print(f"  {shortage}")
         with track("probe", work.left) as task:
 
             def finished(unit: Unit, answer: bytes) -> None:

@@ -143,8 +143,13 @@ def test_the_last_unit_of_a_slow_actor_is_done_elsewhere(ray_session, tmp_path):
 def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
     fleet = Fleet(Worker, lambda device: (str(tmp_path),), most=8)
     assert fleet.missing(0) == 2
-    assert Fleet(Worker, lambda device: (str(tmp_path),), asked=5).missing(0) == 2
-    assert Fleet(Worker, lambda device: (str(tmp_path),), asked=5, queue=True).missing(1) == 4
+    assert fleet.shortage() == ""
+    many = Fleet(Worker, lambda device: (str(tmp_path),), asked=5)
+    assert (many.missing(0), many.fitting()) == (2, 2)
+    assert many.shortage() == "5 actors were asked for, there is room for 2"
+    waits = Fleet(Worker, lambda device: (str(tmp_path),), asked=5, queue=True)
+    assert (waits.missing(1), waits.fitting()) == (4, 2)  # of which the estimated time tells
+    assert waits.shortage() == "3 more actors are waited for"
     with pytest.raises(RaymoeError, match="--device cuda, but the cluster has no GPU"):
         Fleet(Worker, lambda device: (), device="cuda")
     assert ray_session.get(pool.first_actor(fleet).ready.remote()) == "cpu"

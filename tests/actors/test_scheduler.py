@@ -1,5 +1,6 @@
 """The scheduler without Ray: whatever happens, every unit is done exactly once or is in the ledger."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -167,3 +168,16 @@ def test_the_simulated_efficiency_is_what_the_losses_say(actors):
     shares = vars(found.losses)
     assert sum(shares.values()) == pytest.approx(1)
     assert found.losses.busy == pytest.approx(share, abs=0.01)
+
+
+def test_what_committing_really_takes_is_charged_beyond_what_the_driver_has_waited():
+    """100 commits of 10 ms: with slow units they fit into the waiting, with quick ones they are the time."""
+    for pace, least, most in ((0.1, 0.0, 0.05), (0.0001, 0.6, 5.0)):
+        found = simulate(
+            [VirtualUnit(f"u{i}") for i in range(100)],
+            [VirtualActor(pace=pace)],
+            costs=Costs(commit=None),
+            on_done=lambda unit, answer: time.sleep(0.01),
+        )
+        assert found.done == 100
+        assert least <= found.spent["commit"] < most

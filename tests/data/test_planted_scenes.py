@@ -50,7 +50,7 @@ def test_a_seed_gives_the_same_scenes_and_another_gives_others():
     assert list(draw_scenes(60, 1)) == list(draw_scenes(60, 1))
     assert list(draw_scenes(60, 1)) != list(draw_scenes(60, 2))
     splits = [split for split, _ in draw_scenes(200, 0)]
-    assert {split: splits.count(split) for split in splits} == {"train": 200, "val": 25, "test": 16 + 40}
+    assert {split: splits.count(split) for split in splits} == {"train": 200, "val": 25, "test": 8 + 40}
 
 
 def test_unique_and_redundant_targets_follow_from_their_evidence(drawn):
@@ -101,17 +101,15 @@ def test_targets_are_drawn_independently(drawn):
     assert np.abs(correlation).max() < 5 / np.sqrt(len(drawn))
 
 
-def test_the_first_test_scenes_show_all_evidence_of_one_target_with_pairs():
+def test_the_first_test_scenes_show_all_evidence_of_all_targets_with_pairs():
     test = [scene for split, scene in draw_scenes(800, 0) if split == "test"]
-    count = 16 * len(WITH_PAIRS)
-    assert [scene.explains for scene in test[:count]] == [*WITH_PAIRS] * 16
-    assert all(scene.explains is None for scene in test[count:])
-    for scene in test[:count]:
-        assert set(scene.labels) & set(WITH_PAIRS) == {scene.explains}
-        assert len(scene.labels) == (1 if scene.explains == "synergistic" else 2)
-        target = scene.truth()["targets"][scene.explains]
-        assert target["words"][0] in WORDS[scene.explains]
-        assert len(target["boxes"]) == 1
+    assert [scene.explained for scene in test] == [True] * 32 + [False] * 160
+    for scene in test[:32]:
+        assert set(WITH_PAIRS) <= set(scene.labels)
+        for kind in WITH_PAIRS:
+            target = scene.truth()["targets"][kind]
+            assert target["words"][0] in WORDS[kind]
+            assert len(target["boxes"]) == 1
 
 
 def test_the_truth_is_what_sentence_and_picture_show():
@@ -155,7 +153,7 @@ def test_prepare_writes_the_truth_beside_the_samples(tmp_path):
     project = Project(load_preset("planted", ["data.scenes=40"]), Workspace(tmp_path), "planted")
     assert prepare(project).ran
     table = read_table(project.workspace, project.samples, SAMPLES, "")
-    assert table.num_rows == 40 + 5 + 4 + 8
+    assert table.num_rows == 40 + 5 + 1 + 8
     for row in table.to_pylist():
         truth = json.loads(row["planted"])["targets"]
         assert [KINDS.index(kind) for kind in KINDS if truth[kind]["on"]] == row["labels"]

@@ -227,7 +227,7 @@ def test_samples_without_candidates_are_listed_and_the_others_measured(tiny, cap
     result = pair_masking(tiny, device="cpu")
     assert [(entry["sample_id"], entry["reason"]) for entry in result.skipped] == [("s3", "no words")]
     assert set(read(tiny)["samples"].to_pylist()) == {3}
-    assert "left out: s3: no words" in capsys.readouterr().out
+    assert "left out: 1, no words: s3" in capsys.readouterr().out
     nowhere = replace(tiny, preset=tiny.preset.with_fields({"attribute.split": "val"}))
     with pytest.raises(InputError, match="none of the 2 samples of the split 'val' has measured pairs"):
         pair_masking(nowhere, device="cpu")

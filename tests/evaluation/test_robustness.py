@@ -133,13 +133,13 @@ def test_deviations_and_noise_are_those_of_the_definition(tiny):
 
 def test_without_one_of_three_modalities_the_pairs_of_the_others_are_ranked(tmp_path, monkeypatch):
     """As the pairs of a game in which the missing modality's features are in no coalition."""
-    names, width, length = ("text", "image", "sound"), 4, 6
+    names, width, length = ("text", "image", "sound"), 4, 10
     encoder = {"source": "hf:none"}
     modalities = [{"name": n, "kind": "image", "columns": [n], "encoder": encoder} for n in names]
     preset = tiny_preset(data={"modalities": modalities}, model={"kind": "dense"})
     project = Project(preset, Workspace(tmp_path), "tiny")
     rng = np.random.default_rng(0)
-    infos = [ModalityInfo(name, "image", width, length, (2, 3)) for name in names]
+    infos = [ModalityInfo(name, "image", width, length, (2, 5)) for name in names]
     rows = []
     for i in range(2):
         parts = {}

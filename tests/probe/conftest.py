@@ -25,8 +25,11 @@ def inline(monkeypatch):
             self.runner = hook.runner = runner(*arguments("cpu"))
             self.most = options["most"]
 
-        def missing(self, have):
+        def fitting(self):
             return 1
+
+        def shortage(self):
+            return ""
 
     def run_inline(units, fleet, on_done, **options):
         outcome = Outcome()

@@ -169,6 +169,32 @@ def test_any_interruptions_give_the_same_bytes(tiny, inline):
     assert table_bytes(tiny) == clean
 
 
+def test_an_interrupted_overwrite_with_other_settings_goes_on(tiny, inline):
+    """The same command, --overwrite and all, does only the rest; tables of its own it measures again."""
+    probe(tiny)
+    other, done = with_probe(tiny, coalitions=12), []
+
+    def stop(unit):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(unit.number)
+
+    inline.before = stop
+    with pytest.raises(KeyboardInterrupt):
+        probe(other, overwrite=True)
+    assert (read(tiny)["n_coalitions"].to_numpy() == 8).all()  # the old ones are still there
+    first = [*done]
+    done.clear()
+    inline.before = lambda unit: done.append(unit.number)
+    probe(other, overwrite=True)
+    assert done
+    assert set(done).isdisjoint(first)
+    rest = len(done)
+    done.clear()
+    probe(other, overwrite=True)
+    assert len(done) == rest + len(first)
+
+
 def test_failed_units_are_named_by_sample_and_tried_again(tiny, inline):
     inline.failing = {3: "its actor died 3 times while it ran"}
     result = probe(tiny)

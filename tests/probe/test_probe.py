@@ -144,7 +144,7 @@ def test_units_of_a_measured_size_give_the_same_table(tiny, inline):
 @pytest.mark.parametrize(("estimator", "coalitions"), [("shared", 8), ("shared", 48), ("paper", 8)])
 def test_any_cut_gives_the_same_table(tiny, inline, estimator, coalitions):
     tables = []
-    for unit in (10, 90, 100_000):
+    for unit in (40, 300, 100_000):  # pairs are cut, coalitions, nothing
         project = with_probe(tiny, unit_evaluations=unit, estimator=estimator, coalitions=coalitions)
         probe(project, overwrite=True)
         tables.append(read(project).to_pandas())
