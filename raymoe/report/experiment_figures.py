@@ -351,7 +351,7 @@ def planted(rows: Rows) -> Figure:
             )
             if chance is not None:
                 axes.hlines(chance, x - 0.42, x + 0.42, color=INK, linewidth=1.2, linestyle=":", zorder=4)
-        axes.set(title=f"{expert_label(expert or 'all')} expert", ylabel="average precision", ylim=(0, None))
+        axes.set(title=f"{expert_label(expert or 'all')} expert", ylabel="average precision", ylim=(0, 1.05))
     outside_legend(figure.axes[0])
     return figure
 
@@ -359,20 +359,24 @@ def planted(rows: Rows) -> Figure:
 @styled
 def planted_experts(rows: Rows) -> Figure:
     """Per quantity a map of experts x kinds of planted interaction."""
+    rows = [row for row in rows if row["quantity"] != "chance" and row["value"] is not None]
     quantities = list(dict.fromkeys(row["quantity"] for row in rows))
-    experts = list(dict.fromkeys(row["expert"] for row in rows))
     kinds = list(dict.fromkeys(row["interaction"] for row in rows))
     columns = min(2, len(quantities))
     lines = -(-len(quantities) // columns)
-    figure = Figure(figsize=(4.8 * columns, lines * (1.2 + 0.36 * len(experts))), layout="constrained")
+    if not quantities:  # no class has a positive sample
+        return Figure(figsize=(4, 1))
+    most = max(len({row["expert"] for row in rows if row["quantity"] == q}) for q in quantities)
+    figure = Figure(figsize=(4.8 * columns, lines * (1.2 + 0.36 * most)), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels[len(quantities) :]:
         axes.axis("off")
     for axes, quantity in zip(panels, quantities, strict=False):
+        own = [row for row in rows if row["quantity"] == quantity]
+        experts = list(dict.fromkeys(row["expert"] for row in own))
         values = np.full((len(experts), len(kinds)), np.nan)
-        for row in rows:
-            if row["quantity"] == quantity and row["value"] is not None:
-                values[experts.index(row["expert"]), kinds.index(row["interaction"])] = row["value"]
+        for row in own:
+            values[experts.index(row["expert"]), kinds.index(row["interaction"])] = row["value"]
         axes.imshow(values, aspect="auto", cmap=ramp("#f3f5f7", "#31688e"))
         low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0, 1)
         for (y, x), value in np.ndenumerate(values):
@@ -386,14 +390,21 @@ def planted_experts(rows: Rows) -> Figure:
                 fontsize=8,
                 color="white" if dark else "#222222",
             )
-        axes.set_title(quantity.replace("_", " "))
-        axes.set_xticks(range(len(kinds)), [k or "all" for k in kinds], rotation=25, ha="right")
+        axes.set_title(quantity_label(quantity))
+        axes.set_xticks(
+            range(len(kinds)), [(k or "all").replace("_", " ") for k in kinds], rotation=25, ha="right"
+        )
         axes.set_yticks(range(len(experts)), [expert_label(e or "all") for e in experts])
         axes.grid(visible=False)
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)
     return figure
+
+
+def quantity_label(quantity: str) -> str:
+    """How a quantity of the planted experts is written: ``drop:text`` is "drop without text"."""
+    return quantity.replace("drop:", "drop without ").replace("_", " ").replace("auroc", "AUROC")
 
 
 ERRORS = {"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5}

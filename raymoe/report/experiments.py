@@ -408,7 +408,7 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
         found = [by_key.get((interaction, expert, method, measure), {}) for measure in measures]
         cells.append(
             (
-                interaction,
+                interaction.replace("_", " "),
                 expert_label(expert or ""),
                 draw.PLANTED_LABELS.get(method, method),
                 *(Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found),
@@ -427,13 +427,19 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
     names = dict.fromkeys(row["expert"] for row in experts)
     for quantity, expert in ((q, e) for q in quantities for e in names):
         found = [by_expert.get((quantity, expert, kind), {}) for kind in kinds]
-        amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
-        lines.append((quantity.replace("_", " "), expert_label(expert or ""), *amounts))
+        if any(row.get("value") is not None for row in found):
+            amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
+            lines.append((draw.quantity_label(quantity), expert_label(expert or ""), *amounts))
     caption = (
         f"Does each expert do what its name says? By planted kind of interaction, mean over {_counted(seeds)}"
     )
     sheets.append(
-        Sheet("planted-experts", caption, ("quantity", "expert", *(k or "all" for k in kinds)), tuple(lines))
+        Sheet(
+            "planted-experts",
+            caption,
+            ("quantity", "expert", *((k or "all").replace("_", " ") for k in kinds)),
+            tuple(lines),
+        )
     )
     figures = {"planted": draw.planted(pairs), "planted-experts": draw.planted_experts(experts)}
     return Shown(figures, tuple(sheets), ("Dotted lines: what random scores would have.",))
