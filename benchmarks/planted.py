@@ -42,9 +42,9 @@ SECTIONS = ("protocol", "masks", "budget", "settings")
 METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")
 NAMED = {"synergistic": ("synergy", "sii"), "redundant": ("redundancy", "redundancy_gap")}
 TRIED = (
-    {"model.temperature_rw": 2.0},
     {"train.interaction_loss_weight": 0.0},
     {"train.interaction_loss_weight": 0.5},
+    {"model.temperature_rw": 2.0},
     {"train.expert_task_weight": 0.0, "model.temperature_rw": 2.0, "train.interaction_loss_weight": 0.5},
     {"data.text.encoder.layer": -1},
 )
