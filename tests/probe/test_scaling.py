@@ -26,7 +26,7 @@ def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
     strong = [row.evaluations for row in found.measured if row.mode == "strong"]
     weak = [row.evaluations for row in found.measured if row.mode == "weak"]
     assert strong[0] == strong[1]
-    assert weak[1] > 1.5 * weak[0]
+    assert weak[1] >= 1.5 * weak[0]  # whole units: three to two at worst
     assert found.measured[0].efficiency == 1
     written = json.loads(project.workspace.read(f"{project.run}/scaling.json"))
     assert [row["actors"] for row in written["beyond"]] == [2**i for i in range(11)]
