@@ -14,6 +14,7 @@ from archives import mmimdb_ids, write_mmimdb
 from own_data import embedded_rows, write_own
 from tiny_encoders import save_clip, save_roberta
 
+from raymoe.cli import main
 from raymoe.config import load_preset
 from raymoe.demo import summary
 from raymoe.doctor import findings_of
@@ -37,6 +38,26 @@ def raymoe(*arguments, cwd=None):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.fixture
+def here(capsys, monkeypatch):
+    """The same in this process, which saves the seconds that imports take; for commands that start no Ray."""
+
+    def run(*arguments, cwd=None):
+        for name in [name for name in os.environ if name.startswith(("RAYMOE_", "RAY_ADDRESS"))]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["raymoe", *map(str, arguments)])
+        if cwd:
+            monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out + said.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def rows():
     """A few drawings of each split, from the embedded data."""
@@ -44,7 +65,7 @@ def rows():
 
 
 @pytest.mark.slow
-def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
+def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
     """`raymoe report own.toml` makes all it needs; a second run does nothing; one bad row is left out."""
     raw, classes = [dict(row) for row in rows[0]], rows[1]
     raw[3]["image"] = raw[3]["image"][:200]
@@ -60,7 +81,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     assert not (run / "units").exists() or not list((run / "units").rglob("*.arrow"))
 
-    code, said = raymoe("report", preset, "--workspace", tmp_path / "ws")
+    code, said = here("report", preset, "--workspace", tmp_path / "ws")
     assert code == 0, said  # nothing was left out now: nothing ran
     assert said.count("already there") == len(needed("report"))
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
@@ -75,7 +96,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     # a device that is not there is said before anything is removed
     if not torch.cuda.is_available():
         for stage in ("encode", "train", "attribute"):
-            code, said = raymoe(
+            code, said = here(
                 stage, preset, "--workspace", tmp_path / "ws", "--device", "cuda", "--overwrite"
             )
             assert code == 1
@@ -87,12 +108,12 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     metrics = run / "metrics.parquet"
     whole = metrics.read_bytes()
     metrics.write_bytes(whole[:50])
-    code, said = raymoe("train", preset, "--workspace", tmp_path / "ws")
+    code, said = here("train", preset, "--workspace", tmp_path / "ws")
     assert code == 1
     assert "metrics.parquet is not a whole" in said
     assert f"raymoe train {preset} --workspace {tmp_path / 'ws'} --overwrite" in said
     metrics.unlink()
-    assert raymoe("train", preset, "--workspace", tmp_path / "ws")[0] == 0
+    assert here("train", preset, "--workspace", tmp_path / "ws")[0] == 0
     assert metrics.read_bytes() == whole
     before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
 
@@ -100,12 +121,12 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     part = next((tmp_path / "ws" / "own" / "features").glob("part-*.arrow"))
     whole = part.read_bytes()
     part.write_bytes(whole[: len(whole) // 2])
-    code, said = raymoe("encode", preset, "--workspace", tmp_path / "ws")
+    code, said = here("encode", preset, "--workspace", tmp_path / "ws")
     assert code in (0, 3), said
     assert part.read_bytes() == whole
 
     # other settings than those the results were made with are refused by name, and nothing is lost
-    code, said = raymoe("probe", preset, "--workspace", tmp_path / "ws", "--set", "train.lr=0.001")
+    code, said = here("probe", preset, "--workspace", tmp_path / "ws", "--set", "train.lr=0.001")
     assert code == 1
     assert "train.lr: 0.003 there, 0.001 now" in said
     assert "--overwrite" in said
@@ -113,7 +134,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, capsys):
     # features of other encoders
     other = tmp_path / "other.toml"
     other.write_text(preset.read_text().replace("max_length = 32", "max_length = 16"))
-    code, said = raymoe("train", other, "--workspace", tmp_path / "ws")
+    code, said = here("train", other, "--workspace", tmp_path / "ws")
     assert code == 1
     assert "max_length" in said
     assert before.items() <= {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}.items()
@@ -135,11 +156,11 @@ def break_id(raw):
 
 
 @pytest.mark.parametrize("damage", [break_label, break_split, break_id])
-def test_raw_data_that_cannot_be_used_stops_before_anything_is_written(tmp_path, rows, damage):
+def test_raw_data_that_cannot_be_used_stops_before_anything_is_written(here, tmp_path, rows, damage):
     raw = [dict(row) for row in rows[0]]
     expected = damage(raw)
     preset = write_own(tmp_path, raw, rows[1])
-    code, said = raymoe("prepare", preset, "--workspace", tmp_path / "ws")
+    code, said = here("prepare", preset, "--workspace", tmp_path / "ws")
     assert code == 1, said
     assert "table.parquet" in said
     for word in expected:
@@ -147,13 +168,13 @@ def test_raw_data_that_cannot_be_used_stops_before_anything_is_written(tmp_path,
     assert not (tmp_path / "ws" / "own").exists()
 
 
-def test_rows_that_can_be_left_out_are_counted_and_listed(tmp_path, rows):
+def test_rows_that_can_be_left_out_are_counted_and_listed(here, tmp_path, rows):
     raw = [dict(row) for row in rows[0]]
     raw[1]["title"] = "  "
     raw[4]["image"] = None
     raw[7]["image"] = b"<html>not found</html>"
     preset = write_own(tmp_path, raw, rows[1])
-    code, said = raymoe("prepare", preset, "--workspace", tmp_path / "ws")
+    code, said = here("prepare", preset, "--workspace", tmp_path / "ws")
     assert code == 3
     assert "left out: 3" in said
     for i in (1, 4, 7):
@@ -163,7 +184,7 @@ def test_rows_that_can_be_left_out_are_counted_and_listed(tmp_path, rows):
     listed = json.loads(table.schema.metadata[b"raymoe.skipped"])
     assert [entry["sample_id"] for entry in listed] == [raw[i]["sample_id"] for i in (1, 4, 7)]
     shutil.rmtree(tmp_path / "ws")
-    assert raymoe("prepare", preset, "--workspace", tmp_path / "ws", "--allow-skipped")[0] == 0
+    assert here("prepare", preset, "--workspace", tmp_path / "ws", "--allow-skipped")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -174,9 +195,11 @@ def test_rows_that_can_be_left_out_are_counted_and_listed(tmp_path, rows):
         ("mmhs150k", "gombru.github.io/2019/10/09/MMHS", "MMHS150K_GT.json"),
     ],
 )
-def test_a_benchmark_without_data_says_where_it_comes_from_and_what_to_type(tmp_path, name, origin, file):
+def test_a_benchmark_without_data_says_where_it_comes_from_and_what_to_type(
+    here, tmp_path, name, origin, file
+):
     stage = "train" if name == "mmimdb" else "prepare"  # a later stage makes its parents and says the same
-    code, said = raymoe(stage, name, cwd=tmp_path)
+    code, said = here(stage, name, cwd=tmp_path)
     assert code == 1, said
     assert origin in said
     assert file in said
@@ -184,28 +207,26 @@ def test_a_benchmark_without_data_says_where_it_comes_from_and_what_to_type(tmp_
     assert "Traceback" not in said
 
 
-def test_a_benchmark_from_its_archive_once(tmp_path):
+def test_a_benchmark_from_its_archive_once(here, tmp_path):
     archive = write_mmimdb(tmp_path)
     (archive / "dataset" / f"{mmimdb_ids(26)[1]}.jpeg").write_bytes(b"<html></html>")
-    code, said = raymoe("prepare", "mmimdb", "--source", "mmimdb", cwd=tmp_path)
+    code, said = here("prepare", "mmimdb", "--source", "mmimdb", cwd=tmp_path)
     assert code == 3, said
     assert "warning: 26 movies, not 25,959" in said
     assert f"{mmimdb_ids(26)[1]}: picture can't be decoded: it is an HTML page" in said
     assert "samples: train 15, val 2, test 8" in said
     assert "drama: train 4, val 1, test 2" in said
-    code, said = raymoe("prepare", "mmimdb", cwd=tmp_path)
+    code, said = here("prepare", "mmimdb", cwd=tmp_path)
     assert code == 0, said
     assert "already there" in said
-    code, said = raymoe(
-        "prepare", "mmimdb", "--source", "mmimdb", "--set", "data.split=archive", cwd=tmp_path
-    )
+    code, said = here("prepare", "mmimdb", "--source", "mmimdb", "--set", "data.split=archive", cwd=tmp_path)
     assert code == 1
     assert "split: contiguous there, archive now" in said
     assert "raymoe prepare mmimdb --source mmimdb --set data.split=archive --overwrite" in said
 
 
 @pytest.mark.slow
-def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
+def test_a_sweep_from_the_archive_to_the_papers_table(here, tmp_path):
     """What somebody types on the first day, with small encoders of the kinds that the preset names."""
     write_mmimdb(tmp_path, movies=40)
     save_roberta(tmp_path / "roberta")
@@ -220,7 +241,7 @@ def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
     assert code == 0, said
     assert "warning: 40 movies, not 25,959" in said
     assert "4 trials, 0 of them done already" in said
-    code, said = raymoe("evaluate", "mmimdb", "comparison", *options, cwd=tmp_path)
+    code, said = here("evaluate", "mmimdb", "comparison", *options, cwd=tmp_path)
     assert code == 0, said
     row = next(line for line in said.splitlines() if "FL-I2MoE" in line and "±" in line)
     assert row.count("±") == 4, "ours and the paper's, two metrics"
@@ -229,7 +250,7 @@ def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
     found = pq.read_table(tmp_path / "runs/mmimdb/evaluation/comparison.parquet").to_pylist()
     assert [row["seeds"] for row in found] == [[0, 1]] * 2
     assert all(row["difference"] == row["mean"] - row["paper_mean"] for row in found)
-    code, said = raymoe("train", "mmimdb", *options, cwd=tmp_path)
+    code, said = here("train", "mmimdb", *options, cwd=tmp_path)
     assert code == 0, said
     assert "already there" in said, "the chosen run serves the later stages"
 
@@ -248,8 +269,8 @@ def test_a_sweep_from_the_archive_to_the_papers_table(tmp_path):
         (["doctor", "--address", "127.0.0.1:1"], 1, ["can't reach the Ray cluster", "ray start --head"]),
     ],
 )
-def test_wrong_usage_is_explained(tmp_path, arguments, code, words):
-    found, said = raymoe(*arguments, cwd=tmp_path)
+def test_wrong_usage_is_explained(here, tmp_path, arguments, code, words):
+    found, said = here(*arguments, cwd=tmp_path)
     assert found == code, said
     for word in words:
         assert word in said
