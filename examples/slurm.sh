@@ -63,7 +63,17 @@ if [ "$again" = no ]; then
   done
 fi
 
-kill "${steps[@]}" 2>/dev/null
+# The head last, from which the others take leave. A job that is queued again must not meet what is left of this one.
+gone() {  # wait until a step has ended, half a minute at most
+  for _ in $(seq 150); do
+    kill -0 "$1" 2>/dev/null || return
+    sleep 0.2
+  done
+}
+kill "${steps[@]:1}" 2>/dev/null
+for step in "${steps[@]:1}"; do gone "$step"; done
+kill "${steps[0]}" 2>/dev/null
+gone "${steps[0]}"
 if [ "$again" = yes ] && [ "$code" -ne 0 ]; then
   scontrol requeue "$SLURM_JOB_ID"
 fi
