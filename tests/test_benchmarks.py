@@ -98,6 +98,7 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
             ],
             ["average_precision, per cent", "redundant: redundancy_gap of the redundancy expert has"],
         ),
+        ("experiments.py", ["planted", "--quick"], ["evaluate: ", "report: ", "together: ", "page: "]),
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
         ("scheduler.py", ["--quick", "--only", "driver"], ["496 units on 2 actors"]),
         ("scaling.py", ["--only", "driver,simulator", "--quick"], ["the driver spends", "16 actors, units"]),
