@@ -16,16 +16,10 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.planted import KINDS, WITH_PAIRS, box
 from raymoe.errors import InputError, ParentError
-from raymoe.evaluation.planted import (
-    MEASURES,
-    METHODS,
-    chance_of,
-    measures,
-    patches_in,
-    planted,
-    resampled_class_scores,
-    tokens_of,
-)
+from raymoe.evaluation.planted import planted
+from raymoe.evaluation.planted_experts import resampled_class_scores
+from raymoe.evaluation.planted_pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
+from raymoe.evaluation.planted_truth import patches_in, tokens_of
 from raymoe.evaluation.protocols import evaluate
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
@@ -275,6 +269,38 @@ def test_chance_is_the_mean_over_all_orders(positives, pairs):
     true = np.arange(pairs) < positives
     every = [measures(np.array(order, float), true) for order in itertools.permutations(range(pairs))]
     assert chance_of(positives, pairs) == pytest.approx(np.mean(every, 0))
+
+
+def test_the_mean_over_seeds_is_of_the_samples_that_all_have():
+    first = Ranking(
+        ["a", "b"], np.array([[0.2], [0.4]]), np.array([[0.1], [0.3]]), np.array([4, 1]), np.array([9, 8])
+    )
+    second = Ranking(
+        ["b", "c"], np.array([[0.8], [0.9]]), np.array([[0.5], [0.7]]), np.array([1, 2]), np.array([8, 7])
+    )
+    mean = mean_ranking([first, second])
+    assert mean.sample_ids == ["b"]
+    assert mean.values_NQ == pytest.approx(np.array([[0.6]]))
+    assert mean.chance_NQ == pytest.approx(np.array([[0.4]]))
+    assert (mean.positives_N.tolist(), mean.pairs_N.tolist()) == ([1], [8])
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30).filter(
+        lambda rows: len({true for _, true in rows}) == 2
+    )
+)
+def test_measures_are_scikit_learns_and_ties_have_no_order_of_their_own(rows):
+    scores, true = (np.array(column) for column in zip(*rows, strict=True))
+    k = int(true.sum())
+    found = measures(scores.astype(float), true)
+    assert found[0] == pytest.approx(average_precision_score(true, scores))
+    assert found[1] == pytest.approx(roc_auc_score(true, scores))
+    edge = np.sort(scores)[::-1][k - 1]
+    sure, tied = true[scores > edge].sum(), true[scores == edge].sum()
+    places = k - (scores > edge).sum()
+    others = (scores == edge).sum() - tied
+    assert sure + max(0, places - others) <= round(found[2] * k) <= sure + min(places, tied)
 
 
 def test_no_positive_or_nothing_else_has_no_measure():
