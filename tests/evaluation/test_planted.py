@@ -21,6 +21,7 @@ from raymoe.evaluation.planted_experts import resampled_class_scores
 from raymoe.evaluation.planted_pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
 from raymoe.evaluation.planted_truth import patches_in, tokens_of
 from raymoe.evaluation.protocols import evaluate
+from raymoe.evaluation.runs import finished_runs
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.interactions_table import interactions_name
@@ -249,6 +250,15 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
             planted(made, device="cpu")
     finally:
         made.workspace.write(made.samples, before)
+
+
+def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
+    store = FeatureStore.open(made.workspace, made.features, "")
+    found = finished_runs(made, store, ("dense", "fl-i2moe"))
+    assert {run.kind for run in found} == {"fl-i2moe"}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no finished run of dense; make it with: raymoe train planted" in said
+    assert "model.kind=dense" in said
 
 
 def test_a_word_in_pieces_is_named(made):
