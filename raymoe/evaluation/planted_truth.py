@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from raymoe.data.planted import WITH_PAIRS
+from raymoe.data.prepare import samples_config
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, open_parquet
+from raymoe.tables import SAMPLES, Provenance, metadata_of, open_parquet, read_table, refuse_other_inputs
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
 
     Raises:
         InputError: the samples table says nothing of planted interactions.
-        ParentError: it is missing, or not the one that was encoded.
+        ParentError: it is missing, damaged, made with other settings, or not the one that was encoded.
     """
     made_by = project.command("prepare")
     file = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
@@ -52,7 +52,9 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
             "They are known for the preset planted: raymoe evaluate planted planted",
         )
     metadata = metadata_of(file.schema_arrow)
-    table = pq.read_table(project.workspace.local(project.samples), columns=["sample_id", "planted"])
+    made = Provenance.from_json(metadata["made_by"])
+    refuse_other_inputs(where, metadata, replace(made, config=samples_config(project.preset)), made_by)
+    table = read_table(project.workspace, project.samples, SAMPLES, made_by, ["sample_id", "planted"])
     found = {}
     for row in table.to_pylist():
         read = json.loads(row["planted"])

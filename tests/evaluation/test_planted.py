@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -247,7 +248,17 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
     try:
         prepare(other, overwrite=True)
         with pytest.raises(ParentError, match="is not that of"):
+            planted(other, device="cpu")
+        with pytest.raises(ParentError, match="seed: 1 there, 0 now"):
             planted(made, device="cpu")
+        name = made.workspace.path(made.samples)
+        column = pq.ParquetFile(name).metadata.row_group(0).column(0)
+        damaged = bytearray(made.workspace.read(made.samples))
+        start = column.dictionary_page_offset or column.data_page_offset
+        damaged[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+        made.workspace.write(made.samples, bytes(damaged))
+        with pytest.raises(ParentError, match="is not a whole Parquet file"):
+            planted(other, device="cpu")
     finally:
         made.workspace.write(made.samples, before)
 
