@@ -24,7 +24,9 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.data.planted import WITH_PAIRS
-from raymoe.evaluation.planted import is_true, measures, planted, read_truth
+from raymoe.evaluation.planted import planted
+from raymoe.evaluation.planted_pairs import measures
+from raymoe.evaluation.planted_truth import is_true, read_truth
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate
 from raymoe.interactions.estimate import evaluations_per_coalition

@@ -459,7 +459,9 @@ def write_batches(
     workspace.write_with(name, write)
 
 
-def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Table:
+def read_table(
+    workspace: Workspace, name: str, contract: Contract, made_by: str, columns: list[str] | None = None
+) -> pa.Table:
     """Read a table; Arrow files are memory-mapped.
 
     Args:
@@ -467,6 +469,7 @@ def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str
         name: its name there.
         contract: what it must be.
         made_by: the command that makes it, for the error messages.
+        columns: those of a Parquet file that are read; by default all.
 
     Raises:
         ParentError: it is missing, cut short, or holds something else.
@@ -474,7 +477,7 @@ def read_table(workspace: Workspace, name: str, contract: Contract, made_by: str
     if name.endswith(".parquet"):
         file = open_parquet(workspace, name, contract, made_by)
         with _whole(workspace, name, made_by):
-            return file.read()
+            return file.read(columns)
     _require(workspace, name, made_by)
     with _whole(workspace, name, made_by), pa.memory_map(workspace.local(name)) as source:
         table = pa.ipc.open_file(source).read_all()

@@ -18,7 +18,7 @@ from raymoe.config import DATA_OPTIONS, DataConfig, ModalityConfig, Preset
 from raymoe.data import enrico, mmhs150k, mmimdb
 from raymoe.data.pictures import decode
 from raymoe.data.planted import read_planted
-from raymoe.data.raw import RawTable, read_raw
+from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.ordered import in_order
@@ -50,7 +50,9 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     Rows are counted from 1, without a header. Pictures are read twice, to check them and to write them, so
     that nothing is written before all is known and few are in memory at any time.
 
-    Without a source a benchmark's samples table is complete when it was made with the same settings.
+    Without a source a benchmark's samples table is complete when it was made with the same settings. So is
+    any where the raw table, or the picture of a sample that was prepared, is no longer on disk: the samples
+    table has all that later stages read.
 
     Raises:
         InputError: the raw table can't be used, and nothing is written; up to ten places are named.
@@ -61,12 +63,24 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     command, path = project.command("prepare"), workspace.path(project.samples)
     if not data.source:
         return _without_source(project, overwrite)
+    there = not overwrite and workspace.exists(project.samples)
+    if there and data.format == "table" and not locate(data.source).is_file():
+        _say_gone(f"{data.source} is", path)
+        return _as_it_is(project)
     raw = _read(data)
+    pictures = _picture_files(raw, data)
+    if there:
+        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+        before = Provenance.from_json(metadata["made_by"]).parents.get("pictures")
+        gone = [] if before == pictures else _gone(raw, data, metadata["skipped"])
+        if gone:
+            _say_gone(f"{len(gone)} of the pictures ({gone[0]}{', ...' if len(gone) > 1 else ''}) are", path)
+            pictures = before
     provenance = Provenance(
         "prepare",
         SAMPLES.tag,
         samples_config(project.preset),
-        {"source": raw.sha256, "pictures": _picture_files(raw, data)},
+        {"source": raw.sha256, "pictures": pictures},
     )
     if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
         metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
@@ -85,7 +99,9 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         skipped.append({"sample_id": ids[i], "row": row, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
-    classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes)
+    classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
+    unscored = _classless([labels[i] for i in kept if splits[i] == "test"], data.classes, "test")
+    classless += [f"{note}: the test scores say nothing of it" for note in unscored]
     extra = {
         "classes": list(data.classes),
         "task": data.task,
@@ -125,11 +141,38 @@ def _without_source(project: Project, overwrite: bool) -> StageResult:
     if overwrite or not workspace.exists(project.samples):
         benchmark = BENCHMARKS[project.preset.data.format]
         raise benchmark.unprepared(path, command, exists=workspace.exists(project.samples))
+    return _as_it_is(project)
+
+
+def _as_it_is(project: Project) -> StageResult:
+    """The samples table that is there, whatever it was made from, if its settings are the preset's."""
+    workspace, command = project.workspace, project.command("prepare")
+    path = workspace.path(project.samples)
     metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
     made = Provenance.from_json(metadata["made_by"])
     now = Provenance(made.stage, made.contract, samples_config(project.preset), made.parents)
     refuse_other_inputs(path, metadata, now, command)
     return StageResult(path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+
+
+def _gone(raw: RawTable, data: DataConfig, skipped: list[dict]) -> list[str]:
+    """Pictures that the samples table was made from and that are no longer on disk.
+
+    Not those of samples that were left out then: one of them may have been missing from the start.
+    """
+    left_out = {entry["sample_id"] for entry in skipped}
+    columns = [column for column in _picture_columns(data) if not raw.is_encoded(column)]
+    return [
+        value
+        for row, sample_id in enumerate(raw.columns[data.id_column])
+        if str(sample_id) not in left_out
+        for value in (raw.columns[column][row] for column in columns)
+        if isinstance(value, str) and _stat(raw.folder / value) == "missing"
+    ]
+
+
+def _say_gone(what: str, path: str) -> None:
+    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made", markup=False)
 
 
 def _read(data: DataConfig) -> RawTable:
@@ -307,10 +350,10 @@ def _check_splits(found: set[str], name: str, skipped: list[dict]) -> None:
     raise InputError(f"{name} has {what}{why}", "Every split of train, val and test needs at least one.")
 
 
-def _classless(train_labels: list[list[int]], classes: tuple[str, ...]) -> list[str]:
-    seen = {label for labels in train_labels for label in labels}
+def _classless(split_labels: list[list[int]], classes: tuple[str, ...], split: str) -> list[str]:
+    seen = {label for labels in split_labels for label in labels}
     unseen = [name for i, name in enumerate(classes) if i not in seen]
-    return [f"no training sample of class {', '.join(unseen)}"] if unseen else []
+    return [f"no {split} sample of class {', '.join(unseen)}"] if unseen else []
 
 
 def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[int, str]]:

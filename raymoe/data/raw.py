@@ -76,7 +76,7 @@ def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> R
     Raises:
         InputError: the file is missing, can't be parsed, or lacks a column.
     """
-    path = _locate(source)
+    path = locate(source)
     if not path.is_file():
         raise InputError(f"no such file: {source}", "Correct data.source: a .parquet, .csv or .jsonl file.")
     readers = {".parquet": _read_parquet, ".csv": _read_csv, ".jsonl": _read_jsonl}
@@ -107,7 +107,8 @@ def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> R
     return RawTable(source, path.parent, found, sha256, provenance, (path, streamed) if streamed else None)
 
 
-def _locate(source: str) -> Path:
+def locate(source: str) -> Path:
+    """Where a raw table is, or one of this package's own (``embedded:NAME``)."""
     if source.startswith("embedded:"):
         return Path(str(importlib.resources.files("raymoe.data") / "embedded" / source[len("embedded:") :]))
     return Path(source).expanduser()

@@ -52,17 +52,21 @@ class TrainedRun:
 def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...]) -> list[TrainedRun]:
     """Runs of these kinds: of a kind that was swept those of the chosen configuration, else the preset's.
 
+    Says of which kind there is none.
+
     Raises:
-        ParentError: there is none; names the commands that make them.
+        ParentError: there is none at all; names the commands that make them.
     """
-    found = [run for kind in kinds for run in _of_kind(project, store, kind)]
-    if not found:
-        commands = [f"{project.command('train')} --set model.kind={kind}" for kind in kinds]
+    found = {kind: list(_of_kind(project, store, kind)) for kind in kinds}
+    commands = {kind: f"{project.command('train')} --set model.kind={kind}" for kind in kinds}
+    if not any(found.values()):
         raise ParentError(
             f"{project.workspace.path(project.root)}/runs has no finished run with these settings",
-            f"Make them with: {' or '.join(commands)} (or sweep, for several seeds)",
+            f"Make them with: {' or '.join(commands.values())} (or sweep, for several seeds)",
         )
-    return found
+    for kind in (kind for kind in kinds if not found[kind]):
+        console.print(f"  no finished run of {kind}; make it with: {commands[kind]}", markup=False)
+    return [run for kind in kinds for run in found[kind]]
 
 
 def _of_kind(project: Project, store: FeatureStore, kind: str) -> Iterator[TrainedRun]:

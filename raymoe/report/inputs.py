@@ -22,7 +22,6 @@ from raymoe.tables import (
     Contract,
     Provenance,
     metadata_of,
-    open_parquet,
     read_table,
 )
 
@@ -121,9 +120,9 @@ def read_explained(project: Project) -> Explained:
         return read_table(project.workspace, name, contract, project.command(stage))
 
     made_by = project.command("prepare")
-    light = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
+    light = ["sample_id", "split", "labels"]
     found = Explained(
-        samples=light.read(columns=["sample_id", "split", "labels"]),
+        samples=read_table(project.workspace, project.samples, SAMPLES, made_by, light),
         source=SamplesFile(project.workspace, project.samples, made_by),
         predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
         importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),

@@ -73,6 +73,7 @@ def render(
         task=inputs.task,
         classes=inputs.classes,
         counts=_counts(inputs),
+        unscored=_unscored(inputs),
         metrics=_metrics(inputs),
         metric_labels=METRIC_LABELS,
         experts=_experts(inputs),
@@ -234,6 +235,13 @@ def _counts(inputs: Inputs) -> dict[str, int]:
         "pairs": len(inputs.interactions),
         "coalitions": round(pc.mean(coalitions).as_py() or 0),
     }
+
+
+def _unscored(inputs: Inputs) -> list[str]:
+    """Names of the classes that no sample of the test split has."""
+    test = inputs.samples.filter(pc.equal(inputs.samples["split"], "test"))
+    seen = {label for labels in test["labels"].to_pylist() for label in labels}
+    return [name for i, name in enumerate(inputs.classes) if i not in seen]
 
 
 def _metrics(inputs: Inputs) -> dict[str, Any]:

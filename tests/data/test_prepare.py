@@ -5,6 +5,8 @@ import io
 import json
 import sys
 import tracemalloc
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -125,6 +127,37 @@ def test_a_picture_that_changes_its_file_makes_it_stale(tmp_path):
     with pytest.raises(ParentError, match="pictures"):
         prepare(p)
     assert prepare(p, overwrite=True).ran
+
+
+def test_pictures_and_tables_that_are_gone_leave_what_was_prepared(tmp_path, capsys):
+    raw = rows()
+    for row in raw:
+        (tmp_path / row["id"]).write_bytes(row["image"])
+        row["image"] = row["id"]
+    (tmp_path / "s4").unlink()  # left out from the start, so it is not one that is gone
+    p = project(tmp_path, parquet(tmp_path, raw))
+    made = prepare(p)
+    assert [entry["sample_id"] for entry in made.skipped] == ["s4"]
+    (tmp_path / "s4").write_bytes(picture("blue"))
+    with pytest.raises(ParentError, match="pictures"):
+        prepare(p)
+    (tmp_path / "s4").unlink()
+    (tmp_path / "s0").unlink()
+    (tmp_path / "s1").unlink()
+    capsys.readouterr()
+    again = prepare(p)
+    assert (again.ran, again.fingerprint) == (False, made.fingerprint)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "2 of the pictures (s0, ...) are no longer on disk" in said
+    changed = replace(p, preset=p.preset.with_fields({"data.empty_text": "keep"}))
+    with pytest.raises(ParentError, match="empty_text"):
+        prepare(changed)
+    Path(p.preset.data.source).unlink()
+    assert prepare(p).fingerprint == made.fingerprint
+    assert "raw.parquet is no longer on disk" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(InputError, match="no such file"):
+        prepare(p, overwrite=True)
+    assert p.workspace.exists(p.samples)
 
 
 def test_complete_is_not_run_again_and_other_inputs_are_refused(tmp_path):
@@ -323,7 +356,10 @@ def test_nothing_left_stops_it_with_the_reason(tmp_path):
 def test_a_class_without_training_sample_is_a_warning(tmp_path):
     p = project(tmp_path, parquet(tmp_path, rows()))  # labels go with splits: dog is in val only
     assert prepare(p).ran
-    assert metadata_of(prepared(p).schema)["warnings"] == ["no training sample of class dog, bird"]
+    assert metadata_of(prepared(p).schema)["warnings"] == [
+        "no training sample of class dog, bird",
+        "no test sample of class cat, dog: the test scores say nothing of it",
+    ]
 
 
 def test_a_binary_task_has_two_classes(tmp_path):

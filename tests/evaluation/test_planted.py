@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -16,17 +17,12 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.planted import KINDS, WITH_PAIRS, box
 from raymoe.errors import InputError, ParentError
-from raymoe.evaluation.planted import (
-    MEASURES,
-    METHODS,
-    chance_of,
-    measures,
-    patches_in,
-    planted,
-    resampled_class_scores,
-    tokens_of,
-)
+from raymoe.evaluation.planted import planted
+from raymoe.evaluation.planted_experts import resampled_class_scores
+from raymoe.evaluation.planted_pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
+from raymoe.evaluation.planted_truth import patches_in, tokens_of
 from raymoe.evaluation.protocols import evaluate
+from raymoe.evaluation.runs import finished_runs
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.interactions_table import interactions_name
@@ -252,9 +248,28 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
     try:
         prepare(other, overwrite=True)
         with pytest.raises(ParentError, match="is not that of"):
+            planted(other, device="cpu")
+        with pytest.raises(ParentError, match="seed: 1 there, 0 now"):
             planted(made, device="cpu")
+        name = made.workspace.path(made.samples)
+        column = pq.ParquetFile(name).metadata.row_group(0).column(0)
+        damaged = bytearray(made.workspace.read(made.samples))
+        start = column.dictionary_page_offset or column.data_page_offset
+        damaged[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+        made.workspace.write(made.samples, bytes(damaged))
+        with pytest.raises(ParentError, match="is not a whole Parquet file"):
+            planted(other, device="cpu")
     finally:
         made.workspace.write(made.samples, before)
+
+
+def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
+    store = FeatureStore.open(made.workspace, made.features, "")
+    found = finished_runs(made, store, ("dense", "fl-i2moe"))
+    assert {run.kind for run in found} == {"fl-i2moe"}
+    said = " ".join(capsys.readouterr().out.split())
+    assert "no finished run of dense; make it with: raymoe train planted" in said
+    assert "model.kind=dense" in said
 
 
 def test_a_word_in_pieces_is_named(made):
@@ -275,6 +290,38 @@ def test_chance_is_the_mean_over_all_orders(positives, pairs):
     true = np.arange(pairs) < positives
     every = [measures(np.array(order, float), true) for order in itertools.permutations(range(pairs))]
     assert chance_of(positives, pairs) == pytest.approx(np.mean(every, 0))
+
+
+def test_the_mean_over_seeds_is_of_the_samples_that_all_have():
+    first = Ranking(
+        ["a", "b"], np.array([[0.2], [0.4]]), np.array([[0.1], [0.3]]), np.array([4, 1]), np.array([9, 8])
+    )
+    second = Ranking(
+        ["b", "c"], np.array([[0.8], [0.9]]), np.array([[0.5], [0.7]]), np.array([1, 2]), np.array([8, 7])
+    )
+    mean = mean_ranking([first, second])
+    assert mean.sample_ids == ["b"]
+    assert mean.values_NQ == pytest.approx(np.array([[0.6]]))
+    assert mean.chance_NQ == pytest.approx(np.array([[0.4]]))
+    assert (mean.positives_N.tolist(), mean.pairs_N.tolist()) == ([1], [8])
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=30).filter(
+        lambda rows: len({true for _, true in rows}) == 2
+    )
+)
+def test_measures_are_scikit_learns_and_ties_have_no_order_of_their_own(rows):
+    scores, true = (np.array(column) for column in zip(*rows, strict=True))
+    k = int(true.sum())
+    found = measures(scores.astype(float), true)
+    assert found[0] == pytest.approx(average_precision_score(true, scores))
+    assert found[1] == pytest.approx(roc_auc_score(true, scores))
+    edge = np.sort(scores)[::-1][k - 1]
+    sure, tied = true[scores > edge].sum(), true[scores == edge].sum()
+    places = k - (scores > edge).sum()
+    others = (scores == edge).sum() - tied
+    assert sure + max(0, places - others) <= round(found[2] * k) <= sure + min(places, tied)
 
 
 def test_no_positive_or_nothing_else_has_no_measure():

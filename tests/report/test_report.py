@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
 import re
@@ -15,6 +16,7 @@ from PIL import Image
 from raymoe.errors import ParentError
 from raymoe.report import report
 from raymoe.report.explorer import choose
+from raymoe.report.inputs import read_inputs
 from raymoe.report.page import embedded_json
 
 FIGURES = ["expert-weights", "interactions", "test-metrics", "training", "sample-1"]
@@ -50,6 +52,20 @@ def test_the_same_inputs_give_the_same_bytes(project):
     first = [project.workspace.read(name) for name in files]
     report(project, overwrite=True)
     assert [project.workspace.read(name) for name in files] == first
+
+
+def test_classes_that_no_test_sample_has_are_named(quick, tmp_path):
+    report(quick)
+    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    assert "No test sample has the class" not in page
+    texts = {name: workspace_fixture.TEXTS[name] for name in ("s0", "s1")}  # three labels, of four classes
+    few = workspace_fixture.build(tmp_path / "few", texts=texts)
+    labels = {label for row in read_inputs(few).samples["labels"].to_pylist() for label in row}
+    unseen = [name for i, name in enumerate(workspace_fixture.CLASSES) if i not in labels]
+    report(few)
+    page = few.workspace.read(f"{few.report}/index.html").decode()
+    assert f"No test sample has the class {html.escape(', '.join(unseen))}: the test scores" in page
+    assert "macro F1 counts it as 0" in page
 
 
 def test_is_not_made_twice_but_made_again_from_other_inputs(quick):
