@@ -112,7 +112,11 @@ def inline_svg(drawing: bytes, label: str) -> str:
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     for color, variable in INK_VARIABLES.items():
         text = text.replace(color, variable)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    # its size is known before it is laid out, which the browser puts off until it can be seen
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    ratio = f' style="aspect-ratio: {size[1]} / {size[2]}"' if size else ""
+    return f'<div class="chart"{ratio}>{text}</div>'
 
 
 def table_files(experiment: Experiment) -> list[str]:
