@@ -90,9 +90,7 @@ def reduced(png: bytes) -> bytes:
     while True:
         for colors in (256, 128, 64):
             buffer = io.BytesIO()
-            picture.quantize(colors, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-                buffer, "PNG", optimize=True
-            )
+            picture.quantize(colors, Image.Quantize.MAXCOVERAGE, kmeans=3).save(buffer, "PNG", optimize=True)
             if len(buffer.getvalue()) <= LARGEST:
                 return buffer.getvalue()
         picture = picture.resize((picture.width * 4 // 5, picture.height * 4 // 5), Image.Resampling.LANCZOS)

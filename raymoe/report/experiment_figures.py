@@ -175,7 +175,8 @@ def drop_curves(rows: Rows) -> Figure:
             )
         axes.set(title=KINDS.get(kind, kind), xlabel="K, features masked (%)")
         axes.set_xticks(sorted({row["share"] for row in rows}))
-    panels[0].set_ylabel("drop (points)")
+    metric = METRIC_LABELS.get(rows[0]["metric"], rows[0]["metric"])
+    panels[0].set_ylabel(f"drop of {metric} (points)")
     outside_legend(panels[-1])
     return figure
 
@@ -205,7 +206,8 @@ def alignment(rows: Rows) -> Figure:
             ylabel=f"mean {label}",
             xlabel="features, by importance",
         )
-        axes.legend(loc="upper right")
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend above the whiskers
+        axes.legend(loc="upper right", ncols=len(tops), columnspacing=1.2, handlelength=1.2)
     return figure
 
 

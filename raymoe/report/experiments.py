@@ -53,9 +53,17 @@ PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
 
 @dataclass(frozen=True)
 class Shown:
-    """What a protocol puts on the page; of each kind the first is the main one."""
+    """What a protocol puts on the page; of each kind the first is the main one.
+
+    Attributes:
+        figures: by file name.
+        captions: of the figures: what is drawn, and what the error bars are.
+        sheets: the tables.
+        notes: what has to be known to read them.
+    """
 
     figures: dict[str, Figure]
+    captions: dict[str, str]
     sheets: tuple[Sheet, ...]
     notes: tuple[str, ...] = ()
 
@@ -104,7 +112,7 @@ class Experiment:
     def shown(self) -> Shown:
         """Drawn when it is first asked for; nothing where there is a gap."""
         if self.gap:
-            return Shown({}, ())
+            return Shown({}, {}, ())
         rows = {name: table.to_pylist() for name, table in self.tables.items()}
         return self.protocol.show(rows, self.dataset)
 
@@ -239,7 +247,9 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
     ]
     if not in_paper:
         notes.append("The paper has no figures for this data.")
-    return Shown({"comparison": draw.comparison(rows)}, (sheet,), tuple(notes))
+    text = "Test split. Where several seeds were trained, bars are means and whiskers standard deviations."
+    text += " Diamonds: the paper's." if in_paper else ""
+    return Shown({"comparison": draw.comparison(rows)}, {"comparison": text}, (sheet,), tuple(notes))
 
 
 def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
@@ -266,7 +276,7 @@ def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
     caption = (
         f"Drop of {metric} in points, mean over K = 5 to 30 % and seeds (95 % intervals, paired bootstrap "
         "over samples), and by how much the predicted classes' probability falls with the top features "
-        "masked (comprehensiveness) and with all but them masked (sufficiency)"
+        "masked (comprehensiveness) and with all but them masked (sufficiency), in points too"
     )
     columns = ("model, expert", "importance", "drop", "more than random", "comprehensiveness", "sufficiency")
     notes = [
@@ -277,7 +287,13 @@ def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
             f"The paper prints no numbers for Fig. 3; its axis reaches {PAPER_DROPS[dataset]} points."
         )
     figures = {"faithfulness": draw.faithfulness(summary), "faithfulness-curves": draw.drop_curves(rows)}
-    return Shown(figures, (Sheet("faithfulness", caption, columns, cells),), tuple(notes))
+    captions = {
+        "faithfulness": f"Drop of {metric}, mean over K and seeds; a larger drop says that the importance "
+        "found what the model relies on. Whiskers: 95 % intervals, paired bootstrap over samples.",
+        "faithfulness-curves": "The same by K, the share of the features that is masked; mean over seeds "
+        "and, for FL-I2MoE, over its experts.",
+    }
+    return Shown(figures, captions, (Sheet("faithfulness", caption, columns, cells),), tuple(notes))
 
 
 def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
@@ -310,9 +326,12 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
             "The paper prints no numbers for Fig. 4; its axes reach 0.004 (SII) and "
             f"{PAPER_GAPS[dataset]} (gap)."
         )
-    return Shown(
-        {"alignment": draw.alignment(shown)}, (Sheet("alignment", caption, columns, cells),), tuple(notes)
+    text = (
+        "Mean score of the top q per cent of the pairs, by how important the pair's features are to the "
+        "expert. Whiskers: 95 % intervals, bootstrap over samples."
     )
+    sheet = Sheet("alignment", caption, columns, cells)
+    return Shown({"alignment": draw.alignment(shown)}, {"alignment": text}, (sheet,), tuple(notes))
 
 
 def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
@@ -355,7 +374,12 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
         "“random pairs, as many features” is the fair comparison."
     ]
     sheet = Sheet("pair-masking", caption, columns, cells)
-    return Shown({"pair-masking": draw.pair_masking(rows)}, (sheet,), tuple(notes))
+    text = (
+        f"Drop of {metric} with K per cent of the pairs masked. Whiskers: 95 % intervals, paired bootstrap "
+        "over samples."
+    )
+    text += " White diamonds: the paper's." if in_paper else ""
+    return Shown({"pair-masking": draw.pair_masking(rows)}, {"pair-masking": text}, (sheet,), tuple(notes))
 
 
 def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
@@ -373,7 +397,7 @@ def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
     cells = tuple(
         (
             f"{KINDS.get(kind, kind)}, {modality}",
-            METRIC_LABELS.get(quantity, quantity.replace("_", " ")),
+            METRIC_LABELS.get(quantity) or draw.DISTURBED.get(quantity, quantity),
             expert_label(expert) + (f", {draw.SCORE_LABELS.get(score, score)}" if score else ""),
             *(Amount(_mean(values.get(place, [])), digits=3) for place in places),
         )
@@ -390,7 +414,13 @@ def _robustness(tables: dict[str, Rows], dataset: str) -> Shown:
         )
         for kind in kinds
     }
-    return Shown(figures, (Sheet("robustness", caption, columns, cells),), (NOISE_NOTE,))
+    text = (
+        "One modality disturbed at a time. Rank correlation: Spearman's, of the pairs' scores with the "
+        "undisturbed ones; top pairs kept: the part of the strongest tenth that stays in it. Whiskers: 95 % "
+        "intervals, bootstrap over samples."
+    )
+    captions = {name: f"{KINDS.get(kind, kind)}. {text}" for name, kind in zip(figures, kinds, strict=True)}
+    return Shown(figures, captions, (Sheet("robustness", caption, columns, cells),), (NOISE_NOTE,))
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -442,7 +472,14 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
         )
     )
     figures = {"planted": draw.planted(pairs), "planted-experts": draw.planted_experts(experts)}
-    return Shown(figures, tuple(sheets), ("Dotted lines: what random scores would have.",))
+    captions = {
+        "planted": "How well each score finds the true pairs, by expert: average precision per planted kind "
+        f"of interaction, mean over {_counted(seeds)}. Whiskers: 95 % intervals. Dotted lines: what random "
+        "scores would have.",
+        "planted-experts": "Each expert alone on the classes of each planted kind, and its weight in the "
+        f"mixture, mean over {_counted(seeds)}. Shades: within a panel, from its least to its largest value.",
+    }
+    return Shown(figures, captions, tuple(sheets))
 
 
 def _over_seeds(rows: Rows) -> Rows:

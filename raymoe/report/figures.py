@@ -106,7 +106,7 @@ def training_curves(epochs: pa.Table) -> Figure:
             color=INK if name == "train_loss" else MUTED if whole else colors[name.removeprefix("loss_")],
             linewidth=2.2 if name == "train_loss" else 1.3,
             linestyle="--" if name == "loss_task" else "-",
-            label={"train_loss": "total", "loss_task": "task"}.get(
+            label={"train_loss": "total", "loss_task": "task", "loss_expert_task": "experts' task"}.get(
                 name, expert_label(name.removeprefix("loss_"))
             ),
         )
@@ -141,6 +141,7 @@ def expert_weights(inputs: Inputs) -> Figure:
     figure = Figure(figsize=(9, max(3.2, 0.9 + 0.19 * len(shown))), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     colors = expert_colors(experts)
+    digits = 2 if np.ptp(weights_NE.mean(axis=0)) > 0.02 else 3  # a gate that hardly chooses is seen to
     for e, expert in enumerate(experts):
         values = weights_NE[:, e]
         if np.ptp(values) > 1e-9:
@@ -150,13 +151,14 @@ def expert_weights(inputs: Inputs) -> Figure:
         left.vlines(e, low, high, color=colors[expert], linewidth=5, alpha=0.8)
         left.plot(e, values.mean(), "o", color="white", markeredgecolor=colors[expert], markersize=7)
         left.annotate(
-            f"{values.mean():.2f}",
+            f"{values.mean():.{digits}f}",
             (e, values.mean()),
             textcoords="offset points",
             xytext=(13, -3),
             fontsize=8,
         )
     left.set(title="Weight of each expert", xticks=range(len(experts)), ylim=(0, None))
+    left.set_ylim(0, 1.06 * left.get_ylim()[1])  # room for the whole circle
     left.set_xticklabels(names, rotation=20 if max(map(len, names)) > 10 else 0)
     left.set_xlabel("bar: middle half, circle: mean")
     means_CE = np.array([weights_NE[members[c]].mean(axis=0) for c in shown]).reshape(
@@ -168,7 +170,7 @@ def expert_weights(inputs: Inputs) -> Figure:
         right.text(
             column,
             row,
-            f"{value:.2f}",
+            f"{value:.{digits}f}",
             ha="center",
             va="center",
             fontsize=7,

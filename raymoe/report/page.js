@@ -1,6 +1,7 @@
 "use strict";
 // The sample explorer. All text comes from data elements and is set as text, never as markup. What the list
 // needs of every sample is in one of them; the rest of a sample has its own, which is parsed when it is looked at.
+// This runs as soon as the explorer and the first sample are there: the other samples arrive behind it.
 
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("index-data").textContent);
@@ -15,6 +16,7 @@ let wires = [];
 let lit = []; // the pairs that are pointed at
 let shown = []; // the samples of the list, filtered and sorted
 const parsed = new Map(); // the samples that were looked at last
+let awaited; // a sample that was chosen before it arrived
 
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -43,6 +45,9 @@ function sampleAt(i) {
   if (parsed.size > KEPT) parsed.delete(parsed.keys().next().value);
   return sample;
 }
+
+// Of the last element that has arrived, the text may still be on its way.
+const hasArrived = (i) => i === 0 || document.readyState !== "loading" || $(`sample-data-${i + 1}`) !== null;
 
 const expertOf = (name) => data.experts.find((e) => e.name === name);
 const sequenceOf = (sample, name) => sample.sequences.find((s) => s.name === name);
@@ -126,6 +131,8 @@ function go(step) {
 
 function choose(i) {
   if (i === undefined) return;
+  awaited = hasArrived(i) ? undefined : i;
+  if (awaited !== undefined) { $("place").textContent = "loading …"; return; }
   state.sample = i;
   state.whole = false;
   show();
@@ -159,8 +166,8 @@ function renderList() {
 
 function item(i, place, side, at) {
   const { id, text, labels } = data.samples[i];
-  const picture = sampleAt(i).sequences.find((s) => s.kind === "image")?.picture;
-  const thumb = picture ? make("img", { class: "thumb", src: picture, alt: "" }) : make("span", { class: "thumb" }, "?");
+  const picture = hasArrived(i) && sampleAt(i).sequences.find((s) => s.kind === "image")?.picture;
+  const thumb = picture ? make("img", { class: "thumb", src: picture, alt: "" }) : make("span", { class: "thumb" }, hasArrived(i) ? "?" : "");
   const element = make(
     "div",
     {
@@ -395,7 +402,7 @@ function showPairs() {
     const value = make("td", { class: `number value ${tone(pair)}` }, numberText(pair.value, decimals, !gap), error);
     const weak = pair.stderr !== null && Math.abs(pair.value) <= 2 * pair.stderr;
     const row = make("tr",
-      { tabindex: 0, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "", "data-rank": i },
+      { tabindex: -1, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "", "data-rank": i },
       make("td", {}, make("span", { class: i < data.drawn ? "rank" : "rank minor" }, String(i + 1))),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.u)),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.v)),
@@ -412,6 +419,7 @@ function showPairs() {
     return row;
   });
   table.replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+  rove(table.querySelector("tbody"), "tr", 1);
   const others = pairs.filter((p) => !isBetweenTextAndImage(p)).length;
   $("pairs-note").textContent = [
     `Target: ${current().targets[state.expert]}.`,
@@ -534,4 +542,6 @@ if (data.samples.length) {
   filterList();
   new ResizeObserver(drawWires).observe(stage);
   new ResizeObserver(renderList).observe($("list"));
+  performance.mark("explorer-ready");
+  document.addEventListener("DOMContentLoaded", () => { choose(awaited); renderList(); });
 }

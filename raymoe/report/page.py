@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from raymoe.project import Project
 from raymoe.report.experiments import Experiment, evaluate_command
@@ -26,6 +27,15 @@ from raymoe.report.words import is_right_to_left, written
 from raymoe.tables import Provenance, metadata_of
 
 SEARCHED = 2000  # characters of a text that the search looks at
+CAPTIONS = {
+    "test-metrics": "FL-I2MoE beside linear probes on the same frozen features, test split.",
+    "training": "Loss and validation scores by epoch; the dot is the best epoch of each score. The parts "
+    "of the loss are drawn before they are weighted.",
+    "expert-weights": "The gate's weights over the test split, and their mean for samples of each class "
+    "(number of samples in brackets).",
+    "interactions": "All measured pairs, counts on a logarithmic scale. Grey: every pair; coloured: those "
+    "further from zero than two standard errors.",
+}
 TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
 
 
@@ -56,17 +66,20 @@ def render(
         lstrip_blocks=True,
     )
     files = resources.files("raymoe.report")
+    captions = CAPTIONS | {name: text for e in found for name, text in e.shown.captions.items()}
     return environment.get_template("template.html.j2").render(
         css=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         js=Markup(files.joinpath("page.js").read_text(encoding="utf-8")),
         index=Markup(embedded_json(_index(project, inputs, samples))),
-        samples=(Markup(embedded_json(_sample(sample))) for sample in samples),
+        # written when the template comes to them: together they can be hundreds of megabytes
+        samples=[partial(_embedded, sample) for sample in samples],
         sample_figures=sample_figures,
         experiments=found,
         file_names=table_files,
         cases=case_names(project),
         case_command=evaluate_command(project, "case-study"),
-        charts={name: Markup(inline_svg(drawing)) for name, drawing in drawings.items()},
+        charts={name: Markup(inline_svg(drawing, captions[name])) for name, drawing in drawings.items()},
+        captions=captions,
         dataset=project.preset.name,
         seed=project.preset.train.seed,
         modalities=inputs.modalities,
@@ -89,15 +102,22 @@ def embedded_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def inline_svg(drawing: bytes) -> str:
-    """A drawing to stand in the page: no XML prologue, ink and lines in the page's own colours."""
+def inline_svg(drawing: bytes, label: str) -> str:
+    """A drawing to stand in the page: no XML prologue, ink and lines in the page's own colours.
+
+    Its text is drawn as outlines, which no screen reader reads; ``label`` stands for it.
+    """
     text = drawing.decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     for color, variable in INK_VARIABLES.items():
         text = text.replace(color, variable)
-    return text
+    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    # its size is known before it is laid out, which the browser puts off until it can be seen
+    size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
+    ratio = f' style="aspect-ratio: {size[1]} / {size[2]}"' if size else ""
+    return f'<div class="chart"{ratio}>{text}</div>'
 
 
 def table_files(experiment: Experiment) -> list[str]:
@@ -144,6 +164,10 @@ def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
     plain = pa.concat_tables([t.replace_schema_metadata(None) for t in (inputs.metrics, inputs.baselines)])
     raw = pa.Table.from_pylist([{k: v for k, v in e.items() if k != "color"} for e in found])
     return {"test-scores": (scores, plain), "experts": (experts, raw)}
+
+
+def _embedded(sample: Sample) -> Markup:
+    return Markup(embedded_json(_sample(sample)))
 
 
 def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:

@@ -6,7 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -385,6 +388,95 @@ def test_experiments_are_shown_and_what_is_missing_is_a_gap(open_page):
     assert "67.85 ± 0.45" in page.locator("#experiment-comparison").inner_text()  # the paper's
 
 
+def test_charts_have_captions_and_a_text_for_screen_readers(open_page):
+    page = open_page().page
+    charts = page.locator("figure")
+    assert charts.count() > 8
+    for i in range(charts.count()):
+        label = charts.nth(i).locator("svg[role=img]").first.get_attribute("aria-label")
+        assert len(label) > 20
+        assert charts.nth(i).locator("figcaption").inner_text() == label
+
+
+def test_tables_are_named_by_their_captions_and_only_long_ones_scroll(open_page):
+    tables = open_page().page.locator(".sheet")
+    assert tables.count() > 4
+    for i in range(tables.count()):
+        caption, table = tables.nth(i).locator(".caption"), tables.nth(i).locator("table")
+        assert table.get_attribute("aria-labelledby") == caption.get_attribute("id")
+        long = table.locator("tbody tr").count() > 45
+        assert tables.nth(i).locator(".tall").count() == long
+        assert caption.inner_text().endswith("scrolls)") == long
+
+
+def test_arrows_move_among_the_pairs(open_page):
+    opened = open_page()
+    page, pairs = opened.page, opened.pairs("synergy", "sii")
+    assert page.locator("#pairs tbody tr[tabindex='0']").count() == 1  # one stop on the way of Tab
+    page.locator("#pairs tbody tr").first.focus()
+    page.keyboard.press("ArrowDown")
+    partners = page.locator(".partner").evaluate_all("all => all.map(e => e.dataset.spot)")
+    assert set(partners) == {f"text/{pairs[1].u.index}", f"image/{pairs[1].v.index}"}
+
+
+@contextmanager
+def served_in_two_parts(path: str, split: int):
+    """The page from a server that waits before the second part; its address, and the event to go on."""
+    content, go_on = Path(path).read_bytes(), threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[:split])
+            self.wfile.flush()
+            go_on.wait(20)
+            self.wfile.write(content[split:])
+
+        def log_message(self, *arguments) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/", go_on
+    finally:
+        go_on.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_explorer_works_while_the_other_samples_still_arrive(chromium, finished):
+    path = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    text = Path(path).read_bytes()
+    split = text.index(b'id="sample-data-2"') + 100  # in the midst of the third sample
+    with served_in_two_parts(path, split) as (address, go_on):
+        page, complaints = chromium.new_page(), []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address, wait_until="commit")
+        page.locator("#sample-data-1").wait_for(state="attached")
+        assert page.locator("#place").inner_text() == "1 of 6"
+        page.locator("[role=listbox]").focus()
+        page.keyboard.press("ArrowDown")
+        assert page.locator("#place").inner_text() == "2 of 6"
+        page.keyboard.press("ArrowDown")  # begun, not finished
+        assert page.locator("#place").inner_text() == "loading …"
+        assert page.locator(".item img").count() < 3
+        go_on.set()
+        page.wait_for_load_state("load")
+        assert page.locator("#place").inner_text() == "3 of 6"
+        assert (
+            page.locator("[role=option][aria-selected=true]").get_attribute("title")
+            == finished.samples[2].sample_id
+        )
+        assert complaints == []
+        page.close()
+
+
 @pytest.fixture(scope="module")
 def thousand(tmp_path_factory):
     """A page of a thousand samples with small pictures; its path."""
@@ -410,6 +502,11 @@ def test_a_thousand_samples_load_in_under_two_seconds(chromium, thousand):
             break
         page.close()
     assert min(seconds) < 2
+    ready, loaded = page.evaluate(
+        "[performance.getEntriesByName('explorer-ready')[0].startTime,"
+        " performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd]"
+    )
+    assert ready < loaded / 2  # the first sample can be explored long before all have arrived
     assert page.locator("[role=option]").count() < 60  # what is out of sight is not in the page
     page.locator("[role=listbox]").focus()
     page.keyboard.press("End")
