@@ -134,9 +134,10 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
     # features of other encoders
     other = tmp_path / "other.toml"
     other.write_text(preset.read_text().replace("max_length = 32", "max_length = 16"))
-    code, said = here("train", other, "--workspace", tmp_path / "ws")
-    assert code == 1
-    assert "max_length" in said
+    for stage in (["train", other], ["evaluate", other, "alignment"]):
+        code, said = here(*stage, "--workspace", tmp_path / "ws")
+        assert code == 1
+        assert "max_length" in said
     assert before.items() <= {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}.items()
 
 
@@ -266,7 +267,6 @@ def test_a_sweep_from_the_archive_to_the_papers_table(here, tmp_path):
         (["train"], 2, ["Missing argument 'DATASET'"]),
         (["trian", "demo"], 2, ["No such command 'trian'"]),
         (["probe", "demo", "--actors", "0"], 2, ["--actors"]),
-        (["doctor", "--address", "127.0.0.1:1"], 1, ["can't reach the Ray cluster", "ray start --head"]),
     ],
 )
 def test_wrong_usage_is_explained(here, tmp_path, arguments, code, words):
@@ -274,6 +274,14 @@ def test_wrong_usage_is_explained(here, tmp_path, arguments, code, words):
     assert found == code, said
     for word in words:
         assert word in said
+    assert "Traceback" not in said
+
+
+def test_a_cluster_that_is_not_there_is_said(tmp_path):
+    code, said = raymoe("doctor", "--address", "127.0.0.1:1", cwd=tmp_path)
+    assert code == 1, said
+    assert "can't reach the Ray cluster" in said
+    assert "ray start --head" in said
     assert "Traceback" not in said
 
 

@@ -58,20 +58,11 @@ def encode(
         InputError: an encoder can't be had, or gives values that aren't finite.
         RaymoeError: the memory is full, or the cluster can't do it.
     """
-    workspace, folder, command = project.workspace, project.features, project.command("encode")
+    workspace, folder = project.workspace, project.features
     samples = SamplesFile(workspace, project.samples, project.command("prepare"))
-    _check_samples(project, samples.metadata)
-    modalities = project.preset.data.modalities
-    provenance = Provenance(
-        "encode",
-        FEATURES.tag,
-        {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
-        {"samples": samples.metadata["fingerprint"]},
-    )
-    path = workspace.path(folder)
-    marker = None if overwrite else read_marker(workspace, folder, command)
-    if marker:
-        refuse_other_inputs(workspace.path(f"{folder}/{MARKER}"), marker, provenance, command)
+    provenance = _provenance(project, samples)
+    path, modalities = workspace.path(folder), project.preset.data.modalities
+    marker = None if overwrite else _marker(project, provenance)
 
     ranges = [(s, min(s + PART_ROWS, len(samples))) for s in range(0, len(samples), PART_ROWS)]
     done: dict[int, Part] = {}
@@ -115,6 +106,42 @@ def encode(
             limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
             console.print(f"  {m.name}: {cut[m.name]} texts were longer than {limit} tokens and cut")
     return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+
+
+def refuse_other_features(project: Project) -> None:
+    """Refuse features that are not those of the settings: for what reads them without the stages before it.
+
+    Features or samples that are missing are no error here: they are missed where they are read.
+
+    Raises:
+        ParentError: they were made with other settings, or from other samples; names what differs.
+        InputError: an encoder can't be had.
+    """
+    workspace = project.workspace
+    if workspace.exists(project.samples) and workspace.exists(f"{project.features}/{MARKER}"):
+        samples = SamplesFile(workspace, project.samples, project.command("prepare"))
+        _marker(project, _provenance(project, samples))
+
+
+def _provenance(project: Project, samples: SamplesFile) -> Provenance:
+    """What the features are made from, if the samples are those of the settings."""
+    _check_samples(project, samples.metadata)
+    modalities = project.preset.data.modalities
+    return Provenance(
+        "encode",
+        FEATURES.tag,
+        {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
+        {"samples": samples.metadata["fingerprint"]},
+    )
+
+
+def _marker(project: Project, provenance: Provenance) -> dict[str, Any] | None:
+    """What the finished store says of itself, if there is one; refuses one made from something else."""
+    command, name = project.command("encode"), f"{project.features}/{MARKER}"
+    marker = read_marker(project.workspace, project.features, command)
+    if marker:
+        refuse_other_inputs(project.workspace.path(name), marker, provenance, command)
+    return marker
 
 
 def _give_memory_back() -> None:
