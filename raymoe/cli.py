@@ -383,13 +383,14 @@ def evaluate(
     comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study
     (Fig. 5), robustness to noise and missing modalities, and planted: do the scores find known interactions?
     """
-    from raymoe.evaluation.protocols import evaluate, evaluate_all
-    from raymoe.features.encode import refuse_other_features
-
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
     settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
     project = _project(dataset, workspace, settings)
+
+    from raymoe.evaluation.protocols import evaluate, evaluate_all  # after what is quickly refused
+    from raymoe.features.encode import refuse_other_features
+
     with _stopped_kindly(project):
         refuse_other_features(project)
         if protocol is not None:

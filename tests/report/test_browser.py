@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import re
 import subprocess
 import sys
 import threading
@@ -546,3 +547,17 @@ def test_the_gallery_is_four_small_pictures(chromium, finished, tmp_path):
     pictures = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
     assert set(pictures) == {"explorer.png", "explorer-dark.png", "experiments.png", "phone.png"}
     assert all(5_000 < size <= 150_000 for size in pictures.values())
+
+
+@pytest.mark.slow
+def test_the_time_to_open_is_measured(chromium, finished):
+    page = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    script = Path(__file__).parents[2] / "benchmarks" / "page.py"
+    options = ["--samples", "12", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, str(script), page, *options], check=True, capture_output=True, text=True
+    )
+    rows = re.findall(r"(.*), ([\d.]+) MB: ready ([\d.]+) s .*, load ([\d.]+) s", done.stdout)
+    assert [row[0] for row in rows] == ["as it is", "12 samples", "the same, 195 kB each"]
+    assert float(rows[2][1]) > 12 * 0.19  # every sample is there
+    assert all(0 < float(ready) < float(load) for _, _, ready, load in rows)
