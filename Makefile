@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 # torch goes first and alone: this version is a CPU build where pip is pointed at one and the CUDA build elsewhere.
 TORCH := torch==2.13.0
 TORCH_OPTIONS ?=
-# Each runs whole files of tests, with a Ray of its own.
-TEST_PROCESSES ?= 2
+# Each runs whole files of tests, with a Ray of its own; they wait for processes to start about half of the time.
+TEST_PROCESSES ?= 3
 
 .PHONY: demo test lint setup figures clean
 

@@ -87,18 +87,21 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
 
 
 @pytest.mark.slow
+def test_planted_and_the_time_of_its_experiments(tmp_path):
+    small = ["data.scenes=64", "train.epochs=1", "probe.max_samples=4", "probe.coalitions=4"]
+    settings = [word for setting in small for word in ("--set", setting)]
+    out = run("planted.py", "--workspace", tmp_path, "--seeds", "0", "--only", "protocol", *settings)
+    assert "average_precision, per cent" in out
+    assert "redundant: redundancy_gap of the redundancy expert has" in out
+    out = run("experiments.py", "planted", "--workspace", tmp_path, "--quick")
+    for words in ("made baselines, train (dense) in", "evaluate: ", "report: ", "together: ", "page: "):
+        assert words in out, out
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "options", "wanted"),
     [
-        (
-            "planted.py",
-            [
-                *("--seeds", "0", "--only", "protocol", "--set", "data.scenes=64", "--set", "train.epochs=1"),
-                *("--set", "probe.max_samples=4", "--set", "probe.coalitions=4"),
-            ],
-            ["average_precision, per cent", "redundant: redundancy_gap of the redundancy expert has"],
-        ),
-        ("experiments.py", ["planted", "--quick"], ["evaluate: ", "report: ", "together: ", "page: "]),
         ("training.py", ["--quick", "--device", "cpu"], ["largest difference of a loss", "private memory"]),
         ("scheduler.py", ["--quick", "--only", "driver"], ["496 units on 2 actors"]),
         ("scaling.py", ["--only", "driver,simulator", "--quick"], ["the driver spends", "16 actors, units"]),
