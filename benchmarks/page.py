@@ -78,7 +78,7 @@ def opened(browser: Any, path: Path) -> tuple[float, float]:
     """Seconds until ready and until loaded."""
     page = browser.new_page()
     page.goto(path.as_uri(), timeout=60_000)
-    page.wait_for_function("performance.getEntriesByType('navigation')[0].loadEventEnd > 0")
+    page.locator("html.loaded").wait_for()
     found = page.evaluate(TIMES)
     page.close()
     return found

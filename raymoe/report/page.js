@@ -545,3 +545,6 @@ if (data.samples.length) {
   performance.mark("explorer-ready");
   document.addEventListener("DOMContentLoaded", () => { choose(awaited); renderList(); });
 }
+
+// Charts out of sight are laid out when there is time, and not only when they are scrolled to: a picture of the whole page shows them.
+addEventListener("load", () => (window.requestIdleCallback ?? setTimeout)(() => document.documentElement.classList.add("loaded")));

@@ -389,6 +389,16 @@ def test_experiments_are_shown_and_what_is_missing_is_a_gap(open_page):
     assert "67.85 ± 0.45" in page.locator("#experiment-comparison").inner_text()  # the paper's
 
 
+def test_charts_out_of_sight_are_drawn_once_the_page_is_loaded(open_page):
+    """A screenshot of the whole page shows them, and so does a page that is printed."""
+    page = open_page().page
+    page.locator("html.loaded").wait_for()
+    drawn = "e => e.querySelector('svg').checkVisibility({ contentVisibilityAuto: true })"
+    charts = page.locator(".chart").all()
+    assert len(charts) > 8
+    assert all(chart.evaluate(drawn) for chart in charts)
+
+
 def test_charts_have_captions_and_a_text_for_screen_readers(open_page):
     page = open_page().page
     charts = page.locator("figure")
