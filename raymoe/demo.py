@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,8 +36,12 @@ def summary(project: Project, done: Run) -> None:
         console.print(_pairs(interactions, store, expert))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
     console.print(f"[bold]{done.results['report'].path}[/bold]")
-    again = f"{project.command('evaluate')} && {project.command('report')}"
+    dense = f"{project.command('train')} --set model.kind=dense"
+    again = f"{dense} && {project.command('evaluate')} && {project.command('report')}"
     console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
+    folder = Path(sys.executable).parent
+    if not shutil.which("raymoe") and (folder / "raymoe").exists():
+        console.print(f"The command raymoe is in {folder}", markup=False)
 
 
 def _metrics(project: Project) -> Table:
