@@ -21,6 +21,7 @@ from raymoe.evaluation.faithfulness import METHODS
 from raymoe.project import Project
 from raymoe.report import experiment_figures as draw
 from raymoe.report.figures import METRIC_LABELS
+from raymoe.report.findings import finding
 from raymoe.report.inputs import Inputs
 from raymoe.report.palette import expert_label
 from raymoe.report.sheets import Amount, Cell, Sheet
@@ -107,6 +108,12 @@ class Experiment:
     gap: str = ""
     tables: dict[str, pa.Table] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def finding(self) -> str:
+        """What came out, in a line; empty where there is a gap."""
+        rows = {name: table.to_pylist() for name, table in self.tables.items()}
+        return "" if self.gap else finding(self.protocol.key, rows)
 
     @cached_property
     def shown(self) -> Shown:
