@@ -154,15 +154,16 @@ class _Trial:
             gpu_share=self.gpu_share,
         )
 
-    def run(self, number: int, cost: float) -> Outcome:
-        """Units of that many evaluations together on so many actors, begun when all are ready.
+    def run(self, number: int, cost: float, least: int = 1) -> Outcome:
+        """Units of that many evaluations together, and not fewer than ``least``, on so many actors.
+
+        Begun when all actors are ready.
 
         Raises:
             RaymoeError: an actor does not start, or a unit fails.
         """
-        units = [
-            replace(unit, number=place) for place, unit in enumerate(_worth(self._again_and_again(), cost))
-        ]
+        taken = _worth(self._again_and_again(), cost, least)
+        units = [replace(unit, number=place) for place, unit in enumerate(taken)]
         fleet = self.fleet(number)
         with UnitFiles(self.project.workspace, self.folder, len(units)) as files:
             outcome = run_units(
@@ -195,7 +196,7 @@ def _measure(trial: _Trial, counts: list[int], modes: tuple[str, ...], seconds: 
     for mode in modes:
         for number in counts:
             share = counts[-1] if mode == "strong" else number
-            outcomes[mode, number] = trial.run(number, share * seconds / pace)
+            outcomes[mode, number] = trial.run(number, share * seconds / pace, share)
     costs = driver_costs(list(outcomes.values()))
     measured, predicted = [], []
     for (mode, number), outcome in outcomes.items():
@@ -239,10 +240,11 @@ def _counts(asked: list[int] | None, room: int) -> list[int]:
     return sorted(set(asked))
 
 
-def _worth(units: Iterator, cost: float) -> Iterator:
-    while cost > 0:
+def _worth(units: Iterator[Unit], cost: float, least: int) -> Iterator[Unit]:
+    """Units until they are worth that many evaluations and every actor can have one."""
+    while cost > 0 or least > 0:
         unit = next(units)
-        cost -= unit.evaluations
+        cost, least = cost - unit.evaluations, least - 1
         yield unit
 
 

@@ -27,6 +27,7 @@ def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
     weak = [row.evaluations for row in found.measured if row.mode == "weak"]
     assert strong[0] == strong[1]
     assert weak[1] >= 1.5 * weak[0]  # whole units: three to two at worst
+    assert all(row.units >= row.actors for row in found.measured)
     assert found.measured[0].efficiency == 1
     written = json.loads(project.workspace.read(f"{project.run}/scaling.json"))
     assert [row["actors"] for row in written["beyond"]] == [2**i for i in range(11)]
@@ -34,6 +35,12 @@ def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
     assert not project.workspace.exists(f"{project.run}/scaling-units")
     with pytest.raises(InputError, match="--actors 1,9, but the cluster has room for 1 to 2"):
         scaling(project, actors=[1, 9])
+
+
+def test_work_for_less_than_a_unit_is_still_a_unit_for_each_actor(tiny, ray_session):
+    project = replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 100}))
+    found = scaling(project, seconds=1e-6)
+    assert [row.units for row in found.measured] == [2, 2, 1, 2]
 
 
 def test_the_prediction_names_the_driver_where_it_is_the_bottleneck():
