@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -10,12 +10,12 @@ from rich.table import Table
 
 from raymoe.chosen import with_chosen
 from raymoe.errors import ParentError
+from raymoe.evaluation.runs import finished_seeds, of_kind
 from raymoe.features.parts import read_marker
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training.statistics import mean_and_std
-from raymoe.training.train import finished
 
 KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
 METRICS_OF = {  # what the paper reports for tasks of that kind (§4.1)
@@ -55,7 +55,7 @@ def comparison(project: Project) -> StageResult:
     """Compare the kinds of model that have finished runs; print and write ``evaluation/comparison.parquet``.
 
     A kind that was swept is represented by the configuration that its sweep chose on validation, the others
-    by their runs with the preset's settings, for the seeds of ``sweep.seeds``.
+    by their runs with the preset's settings, for the seeds of ``sweep.seeds`` and ``train.seed``.
 
     Raises:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
@@ -69,8 +69,7 @@ def comparison(project: Project) -> StageResult:
         )
     found: dict[str, Scores] = {}
     for kind in KINDS:
-        of_kind = replace(project, preset=project.preset.with_fields({"model.kind": kind}))
-        scores = _scores(of_kind, marker["fingerprint"])
+        scores = _scores(of_kind(project, kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
     commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in KINDS}
@@ -125,22 +124,14 @@ def _swept(project: Project, features: str) -> Scores | None:
 def _plain(project: Project, features: str) -> Scores | None:
     """Scores of the runs with the preset's settings."""
     rows, fingerprints = [], []
-    for seed in project.preset.sweep.seeds:
-        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
-        try:
-            fingerprint = finished(of_seed, features)
-        except ParentError as error:
-            console.print(f"not compared: {error.message}", markup=False)
-            continue
-        if fingerprint:
-            name = f"{of_seed.run}/metrics.parquet"
-            table = read_table(project.workspace, name, METRICS, of_seed.command("train"))
-            fingerprints.append(fingerprint)
-            rows += [
-                {**row, "seed": seed}
-                for row in table.to_pylist()
-                if row["split"] == "test" and not row["model"].startswith("expert:")
-            ]
+    for run in finished_seeds(project, features):
+        name, command = f"{run.project.run}/metrics.parquet", run.project.command("train")
+        fingerprints.append(run.fingerprint)
+        rows += [
+            {**row, "seed": run.seed}
+            for row in read_table(project.workspace, name, METRICS, command).to_pylist()
+            if row["split"] == "test" and not row["model"].startswith("expert:")
+        ]
     return _gathered(rows, "", " ".join(fingerprints))
 
 

@@ -1,8 +1,10 @@
 """Bins follow the importance, means are those of the best pairs, and resamples count samples."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +16,7 @@ from raymoe.evaluation.protocols import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.interactions_table import read_interactions
 from raymoe.probe import probe
-from raymoe.tables import ALIGNMENT, IMPORTANCE, read_table
+from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
 
 
 @given(
@@ -75,6 +77,14 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     assert "SII, synergy expert" in said
     assert "redundancy gap, redundancy expert" in said
 
+    assert result.ran
+    again = evaluate(tiny, "alignment")
+    assert (again.ran, again.fingerprint) == (False, result.fingerprint)
+    assert "SII, synergy expert" in capsys.readouterr().out, "it is printed all the same"
+    assert evaluate(tiny, "alignment", overwrite=True).ran
+    probe(replace(tiny, preset=tiny_preset(probe={"rho": 0.3, "coalitions": 4})), overwrite=True)
+    assert evaluate(tiny, "alignment").ran, "of other interactions it is made again"
+
 
 def test_too_small_a_universe_and_missing_tables_name_the_command(tiny, ray_session):
     with pytest.raises(ParentError, match="is missing") as caught:
@@ -89,3 +99,22 @@ def test_too_small_a_universe_and_missing_tables_name_the_command(tiny, ray_sess
     with pytest.raises(InputError, match="pairs within a bin were not measured") as caught:
         alignment(apart)
     assert "probe.num_bins=1" in caught.value.remedy
+
+
+def test_left_out_samples_are_listed_and_other_features_refused(tiny, ray_session, capsys):
+    name = f"{tiny.run}/importance.arrow"
+    table = read_table(tiny.workspace, name, IMPORTANCE, "")
+    skipped = [{"sample_id": "s7", "row": None, "reason": "no true label to explain"}]
+    made = Provenance.from_json(metadata_of(table.schema)["made_by"])
+    table = table.filter(pc.not_equal(table["sample_id"], "s7"))
+    write_table(tiny.workspace, name, table, IMPORTANCE, made, {"skipped": skipped})
+    probe(tiny)
+    assert "s7" in [entry["sample_id"] for entry in alignment(tiny).skipped]
+    assert "left out: 1, no true label to explain: s7" in capsys.readouterr().out
+
+    config = f"{tiny.run}/checkpoint/config.json"
+    written = json.loads(tiny.workspace.read(config))
+    tiny.workspace.write(config, json.dumps(written | {"features": "0" * 16}).encode())
+    with pytest.raises(ParentError, match="was trained on features") as caught:
+        alignment(tiny)
+    assert "raymoe train tiny" in caught.value.remedy

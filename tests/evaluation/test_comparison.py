@@ -118,7 +118,7 @@ def test_metrics_follow_the_task_and_other_data_have_no_paper_column(project, ca
     assert "paper" not in capsys.readouterr().out
 
 
-def test_plain_runs_of_a_kind_that_was_not_swept(project):
+def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
     """Their metrics tables are the truth; a run of other settings is left out by name."""
     values = []
     for seed in (0, 1):
@@ -130,10 +130,14 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project):
     other = replace(project, preset=project.preset.with_fields({"train.seed": 2, "train.lr": 1e-2}))
     train(other, device="cpu")
     comparison(project)
+    assert "left out" in capsys.readouterr().out
     row = rows_of(project)["fl-i2moe", "macro_f1"]
     assert row["seeds"] == [0, 1]
     assert row["mean"] == pytest.approx(np.mean(values))
     assert row["variant"] == ""
+    own = replace(project, preset=project.preset.with_fields({"train.seed": 1, "sweep.seeds": [0]}))
+    comparison(own)
+    assert rows_of(own)["fl-i2moe", "macro_f1"]["seeds"] == [0, 1], "the seed that was asked for counts too"
 
 
 def test_a_setting_of_the_users_own_beats_what_was_chosen(project):
