@@ -4,19 +4,19 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny import tiny_preset
 
 from raymoe.errors import InputError, ParentError
+from raymoe.evaluation import alignment as module
 from raymoe.evaluation.alignment import BINS, TOP, alignment, bins_of, mean_of_top
 from raymoe.evaluation.protocols import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.interactions_table import read_interactions
 from raymoe.probe import probe
-from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
+from raymoe.tables import ALIGNMENT, IMPORTANCE, read_table
 
 
 @given(
@@ -52,7 +52,7 @@ def test_bins_hold_the_pairs_of_equally_important_features(tiny):
             assert (row.u_modality, row.v_modality) == ("text", "image")
 
 
-def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsys):
+def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsys, monkeypatch):
     probe(tiny)
     result = evaluate(tiny, "alignment")
     rows = read_table(tiny.workspace, f"{tiny.run}/evaluation/alignment.parquet", ALIGNMENT, "").to_pandas()
@@ -82,8 +82,17 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     assert (again.ran, again.fingerprint) == (False, result.fingerprint)
     assert "SII, synergy expert" in capsys.readouterr().out, "it is printed all the same"
     assert evaluate(tiny, "alignment", overwrite=True).ran
-    probe(replace(tiny, preset=tiny_preset(probe={"rho": 0.3, "coalitions": 4})), overwrite=True)
-    assert evaluate(tiny, "alignment").ran, "of other interactions it is made again"
+    monkeypatch.setattr(module, "TOP", (5,))
+    assert evaluate(tiny, "alignment").ran, "other settings, another table"
+
+    assert [entry["sample_id"] for entry in result.skipped] == ["s3"]
+    assert "left out: 1, no features in text: s3" in said
+    config = f"{tiny.run}/checkpoint/config.json"
+    written = json.loads(tiny.workspace.read(config))
+    tiny.workspace.write(config, json.dumps(written | {"features": "0" * 16}).encode())
+    with pytest.raises(ParentError, match="was trained on features 0000") as caught:
+        alignment(tiny)
+    assert "raymoe train tiny" in caught.value.remedy
 
 
 def test_too_small_a_universe_and_missing_tables_name_the_command(tiny, ray_session):
@@ -99,22 +108,3 @@ def test_too_small_a_universe_and_missing_tables_name_the_command(tiny, ray_sess
     with pytest.raises(InputError, match="pairs within a bin were not measured") as caught:
         alignment(apart)
     assert "probe.num_bins=1" in caught.value.remedy
-
-
-def test_left_out_samples_are_listed_and_other_features_refused(tiny, ray_session, capsys):
-    name = f"{tiny.run}/importance.arrow"
-    table = read_table(tiny.workspace, name, IMPORTANCE, "")
-    skipped = [{"sample_id": "s7", "row": None, "reason": "no true label to explain"}]
-    made = Provenance.from_json(metadata_of(table.schema)["made_by"])
-    table = table.filter(pc.not_equal(table["sample_id"], "s7"))
-    write_table(tiny.workspace, name, table, IMPORTANCE, made, {"skipped": skipped})
-    probe(tiny)
-    assert "s7" in [entry["sample_id"] for entry in alignment(tiny).skipped]
-    assert "left out: 1, no true label to explain: s7" in capsys.readouterr().out
-
-    config = f"{tiny.run}/checkpoint/config.json"
-    written = json.loads(tiny.workspace.read(config))
-    tiny.workspace.write(config, json.dumps(written | {"features": "0" * 16}).encode())
-    with pytest.raises(ParentError, match="was trained on features") as caught:
-        alignment(tiny)
-    assert "raymoe train tiny" in caught.value.remedy

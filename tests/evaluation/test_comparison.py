@@ -11,8 +11,9 @@ from raymoe.errors import InputError, ParentError
 from raymoe.evaluation import comparison as comparison_module
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.protocols import evaluate
+from raymoe.evaluation.runs import of_kind
 from raymoe.project import Project
-from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, read_table, write_table
+from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training import train
 from raymoe.workspace import Workspace
 
@@ -72,6 +73,11 @@ def rows_of(project: Project) -> dict[tuple[str, str], dict]:
     return {(row["kind"], row["metric"]): row for row in rows}
 
 
+def differences_of(project: Project) -> list[dict]:
+    name = f"{project.root}/evaluation/comparison.parquet"
+    return metadata_of(read_table(project.workspace, name, COMPARISON, "").schema)["differences"]
+
+
 def test_table_2_of_a_dataset_of_the_paper(project, capsys):
     """Rows, columns, means, deviations, the paper's figures and the differences, as a reader checks them."""
     project = replace(project, dataset="mmimdb")
@@ -127,6 +133,7 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
         table = read_table(project.workspace, f"{of_seed.run}/metrics.parquet", METRICS, "").to_pandas()
         test = table.query("model == 'fl-i2moe' and split == 'test' and metric == 'macro_f1'")
         values.append(100 * test["value"].item())
+        train(of_kind(of_seed, "dense"), device="cpu")
     other = replace(project, preset=project.preset.with_fields({"train.seed": 2, "train.lr": 1e-2}))
     train(other, device="cpu")
     comparison(project)
@@ -135,6 +142,12 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
     assert row["seeds"] == [0, 1]
     assert row["mean"] == pytest.approx(np.mean(values))
     assert row["variant"] == ""
+    assert row["low"] <= row["mean"] <= row["high"]
+    differences = {(d["against"], d["metric"]): d for d in differences_of(project)}
+    assert set(differences) == {("dense", "micro_f1"), ("dense", "macro_f1")}
+    found = differences["dense", "macro_f1"]
+    assert found["more"] == pytest.approx(row["mean"] - rows_of(project)["dense", "macro_f1"]["mean"])
+    assert found["more_low"] <= found["more"] <= found["more_high"]
     own = replace(project, preset=project.preset.with_fields({"train.seed": 1, "sweep.seeds": [0]}))
     comparison(own)
     assert rows_of(own)["fl-i2moe", "macro_f1"]["seeds"] == [0, 1], "the seed that was asked for counts too"

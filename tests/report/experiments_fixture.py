@@ -69,6 +69,8 @@ def _comparison() -> list[dict]:
             "seeds": [0, 1, 2],
             "mean": 60.0 + 4 * k - 8 * m,
             "std": 0.8,
+            "low": 57.0 + 4 * k - 8 * m,
+            "high": 63.0 + 4 * k - 8 * m,
             "paper_mean": paper if not m else None,
             "paper_std": deviation if not m else None,
             "difference": None if paper is None or m else 60.0 + 4 * k - paper,
