@@ -108,7 +108,8 @@ SWEEP = Contract(
 )
 
 # One row per kind of model and metric, over the seeds that finished, in per cent. low and high are a 95 %
-# interval over samples, null where the runs are gone; paper_* and difference where the paper has no such figure.
+# interval over samples, null where the runs are gone; paper_* and difference are null where the paper has no
+# such figure.
 COMPARISON = Contract(
     "comparison",
     2,

@@ -268,7 +268,7 @@ def _table(rows: list[dict]) -> Table:
                 f"  {row['bin']}" if first else "",
                 f"{row['pairs']:,}" if first else "",
                 f"{row['top']} %",
-                f"{row['mean']:.2g}",
-                f"{row['low']:.2g} to {row['high']:.2g}",
+                f"{row['mean']:.3g}",
+                f"{row['low']:.3g} to {row['high']:.3g}",
             )
     return table

@@ -226,7 +226,7 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
     in_paper = any(row["paper_mean"] is not None for row in rows)
     columns, cells = ["model", "seeds"], []
     for metric in metrics:
-        columns.append(METRIC_LABELS.get(metric, metric))
+        columns += [METRIC_LABELS.get(metric, metric), "95 % interval"]
         columns += ["paper", "difference"] if in_paper else []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         of_kind = {row["metric"]: row for row in rows if row["kind"] == kind}
@@ -234,11 +234,15 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
         for metric in metrics:
             row = of_kind.get(metric, {})
             line.append(Amount(row.get("mean"), deviation=row.get("std")))
+            low, high = row.get("low"), row.get("high")
+            line.append("–" if low is None else f"{low:.2f} to {high:.2f}")
             if in_paper:
                 line.append(Amount(row.get("paper_mean"), deviation=row.get("paper_std")))
                 line.append(Amount(row.get("difference"), signed=True))
         cells.append(tuple(line))
-    caption = "Scores on the test split in per cent, mean ± standard deviation over seeds"
+    caption = (
+        "Scores on the test split in per cent, mean ± standard deviation over seeds, interval over samples"
+    )
     sheet = Sheet("comparison", caption, tuple(columns), tuple(cells))
     variants = {KINDS.get(row["kind"], row["kind"]): row["variant"] for row in rows if row["variant"]}
     notes = [
@@ -247,7 +251,10 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
     ]
     if not in_paper:
         notes.append("The paper has no figures for this data.")
-    text = "Test split. Where several seeds were trained, bars are means and whiskers standard deviations."
+    text = (
+        "Test split. Where several seeds were trained, bars are means and whiskers standard deviations; of a "
+    )
+    text += "single seed whiskers are 95 % intervals over samples."
     text += " Diamonds: the paper's." if in_paper else ""
     return Shown({"comparison": draw.comparison(rows)}, {"comparison": text}, (sheet,), tuple(notes))
 
