@@ -153,6 +153,26 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
     assert rows_of(own)["fl-i2moe", "macro_f1"]["seeds"] == [0, 1], "the seed that was asked for counts too"
 
 
+def test_intervals_of_a_sweep_are_of_all_its_seeds_or_there_are_none(project):
+    """Two of three runs would give an interval around another mean than the table's."""
+    for seed in (0, 1):
+        settings = {"model.temperature_rw": 4.0, "train.seed": seed}
+        train(
+            replace(project, preset=project.preset.with_fields(settings), variant="-temperature_rw=4"),
+            device="cpu",
+        )
+    write_sweep(project, "fl-i2moe", {metric: [0.5, 0.5] for metric in METRIC_NAMES})
+    comparison(project)
+    row = rows_of(project)["fl-i2moe", "macro_f1"]
+    assert row["seeds"] == [0, 1]
+    assert 0 <= row["low"] <= row["high"] <= 100
+    write_sweep(project, "fl-i2moe", {metric: [0.5, 0.5, 0.5] for metric in METRIC_NAMES})
+    comparison(project)
+    row = rows_of(project)["fl-i2moe", "macro_f1"]
+    assert (row["seeds"], row["low"], row["high"]) == ([0, 1, 2], None, None)
+    assert differences_of(project) == []
+
+
 def test_a_setting_of_the_users_own_beats_what_was_chosen(project):
     write_sweep(project, "fl-i2moe", {metric: [0.5] for metric in METRIC_NAMES})
     own = replace(project, settings=("model.temperature_rw=3",))
