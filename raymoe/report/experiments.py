@@ -114,6 +114,12 @@ class Experiment:
         if self.gap:
             return Shown({}, {}, ())
         rows = {name: table.to_pylist() for name, table in self.tables.items()}
+        # paired over samples, which the intervals of two rows are not
+        rows["differences"] = [
+            difference
+            for table in self.tables.values()
+            for difference in metadata_of(table.schema).get("differences", [])
+        ]
         return self.protocol.show(rows, self.dataset)
 
 
@@ -249,6 +255,12 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
         f"{name}: the configuration chosen on validation, {variant[1:]}."
         for name, variant in variants.items()
     ]
+    for d in tables.get("differences", []):
+        more = Amount(d["more"], d["more_low"], d["more_high"], signed=True)
+        notes.append(
+            f"{KINDS.get(d['kind'], d['kind'])} over {KINDS.get(d['against'], d['against'])}, "
+            f"{METRIC_LABELS.get(d['metric'], d['metric'])}: {more}, 95 % of a paired bootstrap over samples."
+        )
     if not in_paper:
         notes.append("The paper has no figures for this data.")
     text = (
@@ -345,6 +357,13 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
     rows = tables["pair-masking"]
     shares = sorted({row["share"] for row in rows})
     in_paper = any(row["paper"] is not None for row in rows)
+    key = ("expert", "score", "share")
+    more = {
+        (*(d[k] for k in key), d["against"]): Amount(
+            d["more"], d["more_low"], d["more_high"], digits=4, signed=True
+        )
+        for d in tables.get("differences", [])
+    }
     cells = tuple(
         (
             f"{draw.SCORE_LABELS.get(row['score'], row['score'])}, {expert_label(row['expert'])} expert",
@@ -355,6 +374,7 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
             Amount(None)
             if row["masking"] == "original"
             else Amount(row["drop"], row["drop_low"], row["drop_high"], digits=4),
+            *([more.get((*(row[k] for k in key), row["masking"]), Amount(None))] if more else []),
             Amount(row["pairs"], digits=1),
             Amount(row["features"], digits=1),
         )
@@ -369,12 +389,18 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
         metric,
         *(["paper"] if in_paper else []),
         "drop",
+        *(["ranked pairs more"] if more else []),
         "pairs",
         "features zeroed",
     )
     caption = (
         f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features (95 % "
         "intervals, paired bootstrap over samples); pairs and features: means over samples"
+        + (
+            "; ranked pairs more: by how much ranked pairs hurt more than this baseline, paired"
+            if more
+            else ""
+        )
     )
     notes = [
         "Ranked pairs share features, so at the same number of pairs they zero fewer than random ones: "
