@@ -107,11 +107,12 @@ SWEEP = Contract(
     open=True,
 )
 
-# One row per kind of model and metric, over the seeds that finished, in per cent. paper_* and difference are
-# null where the paper has no such figure.
+# One row per kind of model and metric, over the seeds that finished, in per cent. low and high are a 95 %
+# interval over samples, null where the runs are gone; paper_* and difference are null where the paper has no
+# such figure.
 COMPARISON = Contract(
     "comparison",
-    1,
+    2,
     pa.schema(
         {
             "kind": pa.string(),
@@ -120,6 +121,8 @@ COMPARISON = Contract(
             "seeds": pa.list_(pa.int32()),
             "mean": pa.float64(),
             "std": pa.float64(),  # null for a single seed
+            "low": pa.float64(),
+            "high": pa.float64(),
             "paper_mean": pa.float64(),
             "paper_std": pa.float64(),
             "difference": pa.float64(),

@@ -19,6 +19,7 @@ from rich.table import Table
 from raymoe.chosen import with_chosen
 from raymoe.errors import InputError, ParentError
 from raymoe.evaluation.bootstrap import interval, resample_counts
+from raymoe.evaluation.runs import is_current, print_left_out
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions_table import read_interactions, read_interactions_metadata
@@ -36,11 +37,15 @@ KEYS = ["sample_id", "expert", "u_modality", "u", "v_modality", "v"]
 WORK = 2_000_000_000  # pairs times resamples at most
 
 
-def alignment(project: Project) -> StageResult:
+def alignment(project: Project, *, overwrite: bool = False) -> StageResult:
     """Mean scores per expert, score, bin and q, from the tables of ``attribute`` and ``probe``.
 
     Prints what Fig. 4 shows and writes ``evaluation/alignment.parquet`` in the run's folder, with 95 %
-    intervals of a bootstrap over samples.
+    intervals of a bootstrap over samples. Its metadata has ``skipped``: samples without a pair, and why.
+
+    Args:
+        project: has tables of ``attribute`` and ``probe``.
+        overwrite: compute it again even if it is there.
 
     Raises:
         ParentError: those tables are missing, or not of one checkpoint.
@@ -49,12 +54,20 @@ def alignment(project: Project) -> StageResult:
     project = with_chosen(project)
     workspace = project.workspace
     binned = binned_pairs(project)
-    rows = list(_rows(binned.pairs))
-    made = Provenance("evaluate", ALIGNMENT.tag, {"protocol": "alignment"}, binned.parents)
-    output = f"{project.run}/evaluation/alignment.parquet"
-    write_table(workspace, output, pa.Table.from_pylist(rows, ALIGNMENT.schema), ALIGNMENT, made)
-    console.print(_table(rows))
-    return StageResult(workspace.path(output), made.fingerprint, ran=True)
+    settings = {"protocol": "alignment", "bins": BINS, "top": TOP}
+    made = Provenance("evaluate", ALIGNMENT.tag, settings, binned.parents)
+    name = f"{project.run}/evaluation/alignment.parquet"
+    ran = overwrite or not is_current(workspace, name, ALIGNMENT, made)
+    if ran:
+        table = pa.Table.from_pylist(list(_rows(binned.pairs)), ALIGNMENT.schema)
+        left_out = binned.left_out.items()
+        skipped = [{"sample_id": i, "row": None, "reason": reason} for i, reason in left_out]
+        write_table(workspace, name, table, ALIGNMENT, made, {"skipped": skipped})
+    table = read_table(workspace, name, ALIGNMENT, f"{project.command('evaluate')} alignment --overwrite")
+    skipped = metadata_of(table.schema)["skipped"]
+    console.print(_table(table.to_pylist()))
+    print_left_out(skipped)
+    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(skipped))
 
 
 @dataclass(frozen=True)
@@ -95,8 +108,8 @@ def binned_pairs(project: Project) -> BinnedPairs:
     name = f"{project.run}/importance.arrow"
     importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
     of_importance = metadata_of(importance.schema)
-    _refuse_mixed(project, of_importance, metadata)
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    _refuse_mixed(project, store, of_importance, metadata)
     binned = bins_of(store, importance, list(metadata["experts"]))
     found = table.select([*KEYS, *SCORES, *(f"{score}_stderr" for score in SCORES)]).to_pandas()
     joined = binned.merge(found, on=KEYS, how="left", indicator=True)
@@ -108,16 +121,28 @@ def binned_pairs(project: Project) -> BinnedPairs:
             f"{absent} of {len(joined)} pairs within a bin were not measured",
             f"Measure them with: {made_by} --set probe.num_bins=1 --overwrite",
         )
-    parents = {"importance": of_importance["fingerprint"], "probe": metadata["fingerprint"]}
+    parents = {
+        "importance": of_importance["fingerprint"],
+        "probe": metadata["fingerprint"],
+        "features": store.fingerprint,
+    }
     skipped = [*of_importance["skipped"], *metadata["skipped"]]
     left_out = {entry["sample_id"]: entry["reason"] for entry in skipped}
     return BinnedPairs(store, joined, list(metadata["experts"]), parents, left_out)
 
 
-def _refuse_mixed(project: Project, importance: dict[str, Any], probe: dict[str, Any]) -> None:
-    """Raise unless both tables were made from the checkpoint that is there, and one from the other."""
+def _refuse_mixed(
+    project: Project, store: FeatureStore, importance: dict[str, Any], probe: dict[str, Any]
+) -> None:
+    """Raise unless the tables are of the checkpoint and the features there, and one of the other."""
     workspace, run = project.workspace, project.run
     info = read_info(workspace, f"{run}/checkpoint", project.command("train"))
+    if info.features != store.fingerprint:
+        raise ParentError(
+            f"{workspace.path(run)}/checkpoint was trained on features {info.features}, those in "
+            f"{workspace.path(project.features)} are {store.fingerprint}",
+            f"Train again with: {project.command('train')} --overwrite; then attribute and probe again.",
+        )
     found = Provenance.from_json(importance["made_by"]).parents.get("checkpoint")
     if found != info.fingerprint:
         raise ParentError(
@@ -243,7 +268,7 @@ def _table(rows: list[dict]) -> Table:
                 f"  {row['bin']}" if first else "",
                 f"{row['pairs']:,}" if first else "",
                 f"{row['top']} %",
-                f"{row['mean']:.2g}",
-                f"{row['low']:.2g} to {row['high']:.2g}",
+                f"{row['mean']:.3g}",
+                f"{row['low']:.3g} to {row['high']:.3g}",
             )
     return table

@@ -38,6 +38,25 @@ def resampled_metric(
     return 2 * (both_VN @ counts_NR) / np.maximum(either_VN @ counts_NR, 1)
 
 
+def resampled_macro_f1(
+    logits_NC: np.ndarray, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+) -> np.ndarray:
+    """Macro-F1 on every resample, [R], as ``raymoe.training.metrics.scores`` defines it.
+
+    A class without a positive counts as 0 where a sample can have several labels; else classes that a
+    resample neither has nor predicts are left out.
+    """
+    counts_NR = counts_RN.T.astype(np.float64)
+    truth_NC = multi_hot(labels, logits_NC.shape[-1]).astype(bool)
+    predicted_NC = logits_NC > 0
+    if task != "multilabel":
+        predicted_NC = multi_hot(logits_NC.argmax(-1)[:, None], logits_NC.shape[-1]).astype(bool)
+    both_CR = (predicted_NC & truth_NC).T @ counts_NR
+    either_CR = predicted_NC.T @ counts_NR + truth_NC.T @ counts_NR
+    classes_R = len(either_CR) if task == "multilabel" else (either_CR > 0).sum(0)
+    return (2 * both_CR / np.maximum(either_CR, 1)).sum(0) / classes_R
+
+
 def interval(values_R: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Percentile interval of the resamples, the split itself (the first) left out."""
     low, high = np.quantile(values_R[1:], [(1 - level) / 2, (1 + level) / 2])

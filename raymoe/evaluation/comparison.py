@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.chosen import with_chosen
 from raymoe.errors import ParentError
+from raymoe.evaluation.bootstrap import (
+    interval,
+    resample_counts,
+    resampled_macro_f1,
+    resampled_metric,
+)
+from raymoe.evaluation.runs import TrainedRun, finished_seeds, of_kind
 from raymoe.features.parts import read_marker
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
-from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
+from raymoe.tables import (
+    COMPARISON,
+    METRICS,
+    PREDICTIONS,
+    SWEEP,
+    Provenance,
+    metadata_of,
+    read_table,
+    write_table,
+)
 from raymoe.training.statistics import mean_and_std
-from raymoe.training.train import finished
 
 KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
+OURS = "fl-i2moe"
 METRICS_OF = {  # what the paper reports for tasks of that kind (§4.1)
     "multilabel": ("micro_f1", "macro_f1"),
     "multiclass": ("accuracy",),
@@ -43,19 +62,24 @@ class Scores:
         seeds: of the runs.
         values: by metric, fractions, one per seed.
         fingerprint: of what they come from.
+        resampled: by metric the mean over the seeds on every resample of the test samples [R], fractions;
+            empty where the runs themselves are gone.
     """
 
     variant: str
     seeds: list[int]
     values: dict[str, list[float]]
     fingerprint: str
+    resampled: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def comparison(project: Project) -> StageResult:
     """Compare the kinds of model that have finished runs; print and write ``evaluation/comparison.parquet``.
 
     A kind that was swept is represented by the configuration that its sweep chose on validation, the others
-    by their runs with the preset's settings, for the seeds of ``sweep.seeds``.
+    by their runs with the preset's settings, for the seeds of ``sweep.seeds`` and ``train.seed``. The 95 %
+    intervals are a bootstrap over the test samples of the mean over the seeds, paired between the kinds;
+    ``differences`` in the table's metadata has by how much FL-I2MoE is better than each other kind.
 
     Raises:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
@@ -69,8 +93,7 @@ def comparison(project: Project) -> StageResult:
         )
     found: dict[str, Scores] = {}
     for kind in KINDS:
-        of_kind = replace(project, preset=project.preset.with_fields({"model.kind": kind}))
-        scores = _scores(of_kind, marker["fingerprint"])
+        scores = _scores(of_kind(project, kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
     commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in KINDS}
@@ -91,8 +114,16 @@ def comparison(project: Project) -> StageResult:
         {kind: scores.fingerprint for kind, scores in found.items()},
     )
     name = f"{project.root}/evaluation/comparison.parquet"
-    write_table(workspace, name, pa.Table.from_pylist(rows, COMPARISON.schema), COMPARISON, made)
+    differences = list(_differences(found, METRICS_OF[data.task]))
+    table = pa.Table.from_pylist(rows, COMPARISON.schema)
+    write_table(workspace, name, table, COMPARISON, made, {"differences": differences})
     console.print(_table(rows, METRICS_OF[data.task]))
+    for d in differences:
+        console.print(
+            f"{KINDS[d['kind']]} over {KINDS[d['against']]}, {d['metric'].replace('_f1', '-F1')}: "
+            f"{d['more']:+.2f} ({d['more_low']:+.2f} to {d['more_high']:+.2f}), 95 % over samples",
+            markup=False,
+        )
     for kind in [kind for kind in KINDS if kind not in found]:
         console.print(f"no finished run of {KINDS[kind]}; make them with: {commands[kind]}", markup=False)
     return StageResult(workspace.path(name), made.fingerprint, ran=True)
@@ -101,7 +132,34 @@ def comparison(project: Project) -> StageResult:
 def _scores(project: Project, features: str) -> Scores | None:
     """Scores of the project's kind of model; None where no run is finished."""
     chosen = with_chosen(project)
-    return _plain(project, features) if chosen is project else _swept(chosen, features)
+    runs = list(finished_seeds(chosen, features))
+    scores = _plain(chosen, runs) if chosen is project else _swept(chosen, features)
+    if scores is None:
+        return None
+    # Of the seeds that the mean is of, or none: an interval around another mean would mislead.
+    runs = [run for run in runs if run.seed in scores.seeds]
+    complete = len(runs) == len(scores.seeds)
+    return replace(scores, resampled=_resampled(runs, project.preset.data.task) if complete else {})
+
+
+def _resampled(runs: list[TrainedRun], task: str) -> dict[str, np.ndarray]:
+    """By metric the mean over the runs on every resample of the test samples, [R].
+
+    The same for every kind of model, so that differences are paired.
+    """
+    found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS_OF[task]}
+    for run in runs:
+        name, command = f"{run.project.run}/predictions.parquet", run.project.command("train")
+        table = read_table(run.project.workspace, name, PREDICTIONS, f"{command} --overwrite")
+        table = table.filter(pc.equal(table["split"], "test")).sort_by("sample_id")
+        logits_NC, labels = np.array(table["logits"].to_pylist()), table["labels"].to_pylist()
+        counts_RN = resample_counts(len(labels))
+        for metric, values in found.items():
+            if metric == "macro_f1":
+                values.append(resampled_macro_f1(logits_NC, labels, task, counts_RN))
+            else:
+                values.append(resampled_metric(logits_NC[None], labels, task, counts_RN)[0])
+    return {metric: np.mean(values, 0) for metric, values in found.items()}
 
 
 def _swept(project: Project, features: str) -> Scores | None:
@@ -122,25 +180,17 @@ def _swept(project: Project, features: str) -> Scores | None:
     return _gathered(rows, project.variant, found["fingerprint"])
 
 
-def _plain(project: Project, features: str) -> Scores | None:
+def _plain(project: Project, runs: list[TrainedRun]) -> Scores | None:
     """Scores of the runs with the preset's settings."""
     rows, fingerprints = [], []
-    for seed in project.preset.sweep.seeds:
-        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
-        try:
-            fingerprint = finished(of_seed, features)
-        except ParentError as error:
-            console.print(f"not compared: {error.message}", markup=False)
-            continue
-        if fingerprint:
-            name = f"{of_seed.run}/metrics.parquet"
-            table = read_table(project.workspace, name, METRICS, of_seed.command("train"))
-            fingerprints.append(fingerprint)
-            rows += [
-                {**row, "seed": seed}
-                for row in table.to_pylist()
-                if row["split"] == "test" and not row["model"].startswith("expert:")
-            ]
+    for run in runs:
+        name, command = f"{run.project.run}/metrics.parquet", run.project.command("train")
+        fingerprints.append(run.fingerprint)
+        rows += [
+            {**row, "seed": run.seed}
+            for row in read_table(project.workspace, name, METRICS, command).to_pylist()
+            if row["split"] == "test" and not row["model"].startswith("expert:")
+        ]
     return _gathered(rows, "", " ".join(fingerprints))
 
 
@@ -157,6 +207,9 @@ def _row(dataset: str, kind: str, scores: Scores, metric: str) -> dict[str, Any]
     """One row of the table, in per cent."""
     mean, deviation = mean_and_std([100 * value for value in scores.values[metric]])
     paper_mean, paper_std = PAPER.get((dataset, kind, metric), (None, None))
+    low, high = (None, None)
+    if metric in scores.resampled:
+        low, high = interval(100 * scores.resampled[metric])
     return {
         "kind": kind,
         "variant": scores.variant,
@@ -164,15 +217,32 @@ def _row(dataset: str, kind: str, scores: Scores, metric: str) -> dict[str, Any]
         "seeds": scores.seeds,
         "mean": mean,
         "std": deviation,
+        "low": low,
+        "high": high,
         "paper_mean": paper_mean,
         "paper_std": paper_std,
         "difference": None if paper_mean is None else mean - paper_mean,
     }
 
 
+def _differences(found: dict[str, Scores], metrics: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """By how much FL-I2MoE is better than the other kinds, per cent, with paired intervals over samples."""
+    ours = found.get(OURS)
+    for against, scores in found.items():
+        for metric in metrics:
+            if ours is None or against == OURS or not (ours.resampled and scores.resampled):
+                continue
+            more_R = 100 * (ours.resampled[metric] - scores.resampled[metric])
+            low, high = interval(more_R)
+            more = {"more": float(more_R[0]), "more_low": low, "more_high": high}
+            yield {"kind": OURS, "against": against, "metric": metric, **more}
+
+
 def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
     """Table 2's layout: a row per model; per metric ours, the paper's and the difference."""
-    table = plain_table("comparison (Table 2): test split, per cent, mean ± standard deviation over seeds")
+    table = plain_table(
+        "comparison (Table 2): test split, per cent, mean ± standard deviation over seeds (95 % over samples)"
+    )
     table.add_column("model", min_width=8)
     table.add_column("seeds", justify="right")
     in_paper = any(row["paper_mean"] is not None for row in rows)
@@ -185,7 +255,8 @@ def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
         of_kind = [row for row in rows if row["kind"] == kind]
         cells = [KINDS[kind], str(len(of_kind[0]["seeds"]))]
         for row in of_kind:
-            cells.append(_cell(row["mean"], row["std"]))
+            within = "" if row["low"] is None else f" ({row['low']:.1f} to {row['high']:.1f})"
+            cells.append(_cell(row["mean"], row["std"]) + within)
             if in_paper:
                 difference = row["difference"]
                 cells += [

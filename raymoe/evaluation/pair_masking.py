@@ -30,7 +30,7 @@ from raymoe.evaluation.alignment import OF_PAPER, SCORES, BinnedPairs, binned_pa
 from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.evaluation.comparison import METRICS_OF
 from raymoe.evaluation.masking import masked_logits, over_batches
-from raymoe.evaluation.runs import TrainedRun, is_current, labels_of
+from raymoe.evaluation.runs import TrainedRun, is_current, labels_of, print_left_out
 from raymoe.features.store import FeatureBatch
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
@@ -39,7 +39,6 @@ from raymoe.tables import PAIR_MASKING, Provenance, metadata_of, read_schema, re
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
-SHOWN = 5  # ids of samples left out that are printed per reason; the table's metadata has all
 ORIGINAL, RANDOM, MATCHED, RANKED = (
     "original",
     "random pairs",
@@ -86,16 +85,12 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
         rows, extra = _measure(project, binned, resolve_device(device))
         table = pa.Table.from_pylist(rows, PAIR_MASKING.schema)
         write_table(workspace, name, table, PAIR_MASKING, made, extra)
-    made_by = f"raymoe evaluate {project.dataset} pair-masking --overwrite"
+    made_by = f"{project.command('evaluate')} pair-masking --overwrite"
     notes = metadata_of(read_schema(workspace, name, PAIR_MASKING, made_by))
     rows = read_table(workspace, name, PAIR_MASKING, made_by).to_pylist()
     console.print(_table(rows, notes["differences"]))
-    skipped = notes["skipped"]
-    for reason in dict.fromkeys(entry["reason"] for entry in skipped):
-        ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
-        more = ", ..." if len(ids) > SHOWN else ""
-        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
-    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(skipped))
+    print_left_out(notes["skipped"])
+    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(notes["skipped"]))
 
 
 def _measure(project: Project, binned: BinnedPairs, device: str) -> tuple[list[dict], dict[str, Any]]:
@@ -257,7 +252,9 @@ def _rows(
         for score in SCORES:
             for share in SHARES:
                 paper = (None, None, None)
-                if share == SHARES[0] and OF_PAPER[score] == expert:
+                # the paper's figures are of the test split
+                of_test = project.preset.attribute.split == "test"
+                if of_test and share == SHARES[0] and OF_PAPER[score] == expert:
                     paper = PAPER.get((project.dataset, expert), paper)
                 of_paper = dict(zip((ORIGINAL, RANDOM, RANKED), paper, strict=True))
                 for masking in (ORIGINAL, RANDOM, MATCHED, RANKED):

@@ -34,7 +34,7 @@ class Protocol:
 PROTOCOLS = {
     "comparison": Protocol(comparison),
     "faithfulness": Protocol(faithfulness, ("device", "overwrite")),
-    "alignment": Protocol(alignment),
+    "alignment": Protocol(alignment, ("overwrite",)),
     "pair-masking": Protocol(pair_masking, ("device", "overwrite")),
     "robustness": Protocol(robustness, ("device", "overwrite")),
     "planted": Protocol(planted, ("device", "overwrite")),

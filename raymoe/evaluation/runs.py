@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from raymoe.tables import Contract, Provenance, is_complete
 from raymoe.training.train import finished
 from raymoe.workspace import Workspace
 
+SHOWN = 5  # ids of samples left out that are printed per reason; the table's metadata has all
 WITH_TOKENS = ("dense", "fl-i2moe")  # the kinds that have features to mask
 
 
@@ -57,7 +59,9 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
     Raises:
         ParentError: there is none at all; names the commands that make them.
     """
-    found = {kind: list(_of_kind(project, store, kind)) for kind in kinds}
+    found = {
+        kind: list(finished_seeds(with_chosen(of_kind(project, kind)), store.fingerprint)) for kind in kinds
+    }
     commands = {kind: f"{project.command('train')} --set model.kind={kind}" for kind in kinds}
     if not any(found.values()):
         raise ParentError(
@@ -69,18 +73,30 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
     return [run for kind in kinds for run in found[kind]]
 
 
-def _of_kind(project: Project, store: FeatureStore, kind: str) -> Iterator[TrainedRun]:
-    of_kind = with_chosen(replace(project, preset=project.preset.with_fields({"model.kind": kind})))
-    own = of_kind.preset.train.seed
+def of_kind(project: Project, kind: str) -> Project:
+    """The project with another kind of model; ``with_chosen`` then says with which settings."""
+    return replace(project, preset=project.preset.with_fields({"model.kind": kind}))
+
+
+def finished_seeds(project: Project, features: str) -> Iterator[TrainedRun]:
+    """The finished runs of these settings: of every seed of ``sweep.seeds``, and of ``train.seed``.
+
+    A run that is damaged or of other inputs is left out, and said so.
+
+    Args:
+        project: its kind and settings, as ``with_chosen`` gives them.
+        features: fingerprint of the feature store.
+    """
+    own = project.preset.train.seed
     for seed in dict.fromkeys([*project.preset.sweep.seeds, own]):
-        of_seed = replace(of_kind, preset=of_kind.preset.with_fields({"train.seed": seed}))
+        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
         try:
-            fingerprint = finished(of_seed, store.fingerprint)
+            fingerprint = finished(of_seed, features)
         except ParentError as error:
             console.print(f"left out: {error.message}", markup=False)
             continue
         if fingerprint:
-            yield TrainedRun(of_seed, kind, seed, fingerprint)
+            yield TrainedRun(of_seed, of_seed.preset.model.kind, seed, fingerprint)
 
 
 def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list[int]]:
@@ -100,6 +116,14 @@ def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list
             "Choose a labelled split with --set attribute.split=NAME.",
         )
     return labels
+
+
+def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
+    """How many samples were left out for each reason, and the first of their ids."""
+    for reason in dict.fromkeys(entry["reason"] for entry in skipped):
+        ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
+        more = ", ..." if len(ids) > SHOWN else ""
+        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
 
 
 def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:

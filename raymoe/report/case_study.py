@@ -16,6 +16,7 @@ from raymoe.attribution.importance import importance
 from raymoe.chosen import with_chosen
 from raymoe.device import resolve_device
 from raymoe.errors import InputError, ParentError
+from raymoe.evaluation.runs import of_kind
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
@@ -43,7 +44,7 @@ def case_study(project: Project, *, samples: Sequence[str] = (), device: str | N
         InputError: there is no such sample, or it was not attributed.
         ParentError: a table is missing, or they are of different checkpoints.
     """
-    project = with_chosen(project)
+    asked, project = project, with_chosen(project)
     workspace, config = project.workspace, project.preset.report
     inputs = read_explained(project)
     attributed = set(inputs.importance["sample_id"].to_pylist())
@@ -58,7 +59,7 @@ def case_study(project: Project, *, samples: Sequence[str] = (), device: str | N
     chosen = [(sample_id, "asked") for sample_id in dict.fromkeys(samples)]
     chosen = chosen or choose(inputs.interactions, 1, config.seed)
     shown = describe(inputs, chosen, config.pairs)
-    dense, gap = _dense_maps(project, inputs, [sample.sample_id for sample in shown], device)
+    dense, gap = _dense_maps(asked, inputs, [sample.sample_id for sample in shown], device)
     folder = f"{project.run}/evaluation/case-study"
     for sample in shown:
         figure = paneled(
@@ -127,7 +128,8 @@ def _dense_maps(
     project: Project, inputs: Explained, ids: list[str], device: str | None
 ) -> tuple[dict[str, dict[str, list[float]]], str]:
     """Per sample and modality the dense model's importance; where there is no such run, none and why."""
-    of_dense = replace(project, preset=project.preset.with_fields({"model.kind": "dense"}), variant="")
+    # As the user gave it, not with what a sweep chose for the model that is explained.
+    of_dense = of_kind(project, "dense")
     command = f"{project.command('train')} --set model.kind=dense"
     try:
         of_dense = with_chosen(of_dense)

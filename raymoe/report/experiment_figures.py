@@ -61,7 +61,7 @@ def styled(make: Callable[..., Figure]) -> Callable[..., Figure]:
 
 @styled
 def comparison(rows: Rows) -> Figure:
-    """Table 2 as bars with the deviation over seeds; a diamond is the paper's figure."""
+    """Table 2 as bars with the deviation over seeds, of one seed the interval; a diamond is the paper's."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     metrics = list(dict.fromkeys(row["metric"] for row in rows))
     figure = Figure(figsize=(8, 1.2 + 0.55 * len(kinds)), layout="constrained")
@@ -71,15 +71,17 @@ def comparison(rows: Rows) -> Figure:
             row = next((r for r in rows if (r["kind"], r["metric"]) == (kind, metric)), None)
             if row is None:
                 continue
+            spread, end = row["std"], row["mean"] + (row["std"] or 0)
+            if spread is None and row["low"] is not None:
+                spread, end = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]], row["high"]
             axes.barh(
                 y,
                 row["mean"],
-                xerr=row["std"],
+                xerr=spread,
                 color=KIND_COLORS.get(kind, MUTED),
                 height=0.62,
                 error_kw=ERRORS,
             )
-            end = row["mean"] + (row["std"] or 0)
             if row["paper_mean"] is not None:
                 axes.errorbar(
                     row["paper_mean"],

@@ -121,6 +121,12 @@ class Experiment:
         if self.gap:
             return Shown({}, {}, ())
         rows = {name: table.to_pylist() for name, table in self.tables.items()}
+        # paired over samples, which the intervals of two rows are not
+        rows["differences"] = [
+            difference
+            for table in self.tables.values()
+            for difference in metadata_of(table.schema).get("differences", [])
+        ]
         return self.protocol.show(rows, self.dataset)
 
 
@@ -233,7 +239,7 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
     in_paper = any(row["paper_mean"] is not None for row in rows)
     columns, cells = ["model", "seeds"], []
     for metric in metrics:
-        columns.append(METRIC_LABELS.get(metric, metric))
+        columns += [METRIC_LABELS.get(metric, metric), "95 % interval"]
         columns += ["paper", "difference"] if in_paper else []
     for kind in dict.fromkeys(row["kind"] for row in rows):
         of_kind = {row["metric"]: row for row in rows if row["kind"] == kind}
@@ -241,20 +247,33 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
         for metric in metrics:
             row = of_kind.get(metric, {})
             line.append(Amount(row.get("mean"), deviation=row.get("std")))
+            low, high = row.get("low"), row.get("high")
+            line.append("–" if low is None else f"{low:.2f} to {high:.2f}")
             if in_paper:
                 line.append(Amount(row.get("paper_mean"), deviation=row.get("paper_std")))
                 line.append(Amount(row.get("difference"), signed=True))
         cells.append(tuple(line))
-    caption = "Scores on the test split in per cent, mean ± standard deviation over seeds"
+    caption = (
+        "Scores on the test split in per cent, mean ± standard deviation over seeds, interval over samples"
+    )
     sheet = Sheet("comparison", caption, tuple(columns), tuple(cells))
     variants = {KINDS.get(row["kind"], row["kind"]): row["variant"] for row in rows if row["variant"]}
     notes = [
         f"{name}: the configuration chosen on validation, {variant[1:]}."
         for name, variant in variants.items()
     ]
+    for d in tables.get("differences", []):
+        more = Amount(d["more"], d["more_low"], d["more_high"], signed=True)
+        notes.append(
+            f"{KINDS.get(d['kind'], d['kind'])} over {KINDS.get(d['against'], d['against'])}, "
+            f"{METRIC_LABELS.get(d['metric'], d['metric'])}: {more}, 95 % of a paired bootstrap over samples."
+        )
     if not in_paper:
         notes.append("The paper has no figures for this data.")
-    text = "Test split. Where several seeds were trained, bars are means and whiskers standard deviations."
+    text = (
+        "Test split. Where several seeds were trained, bars are means and whiskers standard deviations; of a "
+    )
+    text += "single seed whiskers are 95 % intervals over samples."
     text += " Diamonds: the paper's." if in_paper else ""
     return Shown({"comparison": draw.comparison(rows)}, {"comparison": text}, (sheet,), tuple(notes))
 
@@ -345,6 +364,13 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
     rows = tables["pair-masking"]
     shares = sorted({row["share"] for row in rows})
     in_paper = any(row["paper"] is not None for row in rows)
+    key = ("expert", "score", "share")
+    more = {
+        (*(d[k] for k in key), d["against"]): Amount(
+            d["more"], d["more_low"], d["more_high"], digits=4, signed=True
+        )
+        for d in tables.get("differences", [])
+    }
     cells = tuple(
         (
             f"{draw.SCORE_LABELS.get(row['score'], row['score'])}, {expert_label(row['expert'])} expert",
@@ -355,6 +381,7 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
             Amount(None)
             if row["masking"] == "original"
             else Amount(row["drop"], row["drop_low"], row["drop_high"], digits=4),
+            *([more.get((*(row[k] for k in key), row["masking"]), Amount(None))] if more else []),
             Amount(row["pairs"], digits=1),
             Amount(row["features"], digits=1),
         )
@@ -369,12 +396,18 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
         metric,
         *(["paper"] if in_paper else []),
         "drop",
+        *(["ranked pairs more"] if more else []),
         "pairs",
         "features zeroed",
     )
     caption = (
         f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features (95 % "
         "intervals, paired bootstrap over samples); pairs and features: means over samples"
+        + (
+            "; ranked pairs more: by how much ranked pairs hurt more than this baseline, paired"
+            if more
+            else ""
+        )
     )
     notes = [
         "Ranked pairs share features, so at the same number of pairs they zero fewer than random ones: "

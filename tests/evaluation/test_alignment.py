@@ -1,5 +1,6 @@
 """Bins follow the importance, means are those of the best pairs, and resamples count samples."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tiny import tiny_preset
 
 from raymoe.errors import InputError, ParentError
+from raymoe.evaluation import alignment as module
 from raymoe.evaluation.alignment import BINS, TOP, alignment, bins_of, mean_of_top
 from raymoe.evaluation.protocols import evaluate
 from raymoe.features.store import FeatureStore
@@ -50,7 +52,7 @@ def test_bins_hold_the_pairs_of_equally_important_features(tiny):
             assert (row.u_modality, row.v_modality) == ("text", "image")
 
 
-def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsys):
+def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsys, monkeypatch):
     probe(tiny)
     result = evaluate(tiny, "alignment")
     rows = read_table(tiny.workspace, f"{tiny.run}/evaluation/alignment.parquet", ALIGNMENT, "").to_pandas()
@@ -74,6 +76,23 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     said = capsys.readouterr().out
     assert "SII, synergy expert" in said
     assert "redundancy gap, redundancy expert" in said
+
+    assert result.ran
+    again = evaluate(tiny, "alignment")
+    assert (again.ran, again.fingerprint) == (False, result.fingerprint)
+    assert "SII, synergy expert" in capsys.readouterr().out, "it is printed all the same"
+    assert evaluate(tiny, "alignment", overwrite=True).ran
+    monkeypatch.setattr(module, "TOP", (5,))
+    assert evaluate(tiny, "alignment").ran, "other settings, another table"
+
+    assert [entry["sample_id"] for entry in result.skipped] == ["s3"]
+    assert "left out: 1, no features in text: s3" in said
+    config = f"{tiny.run}/checkpoint/config.json"
+    written = json.loads(tiny.workspace.read(config))
+    tiny.workspace.write(config, json.dumps(written | {"features": "0" * 16}).encode())
+    with pytest.raises(ParentError, match="was trained on features 0000") as caught:
+        alignment(tiny)
+    assert "raymoe train tiny" in caught.value.remedy
 
 
 def test_too_small_a_universe_and_missing_tables_name_the_command(tiny, ray_session):

@@ -11,8 +11,9 @@ from raymoe.errors import InputError, ParentError
 from raymoe.evaluation import comparison as comparison_module
 from raymoe.evaluation.comparison import comparison
 from raymoe.evaluation.protocols import evaluate
+from raymoe.evaluation.runs import of_kind
 from raymoe.project import Project
-from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, read_table, write_table
+from raymoe.tables import COMPARISON, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
 from raymoe.training import train
 from raymoe.workspace import Workspace
 
@@ -72,6 +73,11 @@ def rows_of(project: Project) -> dict[tuple[str, str], dict]:
     return {(row["kind"], row["metric"]): row for row in rows}
 
 
+def differences_of(project: Project) -> list[dict]:
+    name = f"{project.root}/evaluation/comparison.parquet"
+    return metadata_of(read_table(project.workspace, name, COMPARISON, "").schema)["differences"]
+
+
 def test_table_2_of_a_dataset_of_the_paper(project, capsys):
     """Rows, columns, means, deviations, the paper's figures and the differences, as a reader checks them."""
     project = replace(project, dataset="mmimdb")
@@ -118,7 +124,7 @@ def test_metrics_follow_the_task_and_other_data_have_no_paper_column(project, ca
     assert "paper" not in capsys.readouterr().out
 
 
-def test_plain_runs_of_a_kind_that_was_not_swept(project):
+def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
     """Their metrics tables are the truth; a run of other settings is left out by name."""
     values = []
     for seed in (0, 1):
@@ -127,13 +133,44 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project):
         table = read_table(project.workspace, f"{of_seed.run}/metrics.parquet", METRICS, "").to_pandas()
         test = table.query("model == 'fl-i2moe' and split == 'test' and metric == 'macro_f1'")
         values.append(100 * test["value"].item())
+        train(of_kind(of_seed, "dense"), device="cpu")
     other = replace(project, preset=project.preset.with_fields({"train.seed": 2, "train.lr": 1e-2}))
     train(other, device="cpu")
     comparison(project)
+    assert "left out" in capsys.readouterr().out
     row = rows_of(project)["fl-i2moe", "macro_f1"]
     assert row["seeds"] == [0, 1]
     assert row["mean"] == pytest.approx(np.mean(values))
     assert row["variant"] == ""
+    assert row["low"] <= row["mean"] <= row["high"]
+    differences = {(d["against"], d["metric"]): d for d in differences_of(project)}
+    assert set(differences) == {("dense", "micro_f1"), ("dense", "macro_f1")}
+    found = differences["dense", "macro_f1"]
+    assert found["more"] == pytest.approx(row["mean"] - rows_of(project)["dense", "macro_f1"]["mean"])
+    assert found["more_low"] <= found["more"] <= found["more_high"]
+    own = replace(project, preset=project.preset.with_fields({"train.seed": 1, "sweep.seeds": [0]}))
+    comparison(own)
+    assert rows_of(own)["fl-i2moe", "macro_f1"]["seeds"] == [0, 1], "the seed that was asked for counts too"
+
+
+def test_intervals_of_a_sweep_are_of_all_its_seeds_or_there_are_none(project):
+    """Two of three runs would give an interval around another mean than the table's."""
+    for seed in (0, 1):
+        settings = {"model.temperature_rw": 4.0, "train.seed": seed}
+        train(
+            replace(project, preset=project.preset.with_fields(settings), variant="-temperature_rw=4"),
+            device="cpu",
+        )
+    write_sweep(project, "fl-i2moe", {metric: [0.5, 0.5] for metric in METRIC_NAMES})
+    comparison(project)
+    row = rows_of(project)["fl-i2moe", "macro_f1"]
+    assert row["seeds"] == [0, 1]
+    assert 0 <= row["low"] <= row["high"] <= 100
+    write_sweep(project, "fl-i2moe", {metric: [0.5, 0.5, 0.5] for metric in METRIC_NAMES})
+    comparison(project)
+    row = rows_of(project)["fl-i2moe", "macro_f1"]
+    assert (row["seeds"], row["low"], row["high"]) == ([0, 1, 2], None, None)
+    assert differences_of(project) == []
 
 
 def test_a_setting_of_the_users_own_beats_what_was_chosen(project):

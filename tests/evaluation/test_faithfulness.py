@@ -11,7 +11,7 @@ from readable import make_project
 from tiny import tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
-from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
+from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
 from raymoe.evaluation.faithfulness import ALL, METHODS, SHARES, faithfulness, top_share
 from raymoe.evaluation.protocols import evaluate
 from raymoe.features.store import FeatureStore
@@ -37,18 +37,21 @@ def test_the_top_share_is_the_best_candidates_rounded_up(row, share):
     assert len(wanted) >= min(1, len(order))
 
 
-@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("task", ["multilabel", "multiclass", "binary"])
 def test_resampled_metrics_are_those_of_the_samples_drawn(task):
     rng = np.random.default_rng(0)
-    logits = rng.normal(size=(3, 40, 4))
+    classes = 2 if task == "binary" else 4
+    logits = rng.normal(size=(3, 40, classes + 1))  # no sample has the last class
+    logits[0, :, -1] = -9  # and the first variant never predicts it
     labels = [
-        sorted(set(rng.integers(0, 4, rng.integers(0, 3))))
+        sorted(set(rng.integers(0, classes, rng.integers(0, 3))))
         if task == "multilabel"
-        else [int(rng.integers(4))]
+        else [int(rng.integers(classes))]
         for _ in range(40)
     ]
     counts = resample_counts(40, resamples=20)
     found = resampled_metric(logits, labels, task, counts)
+    macro = [resampled_macro_f1(logits_NC, labels, task, counts) for logits_NC in logits]
     assert found.shape == (3, 21)
     assert (counts[0] == 1).all()
     assert (counts.sum(1) == 40).all()
@@ -57,6 +60,7 @@ def test_resampled_metrics_are_those_of_the_samples_drawn(task):
             drawn = np.repeat(np.arange(40), counts[r])
             own = scores(logits[v][drawn], [labels[i] for i in drawn], task)
             assert found[v, r] == pytest.approx(own["micro_f1" if task == "multilabel" else "accuracy"])
+            assert macro[v][r] == pytest.approx(own["macro_f1"])
 
 
 def test_an_interval_covers_what_it_says():

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
@@ -291,3 +292,21 @@ def test_the_budgets_and_draws_are_part_of_what_made_the_table(tiny, monkeypatch
     assert pair_masking(tiny, device="cpu").ran
     monkeypatch.setattr(module, "DRAWS", 2)
     assert pair_masking(tiny, device="cpu").ran
+
+
+def test_the_papers_figures_stand_beside_its_split_alone(tiny):
+    """Table 1 is of the test split: the validation split of the same data has no figure of the paper."""
+    variants = pd.DataFrame(
+        [("synergy", *variant) for variant in variants_of()], columns=["expert", "masking", "score", "share"]
+    )
+    metric_VR, features_V = np.full((1 + len(variants), 3), 0.5), np.ones(len(variants))
+
+    def papers(split: str) -> list[float]:
+        preset = tiny.preset.with_fields({"attribute.split": split})
+        project = replace(tiny, dataset="mmimdb", preset=preset)
+        sizes = {"synergy": np.array([4])}
+        rows = module._rows(project, variants, metric_VR, features_V, sizes, "multilabel")
+        return [row["paper"] for row in rows if row["paper"] is not None]
+
+    assert papers("test") == [0.6789, 0.5703, 0.56]
+    assert papers("val") == []

@@ -50,13 +50,34 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
     }
     for name, (folder, contract, rows, made_from) in tables.items():
         if not only or name in only:
-            write(project, f"{folder}/{name}.parquet", contract, rows, made_from)
+            extra = {"differences": DIFFERENCES[name]} if name in DIFFERENCES else {}
+            write(project, f"{folder}/{name}.parquet", contract, rows, made_from, extra)
 
 
-def write(project: Project, name: str, contract: Contract, rows: list[dict], parents: dict[str, str]) -> None:
+def write(
+    project: Project,
+    name: str,
+    contract: Contract,
+    rows: list[dict],
+    parents: dict[str, str],
+    extra: dict | None = None,
+) -> None:
     """Write one table."""
     table = pa.Table.from_pylist(rows, contract.schema)
-    write_table(project.workspace, name, table, contract, Provenance("evaluate", contract.tag, {}, parents))
+    made = Provenance("evaluate", contract.tag, {}, parents)
+    write_table(project.workspace, name, table, contract, made, extra or {})
+
+
+MORE = {"more": 0.0123, "more_low": -0.0011, "more_high": 0.0257}
+DIFFERENCES = {
+    "comparison": [{"kind": "fl-i2moe", "against": "dense", "metric": "micro_f1"} | MORE],
+    "pair-masking": [
+        {"expert": expert, "score": score, "share": share, "against": against} | MORE
+        for expert, score in (("synergy", "sii"), ("redundancy", "redundancy_gap"))
+        for share in (5, 10, 20)
+        for against in ("random pairs", "random pairs, as many features")
+    ],
+}
 
 
 def _comparison() -> list[dict]:
@@ -69,6 +90,8 @@ def _comparison() -> list[dict]:
             "seeds": [0, 1, 2],
             "mean": 60.0 + 4 * k - 8 * m,
             "std": 0.8,
+            "low": 57.0 + 4 * k - 8 * m,
+            "high": 63.0 + 4 * k - 8 * m,
             "paper_mean": paper if not m else None,
             "paper_std": deviation if not m else None,
             "difference": None if paper is None or m else 60.0 + 4 * k - paper,

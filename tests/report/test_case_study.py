@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +141,18 @@ def test_without_a_dense_run_its_maps_are_a_gap(trained, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "no finished dense run" in out
     assert "--set model.kind=dense" in out
+
+
+def test_what_a_sweep_chose_for_the_experts_does_not_hide_the_dense_run(trained, capsys):
+    """The dense run has the preset's learning rate, the explained one that which its sweep chose."""
+    swept = replace(trained, preset=trained.preset.with_fields({"train.lr": 3e-3}), variant="-lr=0.003")
+    folder = trained.workspace.path
+    shutil.copytree(folder(trained.run), folder(swept.run))
+    chosen = {"chosen": {"train.lr": 3e-3}, "variant": "-lr=0.003", "seeds": [0]}
+    trained.workspace.write(f"{trained.sweep}.json", json.dumps(chosen).encode())
+    result = case_study(trained, samples=["s2"], device="cpu")
+    assert "-lr=0.003" in result.path
+    assert "without the dense Transformer's maps" not in capsys.readouterr().out
 
 
 def test_samples_that_cannot_be_drawn_are_told(trained):

@@ -10,9 +10,11 @@ import experiments_fixture
 import pyarrow.parquet as pq
 import pytest
 import workspace_fixture
+from matplotlib.container import ErrorbarContainer
 
 from raymoe.errors import ParentError
 from raymoe.report import report
+from raymoe.report.experiment_figures import comparison as comparison_figure
 from raymoe.report.experiments import PROTOCOLS, experiments, stale
 from raymoe.report.inputs import read_inputs
 from raymoe.tables import ALIGNMENT, COMPARISON, PAIR_MASKING, PREDICTIONS, SWEEP, Provenance, read_table
@@ -45,6 +47,31 @@ def test_every_table_has_figures_and_files(finished):
                 ]
         for sheet in experiment.shown.sheets:
             assert b"toprule" in workspace.read(f"{project.report}/tables/{sheet.name}.tex")
+
+
+def test_paired_differences_are_shown_beside_what_they_compare(finished):
+    shown = {e.protocol.key: e.shown for e in experiments(finished.project, finished.inputs)}
+    note = "FL-I2MoE over Dense, micro F1: +0.01 (−0.00, 0.03), 95 % of a paired bootstrap over samples."
+    assert note in shown["comparison"].notes
+    (sheet,) = shown["pair-masking"].sheets
+    column = sheet.columns.index("ranked pairs more")
+    cells = {row[2]: str(row[column]) for row in sheet.rows}
+    assert cells["random pairs"] == cells["random pairs, as many features"] == "+0.0123 (−0.0011, 0.0257)"
+    assert cells["original"] == cells["ranked pairs"] == "–"
+
+
+def test_the_comparisons_whiskers_are_of_seeds_or_of_one_seeds_samples():
+    """Half widths in the figure are those of the rows."""
+    row = {"kind": "dense", "metric": "accuracy", "mean": 60.0, "low": 55.0, "high": 67.0, "paper_mean": None}
+
+    def whiskers(std: float | None) -> list[float]:
+        (axes,) = comparison_figure([row | {"std": std}]).axes
+        (errorbar,) = (c for c in axes.containers if isinstance(c, ErrorbarContainer))
+        (segments,) = errorbar.lines[2]
+        return segments.get_segments()[0][:, 0].tolist()
+
+    assert whiskers(2.0) == [58.0, 62.0]
+    assert whiskers(None) == [55.0, 67.0]
 
 
 def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
