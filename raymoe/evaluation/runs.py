@@ -54,7 +54,7 @@ class TrainedRun:
 def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...]) -> list[TrainedRun]:
     """Runs of these kinds: of a kind that was swept those of the chosen configuration, else the preset's.
 
-    Says of which kind there is none.
+    Says of which kind there is none, or none of the seed that was asked for.
 
     Raises:
         ParentError: there is none at all; names the commands that make them.
@@ -70,6 +70,11 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
         )
     for kind in (kind for kind in kinds if not found[kind]):
         console.print(f"  no finished run of {kind}; make it with: {commands[kind]}", markup=False)
+    for kind in (kind for kind in kinds if found[kind]):
+        own, seeds = project.preset.train.seed, [run.seed for run in found[kind]]
+        if own not in seeds:
+            shown = f"what follows is of seed {', '.join(map(str, seeds))}"
+            console.print(f"  {kind}: seed {own} has no finished run; {shown}", markup=False)
     return [run for kind in kinds for run in found[kind]]
 
 

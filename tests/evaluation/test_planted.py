@@ -270,6 +270,10 @@ def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "no finished run of dense; make it with: raymoe train planted" in said
     assert "model.kind=dense" in said
+    assert "what follows" not in said
+    other = replace(made, preset=made.preset.with_fields({"train.seed": 7}))
+    assert [run.seed for run in finished_runs(other, store, ("fl-i2moe",))] == [run.seed for run in found]
+    assert "fl-i2moe: seed 7 has no finished run; what follows is of seed" in capsys.readouterr().out
 
 
 def test_a_word_in_pieces_is_named(made):
