@@ -174,18 +174,20 @@ FAITHFULNESS_SUMMARY = Contract(
     ),
 )
 
-# One row per expert, score, importance bin and q (``top``, per cent): the mean score of the top pairs with a
-# 95 % interval over samples, and the mean standard error of the bin's pairs (Monte Carlo).
+# One row per seed (null: mean over seeds), expert, score, importance bin and q (``top``, per cent): the mean
+# score of the top pairs with a 95 % interval over samples and its deviation over seeds (null for one), and
+# the mean standard error of the bin's pairs (Monte Carlo). pairs are those of all the row's seeds.
 ALIGNMENT = Contract(
     "alignment",
-    1,
+    2,
     pa.schema(
         {
+            "seed": pa.int32(),
             "expert": pa.string(),
             "score": pa.string(),
             "bin": pa.string(),
             "top": pa.int32(),
-            **dict.fromkeys(("mean", "low", "high"), pa.float64()),
+            **dict.fromkeys(("mean", "low", "high", "std"), pa.float64()),
             "pairs": pa.int64(),
             "samples": pa.int64(),
             "stderr": pa.float64(),
@@ -193,21 +195,23 @@ ALIGNMENT = Contract(
     ),
 )
 
-# One row per expert, score, share (K, per cent of the candidate pairs) and masking: "original", "random
-# pairs", "random pairs, as many features" or "ranked pairs". drop is original - value, fractions; *_low and
-# *_high are 95 % intervals of a paired bootstrap over samples; features is the mean number that are zeroed.
+# One row per seed (null: mean over seeds), expert, score, share (K, per cent of the candidate pairs) and
+# masking: "original", "random pairs", "random pairs, as many features" or "ranked pairs". drop is original -
+# value, fractions; *_low and *_high are 95 % intervals of a paired bootstrap over samples, *_std deviations
+# over seeds (null for one); pairs and features are mean numbers per sample, the latter of those zeroed.
 PAIR_MASKING = Contract(
     "pair-masking",
-    1,
+    2,
     pa.schema(
         {
+            "seed": pa.int32(),
             "expert": pa.string(),
             "score": pa.string(),
             "share": pa.int32(),
             "masking": pa.string(),
             "metric": pa.string(),
-            **dict.fromkeys(("value", "value_low", "value_high"), pa.float64()),
-            **dict.fromkeys(("drop", "drop_low", "drop_high"), pa.float64()),
+            **dict.fromkeys(("value", "value_low", "value_high", "value_std"), pa.float64()),
+            **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), pa.float64()),
             "pairs": pa.float64(),
             "features": pa.float64(),
             "samples": pa.int64(),

@@ -5,13 +5,24 @@ import pyarrow as pa
 import torch
 
 from raymoe.config import Preset
+from raymoe.evaluation.alignment import bins_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
-from raymoe.models.checkpoint import CheckpointInfo, Shape, save_checkpoint
+from raymoe.interactions_table import interactions_name
+from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
-from raymoe.tables import FEATURES, IMPORTANCE, Provenance, write_table
+from raymoe.tables import (
+    FEATURES,
+    IMPORTANCE,
+    INTERACTIONS,
+    Provenance,
+    metadata_of,
+    read_table,
+    write_table,
+)
 
 CLASSES = ("cat", "dog", "bird")
+PROBED = ("synergy", "redundancy")
 
 
 def tiny_preset(**sections) -> Preset:
@@ -68,6 +79,12 @@ def write_tiny_run(project: Project, features: str, samples: int = 8, seed: int 
     shapes = (Shape("text", 6, 10), Shape("image", 5, 9))
     info = CheckpointInfo(shapes, CLASSES, "multilabel", project.preset.model.model_dump(), features, {}, 0)
     info = save_checkpoint(project.workspace, f"{project.run}/checkpoint", info.build(), info)
+    write_tiny_importance(project, info, samples, seed)
+    return info
+
+
+def write_tiny_importance(project: Project, info: CheckpointInfo, samples: int = 8, seed: int = 0) -> None:
+    """Random importance for samples 2 and up."""
     store = FeatureStore.open(project.workspace, project.features, "raymoe encode tiny")
     rng = np.random.default_rng(seed)
     rows = [
@@ -84,10 +101,40 @@ def write_tiny_run(project: Project, features: str, samples: int = 8, seed: int 
         for modality in ("text", "image")
     ]
     provenance = Provenance(
-        "attribute", IMPORTANCE.tag, {"seed": seed}, {"checkpoint": info.fingerprint, "features": features}
+        "attribute",
+        IMPORTANCE.tag,
+        {"seed": seed},
+        {"checkpoint": info.fingerprint, "features": info.features},
     )
     table = pa.Table.from_pylist(rows, schema=IMPORTANCE.schema)
     write_table(
         project.workspace, f"{project.run}/importance.arrow", table, IMPORTANCE, provenance, {"skipped": []}
     )
-    return info
+
+
+def write_tiny_interactions(project: Project, score=lambda row: row.u / 7 + row.v / 11, name="fits") -> None:
+    """What a probe of the top 30 per cent of two experts would write for the test split; made-up scores.
+
+    Args:
+        project: has an importance table.
+        score: the SII of a pair; the redundancy gap is its negative.
+        name: tells two such probes apart.
+    """
+    store = FeatureStore.open(project.workspace, project.features, "")
+    importance = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
+    found = bins_of(store, importance, list(PROBED))
+    found = found[[store.splits[store.index_of(i)] == "test" for i in found["sample_id"]]]
+    values = [float(score(row)) for row in found.itertuples()]
+    columns = {name: np.zeros(len(found)) for name in INTERACTIONS.schema.names}
+    columns |= {name: found[name] for name in ("sample_id", "expert", "u_modality", "u", "v_modality", "v")}
+    columns |= {"sii": values, "redundancy_gap": -np.array(values), "target": ["true"] * len(found)}
+    table = pa.table({name: pa.array(columns[name]) for name in INTERACTIONS.schema.names})
+    checkpoint = read_info(project.workspace, f"{project.run}/checkpoint", "").fingerprint
+    parents = {"checkpoint": checkpoint, "importance": metadata_of(importance.schema)["fingerprint"]}
+    made = Provenance("probe", INTERACTIONS.tag, {"rho": 0.3, "name": name}, parents)
+    for expert in PROBED:
+        rows = table.filter(pa.array(found["expert"] == expert)).cast(INTERACTIONS.schema)
+        extra = {"experts": PROBED, "plan": name, "skipped": [{"sample_id": "s3", "reason": "no words"}]}
+        write_table(
+            project.workspace, interactions_name(project.run, expert), rows, INTERACTIONS, made, extra
+        )

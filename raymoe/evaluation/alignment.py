@@ -2,7 +2,7 @@
 
 Features of each sample are cut into three bins by importance (top 10, 11 to 20, 21 to 30 per cent of each
 modality); of all pairs within a bin the mean score of the top q per cent is taken over the whole split.
-Shapes: P pairs, N samples, R resamples.
+Shapes: P pairs, N samples, S seeds, R resamples.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ import pyarrow as pa
 from rich.table import Table
 
 from raymoe.chosen import with_chosen
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError
 from raymoe.evaluation.bootstrap import interval, resample_counts
-from raymoe.evaluation.runs import is_current, print_left_out
+from raymoe.evaluation.probed import ProbedRun, left_out_of, probed_seeds
+from raymoe.evaluation.runs import is_current, over_seeds, print_left_out, seeds_of, seeds_said
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
-from raymoe.interactions_table import read_interactions, read_interactions_metadata
-from raymoe.models.checkpoint import read_info
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
-from raymoe.tables import ALIGNMENT, IMPORTANCE, Provenance, metadata_of, read_table, write_table
+from raymoe.tables import ALIGNMENT, Provenance, metadata_of, read_table, write_table
 
 BINS = ("top 10 %", "11-20 %", "21-30 %")
 RHO = 0.3
@@ -40,11 +39,12 @@ WORK = 2_000_000_000  # pairs times resamples at most
 def alignment(project: Project, *, overwrite: bool = False) -> StageResult:
     """Mean scores per expert, score, bin and q, from the tables of ``attribute`` and ``probe``.
 
-    Prints what Fig. 4 shows and writes ``evaluation/alignment.parquet`` in the run's folder, with 95 %
-    intervals of a bootstrap over samples. Its metadata has ``skipped``: samples without a pair, and why.
+    Prints what Fig. 4 shows and writes ``evaluation/alignment.parquet``: of every seed that was probed and
+    their mean, with 95 % intervals of a bootstrap over samples. Its metadata has ``skipped``: samples without
+    a pair, and why.
 
     Args:
-        project: has tables of ``attribute`` and ``probe``.
+        project: has tables of ``attribute`` and ``probe``, of one seed or several.
         overwrite: compute it again even if it is there.
 
     Raises:
@@ -53,21 +53,31 @@ def alignment(project: Project, *, overwrite: bool = False) -> StageResult:
     """
     project = with_chosen(project)
     workspace = project.workspace
-    binned = binned_pairs(project)
+    refuse_smaller_universe(project)
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    runs = probed_seeds(project, store)
+    parents = {"features": store.fingerprint}
+    for run in runs:
+        parents |= run.parents
     settings = {"protocol": "alignment", "bins": BINS, "top": TOP}
-    made = Provenance("evaluate", ALIGNMENT.tag, settings, binned.parents)
-    name = f"{project.run}/evaluation/alignment.parquet"
+    made = Provenance("evaluate", ALIGNMENT.tag, settings, parents)
+    name = f"{project.root}/evaluation/alignment.parquet"
     ran = overwrite or not is_current(workspace, name, ALIGNMENT, made)
     if ran:
-        table = pa.Table.from_pylist(list(_rows(binned.pairs)), ALIGNMENT.schema)
-        left_out = binned.left_out.items()
-        skipped = [{"sample_id": i, "row": None, "reason": reason} for i, reason in left_out]
-        write_table(workspace, name, table, ALIGNMENT, made, {"skipped": skipped})
+        found: dict[Key, list[Part]] = {}
+        skipped = []
+        for run in runs:
+            binned = binned_pairs(run, store)
+            skipped.append((run.seed, binned.left_out))
+            for key, part in _parts(run.seed, binned.pairs, store):
+                found.setdefault(key, []).append(part)
+        table = pa.Table.from_pylist(list(_rows(found)), ALIGNMENT.schema)
+        write_table(workspace, name, table, ALIGNMENT, made, {"skipped": left_out_of(skipped)})
     table = read_table(workspace, name, ALIGNMENT, f"{project.command('evaluate')} alignment --overwrite")
-    skipped = metadata_of(table.schema)["skipped"]
+    left_out = metadata_of(table.schema)["skipped"]
     console.print(_table(table.to_pylist()))
-    print_left_out(skipped)
-    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(skipped))
+    print_left_out(left_out)
+    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(left_out))
 
 
 @dataclass(frozen=True)
@@ -75,42 +85,32 @@ class BinnedPairs:
     """The measured pairs of a run by importance bin.
 
     Attributes:
-        store: the features.
         pairs: a row per sample, expert and pair, with ``bin``, scores and their standard errors.
-        experts: those that were probed, in order.
-        parents: fingerprints of the tables that it comes from, by name.
-        left_out: samples of those tables without any pair, and why.
+        left_out: samples of its tables without any pair, and why.
     """
 
-    store: FeatureStore
     pairs: pd.DataFrame
-    experts: list[str]
-    parents: dict[str, str]
     left_out: dict[str, str]
 
 
-def binned_pairs(project: Project) -> BinnedPairs:
-    """Join what ``attribute`` and ``probe`` wrote.
-
-    Raises:
-        ParentError: a table is missing, or was made from another checkpoint than the one that is there.
-        InputError: the probe measured less than the top 30 per cent, or other pairs.
-    """
-    workspace, config = project.workspace, project.preset.probe
-    if config.rho < RHO:
+def refuse_smaller_universe(project: Project) -> None:
+    """Raise InputError where the probe measures less than the top 30 per cent of the features."""
+    if project.preset.probe.rho < RHO:
         raise InputError(
-            f"probe.rho is {config.rho:g}: the bins need the top 30 per cent of the features",
+            f"probe.rho is {project.preset.probe.rho:g}: the bins need the top 30 per cent of the features",
             f"Measure them with: {project.command('probe')} --set probe.rho=0.3 --overwrite",
         )
-    made_by = project.command("probe")
-    metadata = read_interactions_metadata(workspace, project.run, made_by)
-    table = read_interactions(workspace, project.run, made_by)
-    name = f"{project.run}/importance.arrow"
-    importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
-    of_importance = metadata_of(importance.schema)
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
-    _refuse_mixed(project, store, of_importance, metadata)
-    binned = bins_of(store, importance, list(metadata["experts"]))
+
+
+def binned_pairs(run: ProbedRun, store: FeatureStore) -> BinnedPairs:
+    """Join what ``attribute`` and ``probe`` wrote for a run.
+
+    Raises:
+        ParentError: a table is damaged.
+        InputError: the probe measured other pairs than those within the bins.
+    """
+    table = run.pairs()
+    binned = bins_of(store, run.importance(), run.experts)
     found = table.select([*KEYS, *SCORES, *(f"{score}_stderr" for score in SCORES)]).to_pandas()
     joined = binned.merge(found, on=KEYS, how="left", indicator=True)
     samples = set(found["sample_id"])
@@ -119,46 +119,10 @@ def binned_pairs(project: Project) -> BinnedPairs:
     if absent:
         raise InputError(
             f"{absent} of {len(joined)} pairs within a bin were not measured",
-            f"Measure them with: {made_by} --set probe.num_bins=1 --overwrite",
+            f"Measure them with: {run.command('probe')} --set probe.num_bins=1 --overwrite",
         )
-    parents = {
-        "importance": of_importance["fingerprint"],
-        "probe": metadata["fingerprint"],
-        "features": store.fingerprint,
-    }
-    skipped = [*of_importance["skipped"], *metadata["skipped"]]
-    left_out = {entry["sample_id"]: entry["reason"] for entry in skipped}
-    return BinnedPairs(store, joined, list(metadata["experts"]), parents, left_out)
-
-
-def _refuse_mixed(
-    project: Project, store: FeatureStore, importance: dict[str, Any], probe: dict[str, Any]
-) -> None:
-    """Raise unless the tables are of the checkpoint and the features there, and one of the other."""
-    workspace, run = project.workspace, project.run
-    info = read_info(workspace, f"{run}/checkpoint", project.command("train"))
-    if info.features != store.fingerprint:
-        raise ParentError(
-            f"{workspace.path(run)}/checkpoint was trained on features {info.features}, those in "
-            f"{workspace.path(project.features)} are {store.fingerprint}",
-            f"Train again with: {project.command('train')} --overwrite; then attribute and probe again.",
-        )
-    found = Provenance.from_json(importance["made_by"]).parents.get("checkpoint")
-    if found != info.fingerprint:
-        raise ParentError(
-            f"{workspace.path(run)}/importance.arrow was made from checkpoint {found}, the one there is "
-            f"{info.fingerprint}",
-            f"Make it again with: {project.command('attribute')} --overwrite; then probe again.",
-        )
-    parents = Provenance.from_json(probe["made_by"]).parents
-    wanted = {"checkpoint": info.fingerprint, "importance": importance["fingerprint"]}
-    for parent, fingerprint in wanted.items():
-        if parents.get(parent) != fingerprint:
-            raise ParentError(
-                f"the interactions in {workspace.path(run)} were made from {parent} {parents.get(parent)}, "
-                f"the one there is {fingerprint}",
-                f"Measure them again with: {project.command('probe')} --overwrite",
-            )
+    skipped = [*run.importance_metadata["skipped"], *run.probe_metadata["skipped"]]
+    return BinnedPairs(joined, {entry["sample_id"]: entry["reason"] for entry in skipped})
 
 
 def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd.DataFrame:
@@ -222,42 +186,86 @@ def mean_of_top(
     return found
 
 
-def _rows(joined: pd.DataFrame) -> Iterator[dict]:
+Key = tuple[str, str, int]  # expert, score, bin
+
+
+@dataclass(frozen=True)
+class Part:
+    """The scores of one seed, expert, score and bin.
+
+    Attributes:
+        seed: of the training.
+        values_P: scores.
+        sample_P: each pair's sample, a row of the store.
+        stderr: mean standard error of the scores.
+    """
+
+    seed: int
+    values_P: np.ndarray
+    sample_P: np.ndarray
+    stderr: float
+
+
+def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, Part]]:
+    """Of one seed, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
         for score in SCORES:
-            for number, label in enumerate(BINS):
+            for number in range(len(BINS)):
                 part = of_expert[of_expert["bin"] == number]
-                if part.empty:
-                    continue
-                codes, names = pd.factorize(part["sample_id"])
-                resamples = int(np.clip(WORK // len(part), 50, 1000))
-                counts = resample_counts(len(names), resamples=resamples)
-                for share in TOP:
-                    means = mean_of_top(part[score].to_numpy(), codes, share, counts)
-                    low, high = interval(means[~np.isnan(means)])
-                    yield {
-                        "expert": expert,
-                        "score": score,
-                        "bin": label,
-                        "top": share,
-                        "mean": float(means[0]),
-                        "low": low,
-                        "high": high,
-                        "pairs": len(part),
-                        "samples": len(names),
-                        "stderr": float(part[f"{score}_stderr"].mean()),
-                    }
+                if len(part):
+                    codes, names = pd.factorize(part["sample_id"])
+                    rows = np.array([store.index_of(name) for name in names], np.int32)
+                    stderr = float(part[f"{score}_stderr"].mean())
+                    yield (expert, score, number), Part(seed, part[score].to_numpy(), rows[codes], stderr)
+
+
+def _rows(found: dict[Key, list[Part]]) -> Iterator[dict]:
+    """Of the table: each seed's, then their mean; all of one key on the same resamples of the samples."""
+    for (expert, score, number), parts in found.items():
+        samples = np.unique(np.concatenate([part.sample_P for part in parts]))
+        pairs = max(len(part.values_P) for part in parts)
+        counts_RN = resample_counts(len(samples), resamples=int(np.clip(WORK // pairs, 50, 1000)))
+        columns = [np.searchsorted(samples, part.sample_P) for part in parts]
+        for share in TOP:
+            means_SR = np.array(
+                [
+                    mean_of_top(part.values_P, column, share, counts_RN)
+                    for part, column in zip(parts, columns, strict=True)
+                ]
+            )
+            means_SR = means_SR[:, ~np.isnan(means_SR).any(0)]
+            key = {"expert": expert, "score": score, "bin": BINS[number], "top": share}
+            for s, part in enumerate(parts):
+                yield {"seed": part.seed} | key | _measured(means_SR[[s]], [part])
+            yield {"seed": None} | key | _measured(means_SR, parts)
+
+
+def _measured(means_SR: np.ndarray, parts: list[Part]) -> dict[str, Any]:
+    low, high = interval(means_SR.mean(0))
+    return {
+        "mean": float(means_SR[:, 0].mean()),
+        "low": low,
+        "high": high,
+        "std": float(means_SR[:, 0].std(ddof=1)) if len(parts) > 1 else None,
+        "pairs": sum(len(part.values_P) for part in parts),
+        "samples": len(np.unique(np.concatenate([part.sample_P for part in parts]))),
+        "stderr": float(np.mean([part.stderr for part in parts])),
+    }
 
 
 def _table(rows: list[dict]) -> Table:
     """Fig. 4 as a table: the synergy expert's SII and the redundancy expert's gap."""
-    table = plain_table("alignment (Fig. 4): mean score of the top pairs of each bin, 95 % over samples")
+    seeds = seeds_of(rows)
+    table = plain_table(
+        "alignment (Fig. 4): mean score of the top pairs of each bin, 95 % over samples,\n"
+        + seeds_said(seeds)
+    )
     table.add_column("pairs of features")
-    for column in ("pairs", "top", "mean", "95 % interval"):
+    for column in ("pairs", "top", "mean", "95 % interval", *(["over seeds"] if len(seeds) > 1 else [])):
         table.add_column(column, justify="right")
     for score, label in SCORES.items():
         last = None
-        for row in rows:
+        for row in over_seeds(rows):
             if (row["score"], row["expert"]) != (score, OF_PAPER[score]):
                 continue
             if last is None:
@@ -270,5 +278,6 @@ def _table(rows: list[dict]) -> Table:
                 f"{row['top']} %",
                 f"{row['mean']:.3g}",
                 f"{row['low']:.3g} to {row['high']:.3g}",
+                *([] if row["std"] is None else [f"± {row['std']:.2g}"]),
             )
     return table

@@ -5,8 +5,8 @@ expert's importance; K per cent of them are chosen, their features zeroed, and t
 Ranked pairs share features, so they zero fewer than as many random pairs do: beside the paper's baseline
 there is one that zeroes as many features of each modality.
 
-Shapes: P pairs and n features of a sample's candidates, V masks, N samples (B of a batch), C classes, R
-resamples, D draws.
+Shapes: P pairs and n features of a sample's candidates, V masks, N samples (B of a batch), C classes, S
+seeds, R resamples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,12 +25,13 @@ from raymoe.attribution.attribute import explained_split
 from raymoe.chosen import with_chosen
 from raymoe.device import resolve_device
 from raymoe.errors import InputError
-from raymoe.evaluation.alignment import OF_PAPER, SCORES, BinnedPairs, binned_pairs
+from raymoe.evaluation.alignment import OF_PAPER, SCORES, binned_pairs, refuse_smaller_universe
 from raymoe.evaluation.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.evaluation.comparison import METRICS_OF
 from raymoe.evaluation.masking import masked_logits, over_batches
-from raymoe.evaluation.runs import TrainedRun, is_current, labels_of, print_left_out
-from raymoe.features.store import FeatureBatch
+from raymoe.evaluation.probed import ProbedRun, left_out_of, probed_seeds
+from raymoe.evaluation.runs import is_current, labels_of, over_seeds, print_left_out, seeds_of, seeds_said
+from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
 from raymoe.seeds import seed_of
@@ -57,15 +57,15 @@ PAPER = {
 
 
 def pair_masking(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Mask random and ranked pairs of the run that was probed; print Table 1 and write the whole table.
+    """Mask random and ranked pairs of every run that was probed; print Table 1 and write the whole table.
 
-    ``evaluation/pair-masking.parquet`` in the run's folder has a row per expert, score, K and masking, with
-    95 % intervals of a paired bootstrap over samples. Its metadata has ``differences``: by how much more
-    ranked pairs hurt than each random baseline, on the same resamples; and ``skipped``: samples without
-    candidates.
+    ``evaluation/pair-masking.parquet`` has a row per seed (null: mean over seeds), expert, score, K and
+    masking, with 95 % intervals of a paired bootstrap over samples. Its metadata has ``differences``: by how
+    much more ranked pairs hurt than each random baseline, mean over seeds, on the same resamples; and
+    ``skipped``: samples without candidates.
 
     Args:
-        project: has tables of ``attribute`` and ``probe``.
+        project: has tables of ``attribute`` and ``probe``, of one seed or several.
         device: as torch names it; by default a GPU where there is one.
         overwrite: measure again even if it is there.
 
@@ -75,15 +75,26 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     """
     project = with_chosen(project)
     workspace, config = project.workspace, project.preset.attribute
-    binned = binned_pairs(project)
-    name = f"{project.run}/evaluation/pair-masking.parquet"
+    refuse_smaller_universe(project)
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    runs = probed_seeds(project, store)
+    parents = {"features": store.fingerprint}
+    for run in runs:
+        parents |= run.parents
+    name = f"{project.root}/evaluation/pair-masking.parquet"
     settings = {"split": config.split, "shares": SHARES, "draws": DRAWS, "seed": config.seed}
     settings |= {"dataset": project.dataset}  # decides on the paper's values
-    made = Provenance("evaluate", PAIR_MASKING.tag, settings, binned.parents)
+    made = Provenance("evaluate", PAIR_MASKING.tag, settings, parents)
     ran = overwrite or not is_current(workspace, name, PAIR_MASKING, made)
     if ran:
-        rows, extra = _measure(project, binned, resolve_device(device))
+        workspace.check_writable()
+        device = resolve_device(device)
+        pools = [_pool(run, store) for run in runs]
+        measured = [_measure(pool, store, device) for pool in pools]
+        rows, differences = _results(project, measured, store)
+        skipped = left_out_of([(pool.run.seed, pool.left_out) for pool in pools])
         table = pa.Table.from_pylist(rows, PAIR_MASKING.schema)
+        extra = {"differences": differences, "skipped": skipped}
         write_table(workspace, name, table, PAIR_MASKING, made, extra)
     made_by = f"{project.command('evaluate')} pair-masking --overwrite"
     notes = metadata_of(read_schema(workspace, name, PAIR_MASKING, made_by))
@@ -93,40 +104,74 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     return StageResult(workspace.path(name), made.fingerprint, ran, tuple(notes["skipped"]))
 
 
-def _measure(project: Project, binned: BinnedPairs, device: str) -> tuple[list[dict], dict[str, Any]]:
-    """Rows of the table, and what its metadata has to say."""
-    store, config = binned.store, project.preset.attribute
+@dataclass(frozen=True)
+class Pool:
+    """What of a run can be masked.
+
+    Attributes:
+        run: whose.
+        candidates: by sample and expert.
+        indices: the samples that have them for every expert, rows of the store.
+        left_out: why the others of the split don't.
+    """
+
+    run: ProbedRun
+    candidates: dict[str, dict[str, Candidates]]
+    indices: np.ndarray
+    left_out: dict[str, str]
+
+
+def _pool(run: ProbedRun, store: FeatureStore) -> Pool:
+    project, binned = run.run.project, binned_pairs(run, store)
     split = explained_split(project, store)
     top = binned.pairs[binned.pairs["bin"] == 0]
     candidates: dict[str, dict[str, Candidates]] = {}
     for (sample_id, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
         candidates.setdefault(sample_id, {})[expert] = Candidates.of(pairs)
-    indices, skipped = [], []
+    indices, left_out = [], {}
     for i in split:
         sample_id = store.sample_ids[i]
-        if len(candidates.get(sample_id, ())) == len(binned.experts):
+        if len(candidates.get(sample_id, ())) == len(run.experts):
             indices.append(i)
             continue
         why = "not measured for every expert" if sample_id in candidates else "not measured"
-        reason = binned.left_out.get(sample_id, why)
-        skipped.append({"sample_id": sample_id, "row": None, "reason": reason})
+        left_out[sample_id] = binned.left_out.get(sample_id, why)
     if not indices:
         raise InputError(
-            f"none of the {len(split)} samples of the split {config.split!r} has measured pairs",
-            f"Measure them with: {project.command('probe')} --overwrite, or choose the split with "
+            f"none of the {len(split)} samples of the split {project.preset.attribute.split!r} has measured "
+            "pairs",
+            f"Measure them with: {run.command('probe')} --overwrite, or choose the split with "
             "--set attribute.split=NAME.",
         )
     indices = np.array(indices)
-    labels = labels_of(store, indices, config.split)
-    project.workspace.check_writable()
-    run = TrainedRun(project, project.preset.model.kind, project.preset.train.seed, "")
-    model, seed = run.model(store, device), config.seed
+    labels_of(store, indices, project.preset.attribute.split)
+    return Pool(run, candidates, indices, left_out)
+
+
+@dataclass(frozen=True)
+class Masked:
+    """What a run's model says with pairs masked.
+
+    Attributes:
+        pool: whose, and of which samples.
+        logits_VNC: the first of the V has no mask, the others are by expert as ``variants_of`` has them.
+        features_V: how many features are zeroed, mean over samples; without the first.
+    """
+
+    pool: Pool
+    logits_VNC: np.ndarray
+    features_V: np.ndarray
+
+
+def _measure(pool: Pool, store: FeatureStore, device: str) -> Masked:
+    run, candidates = pool.run, pool.candidates
+    model, seed = run.run.model(store, device), run.run.project.preset.attribute.seed
 
     def work(batch: FeatureBatch) -> tuple[np.ndarray, ...]:
         masks: dict[str, list[np.ndarray]] = {name: [] for name in model.names}
         counts = []
         for sample_id in batch.sample_ids:
-            found = [(c := candidates[sample_id][e], c.masks((seed, sample_id, e))) for e in binned.experts]
+            found = [(c := candidates[sample_id][e], c.masks((seed, sample_id, e))) for e in run.experts]
             counts.append(np.concatenate([mask_Vn.sum(1) for _, mask_Vn in found]))
             for name in model.names:
                 T = batch.valid[name].shape[1]
@@ -137,18 +182,49 @@ def _measure(project: Project, binned: BinnedPairs, device: str) -> tuple[list[d
         logits_BVC = masked_logits(model, batch, stacked).transpose(0, 1)
         return logits_BVC.cpu().numpy(), np.array(counts)
 
-    logits_NVC, features_NV = over_batches(work, model, store, indices, device, title="pair masking")
-    ids = [store.sample_ids[i] for i in indices]
-    sizes = {e: np.array([len(candidates[i][e].pairs_P2) for i in ids]) for e in binned.experts}
-    counts_RN = resample_counts(len(labels))
-    metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), labels, store.task, counts_RN)
+    title = f"pair masking of {run.run.name}"
+    logits_NVC, features_NV = over_batches(work, model, store, pool.indices, device, title=title)
+    return Masked(pool, logits_NVC.swapaxes(0, 1), features_NV.mean(0))
+
+
+def _results(project: Project, measured: list[Masked], store: FeatureStore) -> tuple[list[dict], list[dict]]:
+    """Rows of the table and the differences; all on the same resamples of the samples."""
+    samples = np.unique(np.concatenate([found.pool.indices for found in measured]))
+    counts_RN = resample_counts(len(samples))
+    metrics, features, sizes = [], [], []
+    # Seeds may have been probed for other experts: their mean is over those that all of them have.
+    experts = [
+        e for e in measured[0].pool.run.experts if all(e in found.pool.run.experts for found in measured)
+    ]
+    for found in measured:
+        pool = found.pool
+        labels = labels_of(store, pool.indices, project.preset.attribute.split)
+        own_RN = counts_RN[:, np.searchsorted(samples, pool.indices)]
+        metric_VR = resampled_metric(found.logits_VNC, labels, store.task, own_RN)
+        of_expert = np.arange(1, len(metric_VR)).reshape(len(pool.run.experts), -1)
+        rows = np.concatenate([of_expert[pool.run.experts.index(e)] for e in experts])
+        metrics.append(metric_VR[[0, *rows]])
+        features.append(found.features_V[rows - 1])
+        sizes.append(
+            {
+                e: [len(pool.candidates[store.sample_ids[i]][e].pairs_P2) for i in pool.indices]
+                for e in experts
+            }
+        )
     variants = pd.DataFrame(
-        [(e, *variant) for e in binned.experts for variant in variants_of()],
+        [(e, *variant) for e in experts for variant in variants_of()],
         columns=["expert", "masking", "score", "share"],
     )
-    rows = list(_rows(project, variants, metric_VR, features_NV.mean(0), sizes, store.task))
-    extra = {"differences": list(_differences(variants, metric_VR)), "skipped": skipped}
-    return rows, extra
+    metric_SVR, features_SV = np.array(metrics), np.array(features)
+    rows = []
+    for s, found in enumerate(measured):
+        of_seed = (metric_SVR[[s]], features_SV[[s]], sizes[s : s + 1], len(found.pool.indices))
+        rows += [
+            {"seed": found.pool.run.seed} | row for row in _rows(project, variants, *of_seed, store.task)
+        ]
+    of_all = _rows(project, variants, metric_SVR, features_SV, sizes, len(samples), store.task)
+    rows += [{"seed": None} | row for row in of_all]
+    return rows, list(_differences(variants, metric_SVR))
 
 
 def variants_of() -> list[tuple[str, str, int]]:
@@ -241,14 +317,25 @@ def _chosen(variants: pd.DataFrame, expert: str, score: str, share: int, masking
 def _rows(
     project: Project,
     variants: pd.DataFrame,
-    metric_VR: np.ndarray,
-    features_V: np.ndarray,
-    sizes: dict[str, np.ndarray],
+    metric_SVR: np.ndarray,
+    features_SV: np.ndarray,
+    sizes: list[dict[str, list[int]]],
+    samples: int,
     task: str,
 ) -> Iterator[dict]:
-    """Of the table; ``metric_VR`` begins with what the model says without a mask."""
-    base_R, masked_VR = metric_VR[0], metric_VR[1:]
-    for expert, sizes_N in sizes.items():
+    """Of the table, means over the seeds given.
+
+    Args:
+        project: decides on the paper's figures.
+        variants: what the V masks are.
+        metric_SVR: begins with what the model says without a mask.
+        features_SV: how many features each mask zeroes.
+        sizes: per seed, how many candidate pairs each sample has, by expert.
+        samples: how many there are.
+        task: of the data.
+    """
+    base_SR, masked_SVR = metric_SVR[:, 0], metric_SVR[:, 1:]
+    for expert in sizes[0]:
         for score in SCORES:
             for share in SHARES:
                 paper = (None, None, None)
@@ -257,52 +344,62 @@ def _rows(
                 if of_test and share == SHARES[0] and OF_PAPER[score] == expert:
                     paper = PAPER.get((project.dataset, expert), paper)
                 of_paper = dict(zip((ORIGINAL, RANDOM, RANKED), paper, strict=True))
+                pairs = np.mean([np.mean([pairs_within(share, p) for p in of[expert]]) for of in sizes])
                 for masking in (ORIGINAL, RANDOM, MATCHED, RANKED):
-                    value_R, features = base_R, 0.0
+                    value_SR, features = base_SR, 0.0
                     if masking != ORIGINAL:
                         rows = _chosen(variants, expert, score, share, masking)
-                        value_R, features = masked_VR[rows].mean(0), features_V[rows].mean()
-                    pairs = 0.0 if masking == ORIGINAL else np.mean([pairs_within(share, p) for p in sizes_N])
+                        value_SR, features = masked_SVR[:, rows].mean(1), features_SV[:, rows].mean()
                     yield {
                         "expert": expert,
                         "score": score,
                         "share": share,
                         "masking": masking,
                         "metric": METRICS_OF[task][0],
-                        **_spread("value", value_R),
-                        **_spread("drop", base_R - value_R),
-                        "pairs": float(pairs),
+                        **_spread("value", value_SR),
+                        **_spread("drop", base_SR - value_SR),
+                        "pairs": 0.0 if masking == ORIGINAL else float(pairs),
                         "features": float(features),
-                        "samples": len(sizes_N),
+                        "samples": samples,
                         "paper": of_paper.get(masking),
                     }
 
 
-def _differences(variants: pd.DataFrame, metric_VR: np.ndarray) -> Iterator[dict]:
-    """By how much more ranked pairs hurt than random ones, with paired intervals."""
+def _differences(variants: pd.DataFrame, metric_SVR: np.ndarray) -> Iterator[dict]:
+    """By how much more ranked pairs hurt than random ones, with paired intervals, mean over seeds."""
     for expert in dict.fromkeys(variants["expert"]):
         for score in SCORES:
             for share in SHARES:
-                value_R = {
-                    masking: metric_VR[1:][_chosen(variants, expert, score, share, masking)].mean(0)
+                value_SR = {
+                    masking: metric_SVR[:, 1:][:, _chosen(variants, expert, score, share, masking)].mean(1)
                     for masking in (RANDOM, MATCHED, RANKED)
                 }
                 for against in (RANDOM, MATCHED):
                     key = {"expert": expert, "score": score, "share": share, "against": against}
-                    yield key | _spread("more", value_R[against] - value_R[RANKED])
+                    yield key | _spread("more", value_SR[against] - value_SR[RANKED])
 
 
-def _spread(name: str, values_R: np.ndarray) -> dict[str, float]:
-    low, high = interval(values_R)
-    return {name: float(values_R[0]), f"{name}_low": low, f"{name}_high": high}
+def _spread(name: str, values_SR: np.ndarray) -> dict[str, float | None]:
+    """Mean over seeds, its interval over samples, and the deviation over seeds."""
+    # Accuracy is undefined on a resample without any of a seed's samples.
+    low, high = interval(values_SR[:, ~np.isnan(values_SR).any(0)].mean(0))
+    over_seeds = values_SR[:, 0]
+    return {
+        name: float(over_seeds.mean()),
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_std": float(over_seeds.std(ddof=1)) if len(over_seeds) > 1 else None,
+    }
 
 
 def _table(rows: list[dict], differences: list[dict]) -> Table:
     """Table 1's layout, per cent: of each expert its own score as in the paper, then the other."""
+    seeds, rows = seeds_of(rows), over_seeds(rows)
     samples, metric = rows[0]["samples"], rows[0]["metric"].replace("_f1", "-F1")
     table = plain_table(
-        f"pair masking (Table 1): {metric} in per cent on {samples} samples, 95 % intervals;\n"
-        "zeroed: features per sample; more: by how much ranked pairs hurt more than this baseline"
+        f"pair masking (Table 1): {metric} in per cent on {samples} samples, 95 % intervals,\n"
+        f"{seeds_said(seeds)}; zeroed: features per sample;\n"
+        "more: by how much ranked pairs hurt more than this baseline"
     )
     in_paper = any(row["paper"] is not None for row in rows)
     for column in ("masking", "K", "zeroed", metric, "more", *(["paper"] if in_paper else [])):

@@ -6,29 +6,21 @@ with what needs no interaction at all: the product of the two attributions, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 
 from raymoe.device import resolve_device
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError
 from raymoe.evaluation.planted_experts import expert_rows, expert_table, knowledge_of
 from raymoe.evaluation.planted_pairs import pair_rows, pair_table, rank_pairs
 from raymoe.evaluation.planted_truth import read_truth
-from raymoe.evaluation.runs import TrainedRun, finished_runs, is_current
+from raymoe.evaluation.probed import ProbedRun, probed
+from raymoe.evaluation.runs import finished_runs, is_current
 from raymoe.features.store import FeatureStore
-from raymoe.interactions_table import read_interactions
 from raymoe.progress import console
 from raymoe.project import Project, StageResult
-from raymoe.tables import (
-    IMPORTANCE,
-    PLANTED,
-    PLANTED_EXPERTS,
-    Provenance,
-    metadata_of,
-    read_table,
-    write_table,
-)
+from raymoe.tables import PLANTED, PLANTED_EXPERTS, Provenance, read_table, write_table
 
 
 def planted(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
@@ -50,11 +42,13 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
     workspace = project.workspace
     store = FeatureStore.open(workspace, project.features, project.command("encode"))
     truth, made_from = read_truth(project, store)
-    runs = list(_probed(project, finished_runs(project, store, ("fl-i2moe",))))
+    finished = finished_runs(project, store, ("fl-i2moe",))
+    own = {"train.seed": project.preset.train.seed}
+    chosen = replace(finished[0].project, preset=finished[0].project.preset.with_fields(own))
+    runs = probed(chosen, store, [run.seed for run in finished])
     parents = {"features": store.fingerprint, "samples": made_from}
-    for run, _, pairs in runs:
-        parents |= {f"seed {run.seed}": run.fingerprint}
-        parents |= {f"probe of seed {run.seed}": metadata_of(pairs.schema)["fingerprint"]}
+    for run in runs:
+        parents |= run.parents
     split = project.preset.attribute.split
     names = [f"{project.root}/evaluation/{name}.parquet" for name in ("planted", "planted-experts")]
     contracts = (PLANTED, PLANTED_EXPERTS)
@@ -66,12 +60,13 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
     if ran:
         workspace.check_writable()
         device = resolve_device(device)
+        pairs = [_of_true_classes(run) for run in runs]
         rankings, knowledge = [], []
-        for run, importance, pairs in runs:
-            model = run.model(store, device)
-            rankings.append(rank_pairs(model, store, truth, importance, pairs))
+        for run, table in zip(runs, pairs, strict=True):
+            model = run.run.model(store, device)
+            rankings.append(rank_pairs(model, store, truth, run.importance(), table))
             knowledge.append(knowledge_of(model, store, truth, split))
-        seeds = [run.seed for run, _, _ in runs]
+        seeds = [run.seed for run in runs]
         tables = (pair_rows(rankings, seeds), expert_rows(knowledge, seeds))
         for name, contract, rows, provenance in zip(names, contracts, tables, made, strict=True):
             table = pa.Table.from_pylist(list(rows), contract.schema)
@@ -83,40 +78,18 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
     return StageResult(workspace.path(names[0]), made[0].fingerprint, ran)
 
 
-def _probed(project: Project, runs: list[TrainedRun]) -> Iterator[tuple[TrainedRun, pa.Table, pa.Table]]:
-    """The runs with importance and interactions of their checkpoint; says which are left out, and why.
+def _of_true_classes(run: ProbedRun) -> pa.Table:
+    """The run's interactions.
 
     Raises:
-        ParentError: none is left.
+        InputError: they explain other classes than the true ones, which are what is planted.
     """
-    missing = []
-    for run in runs:
-        own, seed = run.project, f" --seed {run.seed}"
-        commands = {stage: project.command(stage) + seed for stage in ("attribute", "probe")}
-        try:
-            name = f"{own.run}/importance.arrow"
-            importance = read_table(own.workspace, name, IMPORTANCE, commands["attribute"])
-            pairs = read_interactions(own.workspace, own.run, commands["probe"])
-            made = Provenance.from_json(metadata_of(pairs.schema)["made_by"]).parents
-            of_importance = metadata_of(importance.schema)["fingerprint"]
-            wanted = {"checkpoint": run.fingerprint, "importance": of_importance}
-            other = [parent for parent, value in wanted.items() if made.get(parent) != value]
-            if other:
-                raise ParentError(
-                    f"{own.workspace.path(own.run)}: the interactions are of another {' and '.join(other)}",
-                    f"Make them again with: {commands['probe']} --overwrite",
-                )
-        except ParentError as error:
-            missing.append(error)
-            continue
-        targets = set(pairs["target"].unique().to_pylist())
-        if targets != {"true"}:
-            raise InputError(
-                f"{own.workspace.path(own.run)}: the interactions explain the {', '.join(targets)} classes",
-                f"Explain the true ones: {commands['attribute']} --set attribute.target=true --overwrite",
-            )
-        yield run, importance, pairs
-    if len(missing) == len(runs):
-        raise missing[0]
-    for error in missing:
-        console.print(f"left out: {error.message}. {error.remedy}", markup=False)
+    pairs = run.pairs()
+    targets = set(pairs["target"].unique().to_pylist())
+    if targets != {"true"}:
+        folder = run.run.project.workspace.path(run.run.project.run)
+        raise InputError(
+            f"{folder}: the interactions explain the {', '.join(targets)} classes",
+            f"Explain the true ones: {run.command('attribute')} --set attribute.target=true --overwrite",
+        )
+    return pairs

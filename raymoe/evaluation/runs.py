@@ -83,17 +83,21 @@ def of_kind(project: Project, kind: str) -> Project:
     return replace(project, preset=project.preset.with_fields({"model.kind": kind}))
 
 
-def finished_seeds(project: Project, features: str) -> Iterator[TrainedRun]:
-    """The finished runs of these settings: of every seed of ``sweep.seeds``, and of ``train.seed``.
+def finished_seeds(
+    project: Project, features: str, seeds: Sequence[int] | None = None
+) -> Iterator[TrainedRun]:
+    """The finished runs of these settings.
 
     A run that is damaged or of other inputs is left out, and said so.
 
     Args:
         project: its kind and settings, as ``with_chosen`` gives them.
         features: fingerprint of the feature store.
+        seeds: of these; by default every seed of ``sweep.seeds``, and ``train.seed``.
     """
-    own = project.preset.train.seed
-    for seed in dict.fromkeys([*project.preset.sweep.seeds, own]):
+    if seeds is None:
+        seeds = dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed])
+    for seed in seeds:
         of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
         try:
             fingerprint = finished(of_seed, features)
@@ -129,6 +133,22 @@ def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
         ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
         more = ", ..." if len(ids) > SHOWN else ""
         console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a table with rows per seed and, without one, of all: the latter; all rows where it has none."""
+    return [row for row in rows if row["seed"] is None] or rows
+
+
+def seeds_of(rows: list[dict[str, Any]]) -> list[int]:
+    """The seeds of such a table, in order."""
+    return sorted({row["seed"] for row in rows} - {None})
+
+
+def seeds_said(seeds: Sequence[int]) -> str:
+    """Of which seeds figures are, for a title."""
+    shown = ", ".join(map(str, seeds))
+    return f"mean over seeds {shown}" if len(seeds) > 1 else f"seed {shown}"
 
 
 def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:

@@ -6,7 +6,7 @@ A table that was made from another checkpoint than the report's is not shown: mi
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from raymoe.errors import ParentError
 from raymoe.evaluation.alignment import OF_PAPER
 from raymoe.evaluation.comparison import KINDS
 from raymoe.evaluation.faithfulness import METHODS
+from raymoe.evaluation.runs import over_seeds, seeds_of, seeds_said
 from raymoe.project import Project
 from raymoe.report import experiment_figures as draw
 from raymoe.report.figures import METRIC_LABELS
@@ -77,7 +78,6 @@ class Protocol:
         key: as ``raymoe evaluate`` knows it.
         place: in the paper.
         files: contract of each table, by file name.
-        in_run: its tables lie in the run's folder, not the dataset's.
         show: from the tables' rows, by file name, and the dataset.
     """
 
@@ -86,7 +86,6 @@ class Protocol:
     place: str
     question: str
     files: dict[str, Contract]
-    in_run: bool
     show: Callable[[dict[str, Rows], str], Shown]
 
 
@@ -150,7 +149,7 @@ def evaluate_command(project: Project, protocol: str) -> str:
 
 
 def _place(project: Project, protocol: Protocol, name: str) -> str:
-    return f"{project.run if protocol.in_run else project.root}/evaluation/{name}.parquet"
+    return f"{project.root}/evaluation/{name}.parquet"
 
 
 def _experiment(project: Project, inputs: Inputs, protocol: Protocol) -> Experiment:
@@ -206,6 +205,7 @@ def _known(project: Project, inputs: Inputs) -> tuple[dict[str, str], set[str]]:
         project.run.rsplit("/", 1)[1]: inputs.checkpoint,
         f"seed {project.preset.train.seed}": inputs.checkpoint,
         "importance": fingerprints["importance"],
+        f"importance of seed {project.preset.train.seed}": fingerprints["importance"],
         f"probe of seed {project.preset.train.seed}": fingerprints["interactions"],
         "probe": fingerprints["interactions"],
         "interactions": fingerprints["interactions"],
@@ -286,12 +286,14 @@ def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
         values = (None if v is None else 100 * v for v in (row[name], low, high))
         return Amount(*values, digits=1, **options)
 
+    several = any(row["drop_std"] is not None for row in summary)
     cells = tuple(
         (
             KINDS.get(row["kind"], row["kind"])
             + (f", {expert_label(row['expert'])}" if row["kind"] != "dense" else ""),
             METHODS.get(row["method"], row["method"]),
             percent(row, "drop"),
+            *_seed_spread(100, row["drop_std"], several, 1),
             Amount(None) if row["method"] == "random" else percent(row, "over_random", signed=True),
             percent(row, "comprehensiveness"),
             percent(row, "sufficiency"),
@@ -304,7 +306,10 @@ def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
         "over samples), and by how much the predicted classes' probability falls with the top features "
         "masked (comprehensiveness) and with all but them masked (sufficiency), in points too"
     )
-    columns = ("model, expert", "importance", "drop", "more than random", "comprehensiveness", "sufficiency")
+    columns = (
+        *("model, expert", "importance", "drop", *_seed_head(several)),
+        *("more than random", "comprehensiveness", "sufficiency"),
+    )
     notes = [
         "The paper is expert-wise and shows one bar for FL-I2MoE: here “all experts” is the experts' mean."
     ]
@@ -323,7 +328,7 @@ def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
 
 
 def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
-    rows = tables["alignment"]
+    rows, seeds = over_seeds(tables["alignment"]), seeds_of(tables["alignment"])
     names = {"sii": "SII", "redundancy_gap": "redundancy gap"}
     shown = [row for row in rows if row["expert"] == OF_PAPER.get(row["score"])]
     digits = {"sii": 5, "redundancy_gap": 4}
@@ -333,6 +338,7 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
             row["bin"],
             f"{row['top']} %",
             Amount(row["mean"], row["low"], row["high"], digits=digits[row["score"]]),
+            *_seed_spread(1, row["std"], len(seeds) > 1, digits[row["score"]]),
             Amount(row["stderr"], digits=digits[row["score"]]),
             Amount(row["pairs"], digits=0),
             Amount(row["samples"], digits=0),
@@ -340,10 +346,13 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
         for row in shown
     )
     caption = (
-        "Mean score of the top q per cent of the pairs within each importance bin (95 % intervals, bootstrap "
-        "over samples); s.e.: mean standard error of the bin's pairs"
+        f"Mean score of the top q per cent of the pairs within each importance bin, {_said(seeds)} (95 % "
+        "intervals, bootstrap over samples); s.e.: mean standard error of the bin's pairs"
     )
-    columns = ("score", "features", "top q", "mean", "s.e. of a pair", "pairs", "samples")
+    columns = (
+        *("score", "features", "top q", "mean", *_seed_head(len(seeds) > 1)),
+        *("s.e. of a pair", "pairs", "samples"),
+    )
     notes = [
         "The mean of the largest of noisy scores is too large, in every bin alike; hold it beside the s.e."
     ]
@@ -354,14 +363,14 @@ def _alignment(tables: dict[str, Rows], dataset: str) -> Shown:
         )
     text = (
         "Mean score of the top q per cent of the pairs, by how important the pair's features are to the "
-        "expert. Whiskers: 95 % intervals, bootstrap over samples."
+        f"expert; {_said(seeds)}. Whiskers: 95 % intervals, bootstrap over samples."
     )
     sheet = Sheet("alignment", caption, columns, cells)
     return Shown({"alignment": draw.alignment(shown)}, {"alignment": text}, (sheet,), tuple(notes))
 
 
 def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
-    rows = tables["pair-masking"]
+    rows, seeds = over_seeds(tables["pair-masking"]), seeds_of(tables["pair-masking"])
     shares = sorted({row["share"] for row in rows})
     in_paper = any(row["paper"] is not None for row in rows)
     key = ("expert", "score", "share")
@@ -381,6 +390,7 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
             Amount(None)
             if row["masking"] == "original"
             else Amount(row["drop"], row["drop_low"], row["drop_high"], digits=4),
+            *_seed_spread(1, row["drop_std"], len(seeds) > 1, 4),
             *([more.get((*(row[k] for k in key), row["masking"]), Amount(None))] if more else []),
             Amount(row["pairs"], digits=1),
             Amount(row["features"], digits=1),
@@ -396,13 +406,15 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
         metric,
         *(["paper"] if in_paper else []),
         "drop",
+        *_seed_head(len(seeds) > 1),
         *(["ranked pairs more"] if more else []),
         "pairs",
         "features zeroed",
     )
     caption = (
-        f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features (95 % "
-        "intervals, paired bootstrap over samples); pairs and features: means over samples"
+        f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features, "
+        f"{_said(seeds)} (95 % intervals, paired bootstrap over samples); pairs and features: means over "
+        "samples"
         + (
             "; ranked pairs more: by how much ranked pairs hurt more than this baseline, paired"
             if more
@@ -415,8 +427,8 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
     ]
     sheet = Sheet("pair-masking", caption, columns, cells)
     text = (
-        f"Drop of {metric} with K per cent of the pairs masked. Whiskers: 95 % intervals, paired bootstrap "
-        "over samples."
+        f"Drop of {metric} with K per cent of the pairs masked, {_said(seeds)}. Whiskers: 95 % intervals, "
+        "paired bootstrap over samples."
     )
     text += " White diamonds: the paper's." if in_paper else ""
     return Shown({"pair-masking": draw.pair_masking(rows)}, {"pair-masking": text}, (sheet,), tuple(notes))
@@ -469,10 +481,11 @@ def _mean(values: list[float | None]) -> float | None:
 
 
 def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
-    pairs, seeds = _over_seeds(tables["planted"]), _seeds(tables["planted"])
+    pairs, seeds = over_seeds(tables["planted"]), seeds_of(tables["planted"])
     measures = list(dict.fromkeys(row["measure"] for row in pairs))
     keys = dict.fromkeys((row["interaction"], row["expert"], row["method"]) for row in pairs)
     by_key = {(row["interaction"], row["expert"], row["method"], row["measure"]): row for row in pairs}
+    of_seeds = _by_seed(tables["planted"], measures[0], seeds)
     cells = []
     for interaction, expert, method in keys:
         found = [by_key.get((interaction, expert, method, measure), {}) for measure in measures]
@@ -482,14 +495,16 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
                 expert_label(expert or ""),
                 draw.PLANTED_LABELS.get(method, method),
                 *(Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found),
+                *([of_seeds.get((interaction, expert, method), "–")] if len(seeds) > 1 else []),
                 Amount(found[0].get("chance"), digits=3),
             )
         )
     labels = [measure.replace("_", " ").replace("auroc", "AUROC") for measure in measures]
-    columns = ("planted", "expert", "scored by", *labels, f"chance ({labels[0]})")
-    caption = f"How well each score finds the true pairs, mean over {_counted(seeds)} (95 % intervals)"
+    by_seed = [f"by seed ({labels[0]})"] if len(seeds) > 1 else []
+    columns = ("planted", "expert", "scored by", *labels, *by_seed, f"chance ({labels[0]})")
+    caption = f"How well each score finds the true pairs, {_said(seeds)} (95 % intervals)"
     sheets = [Sheet("planted", caption, columns, tuple(cells))]
-    experts = _over_seeds(tables["planted-experts"])
+    experts = over_seeds(tables["planted-experts"])
     kinds = list(dict.fromkeys(row["interaction"] for row in experts))
     by_expert = {(row["quantity"], row["expert"], row["interaction"]): row for row in experts}
     lines = []
@@ -500,9 +515,7 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
         if any(row.get("value") is not None for row in found):
             amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
             lines.append((draw.quantity_label(quantity), expert_label(expert or ""), *amounts))
-    caption = (
-        f"Does each expert do what its name says? By planted kind of interaction, mean over {_counted(seeds)}"
-    )
+    caption = f"Does each expert do what its name says? By planted kind of interaction, {_said(seeds)}"
     sheets.append(
         Sheet(
             "planted-experts",
@@ -514,26 +527,39 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
     figures = {"planted": draw.planted(pairs), "planted-experts": draw.planted_experts(experts)}
     captions = {
         "planted": "How well each score finds the true pairs, by expert: average precision per planted kind "
-        f"of interaction, mean over {_counted(seeds)}. Whiskers: 95 % intervals. Dotted lines: what random "
+        f"of interaction, {_said(seeds)}. Whiskers: 95 % intervals. Dotted lines: what random "
         "scores would have.",
         "planted-experts": "Each expert alone on the classes of each planted kind, and its weight in the "
-        f"mixture, mean over {_counted(seeds)}. Shades: within a panel, from its least to its largest value.",
+        f"mixture, {_said(seeds)}. Shades: within a panel, from its least to its largest value.",
     }
     return Shown(figures, captions, tuple(sheets))
 
 
-def _over_seeds(rows: Rows) -> Rows:
-    """The means over seeds, where the table has them; else the rows as they are."""
-    return [row for row in rows if row["seed"] is None] or rows
+def _by_seed(rows: Rows, measure: str, seeds: list[int]) -> dict[tuple, str]:
+    """The values of each seed, in their order, by kind, expert and method."""
+    values: dict[tuple, dict[int, float]] = {}
+    for row in rows:
+        if row["measure"] == measure and row["seed"] is not None:
+            key = (row["interaction"], row["expert"], row["method"])
+            values.setdefault(key, {})[row["seed"]] = row["value"]
+    return {
+        key: ", ".join(str(Amount(of_seed.get(seed), digits=3)) for seed in seeds)
+        for key, of_seed in values.items()
+    }
 
 
-def _seeds(rows: Rows) -> list[int]:
-    return sorted({row["seed"] for row in rows} - {None})
+def _said(seeds: list[int]) -> str:
+    return seeds_said(seeds) if seeds else "one run"
 
 
-def _counted(seeds: Iterable[int]) -> str:
-    count = len(list(seeds))
-    return f"{count} seeds" if count != 1 else "one seed"
+def _seed_head(several: bool) -> list[str]:
+    """The head of a column for how far seeds lie apart, where there are several."""
+    return ["s.d. over seeds"] if several else []
+
+
+def _seed_spread(scale: float, deviation: float | None, several: bool, digits: int) -> list[Cell]:
+    """Its cell."""
+    return [Amount(None if deviation is None else scale * deviation, digits=digits)] if several else []
 
 
 PROTOCOLS = (
@@ -543,7 +569,6 @@ PROTOCOLS = (
         "Table 2, §5.1",
         "Does looking at tokens and patches instead of pooled vectors cost accuracy?",
         {"comparison": COMPARISON},
-        False,
         _comparison,
     ),
     Protocol(
@@ -552,7 +577,6 @@ PROTOCOLS = (
         "Fig. 3, §4.2",
         "Does masking what an attribution calls important hurt more than masking anything else?",
         {"faithfulness": FAITHFULNESS, "faithfulness-summary": FAITHFULNESS_SUMMARY},
-        False,
         _faithfulness,
     ),
     Protocol(
@@ -561,7 +585,6 @@ PROTOCOLS = (
         "Fig. 4, §4.3",
         "Are the pairs that interact most those of important features?",
         {"alignment": ALIGNMENT},
-        True,
         _alignment,
     ),
     Protocol(
@@ -570,7 +593,6 @@ PROTOCOLS = (
         "Table 1, §4.4",
         "Does masking the pairs that interact most hurt more than masking random pairs?",
         {"pair-masking": PAIR_MASKING},
-        True,
         _pair_masking,
     ),
     Protocol(
@@ -579,7 +601,6 @@ PROTOCOLS = (
         "future work of the paper, §6",
         "What becomes of scores, expert weights and rankings of pairs when a modality is noisy or missing?",
         {"robustness": ROBUSTNESS},
-        False,
         _robustness,
     ),
     Protocol(
@@ -588,7 +609,6 @@ PROTOCOLS = (
         "beyond the paper",
         "Where the interactions are known: are they found, and does each expert do what its name says?",
         {"planted": PLANTED, "planted-experts": PLANTED_EXPERTS},
-        False,
         _planted,
     ),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from raymoe.evaluation.alignment import OF_PAPER
 from raymoe.evaluation.comparison import KINDS
+from raymoe.evaluation.runs import over_seeds
 from raymoe.report.experiment_figures import SCORE_LABELS
 from raymoe.report.figures import METRIC_LABELS
 
@@ -44,20 +45,20 @@ def _faithfulness(tables: dict[str, Rows]) -> str:
 
 
 def _alignment(tables: dict[str, Rows]) -> str:
-    rows = [row for row in _of_paper(tables["alignment"]) if row["mean"] is not None]
-    said = []
+    rows = [row for row in _of_paper(over_seeds(tables["alignment"])) if row["mean"] is not None]
+    found = []
     for score in dict.fromkeys(row["score"] for row in rows):
         top = min(row["top"] for row in rows if row["score"] == score)
         bins = [row for row in rows if (row["score"], row["top"]) == (score, top)]
         ends = " to ".join(f"{row['mean']:#.2g}" for row in (bins[0], bins[-1]))
-        said.append(f"mean {_label(score)} {ends}")
+        found.append(f"mean {_label(score)} {ends}")
     return (
-        f"Strongest pairs, from the most to the least important features: {', '.join(said)}" if said else ""
+        f"Strongest pairs, from the most to the least important features: {', '.join(found)}" if found else ""
     )
 
 
 def _pair_masking(tables: dict[str, Rows]) -> str:
-    rows = _of_paper(tables["pair-masking"])
+    rows = _of_paper(over_seeds(tables["pair-masking"]))
     said = []
     for score in dict.fromkeys(row["score"] for row in rows):
         share = min(row["share"] for row in rows if row["score"] == score)
@@ -85,8 +86,7 @@ def _robustness(tables: dict[str, Rows]) -> str:
 
 
 def _planted(tables: dict[str, Rows]) -> str:
-    rows = [row for row in tables["planted"] if row["measure"] == "average_precision"]
-    rows = [row for row in rows if row["seed"] is None] or rows
+    rows = [row for row in over_seeds(tables["planted"]) if row["measure"] == "average_precision"]
     said = []
     for kind, expert, score in (
         ("synergistic", "synergy", "sii"),

@@ -55,7 +55,9 @@ def test_bins_hold_the_pairs_of_equally_important_features(tiny):
 def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsys, monkeypatch):
     probe(tiny)
     result = evaluate(tiny, "alignment")
-    rows = read_table(tiny.workspace, f"{tiny.run}/evaluation/alignment.parquet", ALIGNMENT, "").to_pandas()
+    rows = read_table(tiny.workspace, f"{tiny.root}/evaluation/alignment.parquet", ALIGNMENT, "").to_pandas()
+    assert set(rows["seed"].dropna()) == {0}
+    rows = rows[rows["seed"].isna()]
     assert result.path.endswith("evaluation/alignment.parquet")
     assert set(rows["top"]) == set(TOP)
     assert set(rows["bin"]) <= set(BINS)

@@ -9,12 +9,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import CLASSES, tiny_preset, write_tiny_features, write_tiny_run
+from tiny import (
+    CLASSES,
+    PROBED,
+    tiny_preset,
+    write_tiny_features,
+    write_tiny_interactions,
+    write_tiny_run,
+)
 
 from raymoe.config import ModelConfig
 from raymoe.errors import InputError, ParentError
 from raymoe.evaluation import pair_masking as module
-from raymoe.evaluation.alignment import SCORES, bins_of
+from raymoe.evaluation.alignment import SCORES
 from raymoe.evaluation.pair_masking import (
     DRAWS,
     MATCHED,
@@ -31,14 +38,12 @@ from raymoe.evaluation.protocols import evaluate
 from raymoe.evaluation.runs import TrainedRun, labels_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
-from raymoe.interactions_table import interactions_name
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
 from raymoe.tables import (
     FEATURES,
     IMPORTANCE,
-    INTERACTIONS,
     PAIR_MASKING,
     Provenance,
     metadata_of,
@@ -47,33 +52,9 @@ from raymoe.tables import (
 )
 from raymoe.workspace import Workspace
 
-PROBED = ("synergy", "redundancy")
-
-
-def write_interactions(project: Project, score=lambda row: row.u / 7 + row.v / 11, rename="fits") -> None:
-    """What a probe of the top 30 per cent would write, with made-up scores."""
-    store = FeatureStore.open(project.workspace, project.features, "")
-    importance = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
-    found = bins_of(store, importance, list(PROBED))
-    found = found[[store.splits[store.index_of(i)] == "test" for i in found["sample_id"]]]
-    values = [float(score(row)) for row in found.itertuples()]
-    columns = {name: np.zeros(len(found)) for name in INTERACTIONS.schema.names}
-    columns |= {name: found[name] for name in ("sample_id", "expert", "u_modality", "u", "v_modality", "v")}
-    columns |= {"sii": values, "redundancy_gap": -np.array(values), "target": ["true"] * len(found)}
-    table = pa.table({name: pa.array(columns[name]) for name in INTERACTIONS.schema.names})
-    checkpoint = read_info(project.workspace, f"{project.run}/checkpoint", "").fingerprint
-    parents = {"checkpoint": checkpoint, "importance": metadata_of(importance.schema)["fingerprint"]}
-    made = Provenance("probe", INTERACTIONS.tag, {"rho": 0.3, "name": rename}, parents)
-    for expert in PROBED:
-        rows = table.filter(pa.array(found["expert"] == expert)).cast(INTERACTIONS.schema)
-        extra = {"experts": PROBED, "plan": rename, "skipped": [{"sample_id": "s3", "reason": "no words"}]}
-        write_table(
-            project.workspace, interactions_name(project.run, expert), rows, INTERACTIONS, made, extra
-        )
-
 
 def read(project: Project):
-    name = f"{project.run}/evaluation/pair-masking.parquet"
+    name = f"{project.root}/evaluation/pair-masking.parquet"
     return read_table(project.workspace, name, PAIR_MASKING, "")
 
 
@@ -170,7 +151,7 @@ def one_pair(tmp_path, monkeypatch) -> Project:
     table = pa.Table.from_pylist(important, schema=IMPORTANCE.schema)
     name = f"{project.run}/importance.arrow"
     write_table(project.workspace, name, table, IMPORTANCE, importance, {"skipped": []})
-    write_interactions(project, lambda row: place[row.sample_id] == (row.u, row.v))
+    write_tiny_interactions(project, lambda row: place[row.sample_id] == (row.u, row.v))
 
     model = build_model(shapes, len(CLASSES), config).requires_grad_(False).eval()
     model.experts = BothThere()
@@ -187,7 +168,10 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
     result = evaluate(one_pair, "pair-masking", device="cpu")
     assert result.ran
     frame = read(one_pair).to_pandas()
-    assert len(frame) == 2 * 2 * len(SHARES) * 4
+    of_seed, frame = frame[frame["seed"] == 0], frame[frame["seed"].isna()]
+    assert len(frame) == len(of_seed) == 2 * 2 * len(SHARES) * 4
+    assert frame["value_low"].to_list() == of_seed["value_low"].to_list(), "of one seed its mean is itself"
+    assert frame["drop_std"].isna().all()
     assert set(frame["samples"]) == {20}
     rows = frame.set_index(["expert", "score", "share", "masking"]).sort_index()
     at_five = rows.loc["synergy", "sii", 5]
@@ -224,7 +208,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
 
 
 def test_samples_without_candidates_are_listed_and_the_others_measured(tiny, capsys):
-    write_interactions(tiny)
+    write_tiny_interactions(tiny)
     result = pair_masking(tiny, device="cpu")
     assert [(entry["sample_id"], entry["reason"]) for entry in result.skipped] == [("s3", "no words")]
     assert set(read(tiny)["samples"].to_pylist()) == {3}
@@ -235,9 +219,9 @@ def test_samples_without_candidates_are_listed_and_the_others_measured(tiny, cap
 
 
 def test_other_tables_make_it_again(tiny):
-    write_interactions(tiny)
+    write_tiny_interactions(tiny)
     first = pair_masking(tiny, device="cpu")
-    write_interactions(tiny, lambda row: -row.v, "other")
+    write_tiny_interactions(tiny, lambda row: -row.v, "other")
     second = pair_masking(tiny, device="cpu")
     assert second.ran
     assert second.fingerprint != first.fingerprint
@@ -247,8 +231,11 @@ def test_missing_and_mixed_tables_are_refused(tiny, tmp_path):
     empty = Project(tiny_preset(), Workspace(tmp_path / "empty"), "tiny")
     with pytest.raises(ParentError, match="is missing") as caught:
         pair_masking(empty)
+    assert "raymoe encode tiny" in caught.value.remedy
+    with pytest.raises(ParentError, match="is missing") as caught:
+        pair_masking(tiny)
     assert "raymoe probe tiny" in caught.value.remedy
-    write_interactions(tiny)
+    write_tiny_interactions(tiny)
     features = read_info(tiny.workspace, f"{tiny.run}/checkpoint", "").features
     name = f"{tiny.run}/importance.arrow"
     table = read_table(tiny.workspace, name, IMPORTANCE, "")
@@ -288,7 +275,7 @@ def test_a_split_without_labels_is_refused(tmp_path):
 
 
 def test_the_budgets_and_draws_are_part_of_what_made_the_table(tiny, monkeypatch):
-    write_interactions(tiny)
+    write_tiny_interactions(tiny)
     assert pair_masking(tiny, device="cpu").ran
     monkeypatch.setattr(module, "DRAWS", 2)
     assert pair_masking(tiny, device="cpu").ran
@@ -299,13 +286,13 @@ def test_the_papers_figures_stand_beside_its_split_alone(tiny):
     variants = pd.DataFrame(
         [("synergy", *variant) for variant in variants_of()], columns=["expert", "masking", "score", "share"]
     )
-    metric_VR, features_V = np.full((1 + len(variants), 3), 0.5), np.ones(len(variants))
+    metric_SVR, features_SV = np.full((1, 1 + len(variants), 3), 0.5), np.ones((1, len(variants)))
 
     def papers(split: str) -> list[float]:
         preset = tiny.preset.with_fields({"attribute.split": split})
         project = replace(tiny, dataset="mmimdb", preset=preset)
-        sizes = {"synergy": np.array([4])}
-        rows = module._rows(project, variants, metric_VR, features_V, sizes, "multilabel")
+        sizes = [{"synergy": [4]}]
+        rows = module._rows(project, variants, metric_SVR, features_SV, sizes, 1, "multilabel")
         return [row["paper"] for row in rows if row["paper"] is not None]
 
     assert papers("test") == [0.6789, 0.5703, 0.56]

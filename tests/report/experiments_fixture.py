@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 
@@ -35,15 +37,21 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
     """
     random = np.random.default_rng(1)
     run = project.run.rsplit("/", 1)[1]
-    here, of_run = f"{project.root}/evaluation", f"{project.run}/evaluation"
+    here, seed = f"{project.root}/evaluation", project.preset.train.seed
     of_runs = {"features": parents["features"], run: parents["checkpoint"], "dense-seed0": "d" * 16}
-    measured = {"importance": parents["importance"], "probe": parents["interactions"]}
+    measured = {
+        "features": parents["features"],
+        f"seed {seed}": parents["checkpoint"],
+        f"importance of seed {seed}": parents["importance"],
+        f"probe of seed {seed}": parents["interactions"],
+        f"seed {seed + 1}": "5" * 16,
+    }
     tables = {
         "comparison": (here, COMPARISON, _comparison(), {"fl-i2moe": f"{parents['checkpoint']} {'e' * 16}"}),
         "faithfulness": (here, FAITHFULNESS, _faithfulness(random), of_runs),
         "faithfulness-summary": (here, FAITHFULNESS_SUMMARY, _summary(random), of_runs),
-        "alignment": (of_run, ALIGNMENT, _alignment(random), measured),
-        "pair-masking": (of_run, PAIR_MASKING, _pair_masking(), measured),
+        "alignment": (here, ALIGNMENT, _alignment(random), measured),
+        "pair-masking": (here, PAIR_MASKING, _pair_masking(), measured),
         "robustness": (here, ROBUSTNESS, _robustness(), of_runs),
         "planted": (here, PLANTED, _planted(random), of_runs),
         "planted-experts": (here, PLANTED_EXPERTS, _planted_experts(random), of_runs),
@@ -155,17 +163,20 @@ ENDS = {"": 0.0, "_low": -0.01, "_high": 0.012}
 def _alignment(random) -> list[dict]:
     return [
         {
+            "seed": seed,
             "expert": expert,
             "score": score,
             "bin": label,
             "top": top,
-            "mean": (mean := scale * (4 - b) * (1 + 5 / top)),
+            "mean": (mean := (1 + (seed or 0)) * scale * (4 - b) * (1 + 5 / top)),
             "low": mean * 0.8,
             "high": mean * 1.3,
+            "std": mean * 0.2 if seed is None else None,
             "pairs": 120,
             "samples": 30,
             "stderr": scale * 0.4,
         }
+        for seed in (0, 1, None)
         for expert in ("synergy", "redundancy")
         for score, scale in (("sii", 0.001), ("redundancy_gap", 0.1))
         for b, label in enumerate(("top 10 %", "11-20 %", "21-30 %"))
@@ -175,27 +186,28 @@ def _alignment(random) -> list[dict]:
 
 def _pair_masking() -> list[dict]:
     rows = []
-    for expert, score in (("synergy", "sii"), ("redundancy", "redundancy_gap")):
-        for share in (5, 10, 20):
-            for k, masking in enumerate(
-                ("original", "random pairs", "random pairs, as many features", "ranked pairs")
-            ):
-                value = 0.70 - 0.02 * k - 0.002 * share * (k > 0)
-                rows.append(
-                    {
-                        "expert": expert,
-                        "score": score,
-                        "share": share,
-                        "masking": masking,
-                        "metric": "micro_f1",
-                        **{f"value{end}": value + off for end, off in ENDS.items()},
-                        **{f"drop{end}": 0.70 - value + off for end, off in ENDS.items()},
-                        "pairs": 6.0 * (k > 0),
-                        "features": 7.5 * (k > 0),
-                        "samples": 200,
-                        "paper": {0: 0.6789, 1: 0.5703, 3: 0.5600}.get(k) if share == 5 else None,
-                    }
-                )
+    panels = [("synergy", "sii"), ("redundancy", "redundancy_gap")]
+    maskings = ("original", "random pairs", "random pairs, as many features", "ranked pairs")
+    for seed, (expert, score), share in itertools.product((0, 1, None), panels, (5, 10, 20)):
+        for k, masking in enumerate(maskings):
+            value = 0.70 - 0.02 * k - 0.002 * share * (k > 0) - 0.1 * (seed or 0)
+            rows.append(
+                {
+                    "seed": seed,
+                    "expert": expert,
+                    "score": score,
+                    "share": share,
+                    "masking": masking,
+                    "metric": "micro_f1",
+                    **{f"value{end}": value + off for end, off in ENDS.items()},
+                    **{f"drop{end}": 0.70 - value + off for end, off in ENDS.items()},
+                    **dict.fromkeys(("value_std", "drop_std"), 0.0321 if seed is None else None),
+                    "pairs": 6.0 * (k > 0),
+                    "features": 7.5 * (k > 0),
+                    "samples": 200,
+                    "paper": {0: 0.6789, 1: 0.5703, 3: 0.5600}.get(k) if share == 5 else None,
+                }
+            )
     return rows
 
 

@@ -17,7 +17,16 @@ from raymoe.report import report
 from raymoe.report.experiment_figures import comparison as comparison_figure
 from raymoe.report.experiments import PROTOCOLS, experiments, stale
 from raymoe.report.inputs import read_inputs
-from raymoe.tables import ALIGNMENT, COMPARISON, PAIR_MASKING, PREDICTIONS, SWEEP, Provenance, read_table
+from raymoe.tables import (
+    ALIGNMENT,
+    COMPARISON,
+    PAIR_MASKING,
+    PLANTED,
+    PREDICTIONS,
+    SWEEP,
+    Provenance,
+    read_table,
+)
 
 
 def parents_of(inputs) -> dict[str, str]:
@@ -60,6 +69,34 @@ def test_paired_differences_are_shown_beside_what_they_compare(finished):
     assert cells["original"] == cells["ranked pairs"] == "–"
 
 
+def test_figures_over_seeds_are_shown_with_how_far_the_seeds_lie_apart(finished):
+    """The rows without a seed, not those of each; their deviation, and planted values seed by seed."""
+    shown = {e.protocol.key: e.shown for e in experiments(finished.project, finished.inputs)}
+    (sheet,) = shown["alignment"].sheets
+    assert "mean over seeds 0, 1 (" in sheet.caption
+    at = sheet.columns.index("s.d. over seeds")
+    first = sheet.rows[0]
+    assert first[sheet.columns.index("mean")].value == pytest.approx(0.008)
+    assert first[at].value == pytest.approx(0.0016)
+    assert len(sheet.rows) == 2 * 3 * 3, "each bin and q once per score"
+    (sheet,) = shown["pair-masking"].sheets
+    assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"0.0321"}
+    (sheet,) = shown["faithfulness"].sheets
+    assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"1.0"}
+    sheet = shown["planted"].sheets[0]
+    by_seed = sheet.rows[0][sheet.columns.index("by seed (average precision)")].split(", ")
+    assert len(by_seed) == 3
+    rows = read_table(finished.project.workspace, "demo/evaluation/planted.parquet", PLANTED, "").to_pylist()
+    of = {
+        "expert": "synergy",
+        "interaction": sheet.rows[0][0],
+        "method": "sii",
+        "measure": "average_precision",
+    }
+    values = {row["seed"]: row["value"] for row in rows if of.items() <= row.items()}
+    assert [float(value) for value in by_seed] == pytest.approx([values[s] for s in (0, 1, 2)], abs=5e-4)
+
+
 def test_the_comparisons_whiskers_are_of_seeds_or_of_one_seeds_samples():
     """Half widths in the figure are those of the rows."""
     row = {"kind": "dense", "metric": "accuracy", "mean": 60.0, "low": 55.0, "high": 67.0, "paper_mean": None}
@@ -87,8 +124,8 @@ def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
 @pytest.mark.parametrize(
     ("changed", "gone"),
     [
-        ("checkpoint", {"comparison", "faithfulness", "robustness", "planted"}),
-        ("features", {"faithfulness", "robustness", "planted"}),
+        ("checkpoint", {protocol.key for protocol in PROTOCOLS}),
+        ("features", {protocol.key for protocol in PROTOCOLS} - {"comparison"}),
         ("importance", {"alignment", "pair-masking"}),
         ("interactions", {"alignment", "pair-masking"}),
     ],
@@ -115,9 +152,9 @@ def test_half_of_a_protocols_tables_is_a_gap(project):
 def test_damaged_and_empty_tables_are_gaps(quick):
     parents = parents_of(read_inputs(quick))
     experiments_fixture.write_experiments(quick, parents)
-    quick.workspace.write(f"{quick.run}/evaluation/pair-masking.parquet", b"PAR1 cut short")
-    measured = {"importance": parents["importance"], "probe": parents["interactions"]}
-    name = f"{quick.run}/evaluation/alignment.parquet"
+    quick.workspace.write(f"{quick.root}/evaluation/pair-masking.parquet", b"PAR1 cut short")
+    measured = {"importance of seed 0": parents["importance"], "probe of seed 0": parents["interactions"]}
+    name = f"{quick.root}/evaluation/alignment.parquet"
     experiments_fixture.write(quick, name, ALIGNMENT, [], measured)
     shown = found(quick)
     assert "not a whole Parquet file" in shown["pair-masking"].gap
@@ -178,7 +215,7 @@ def test_values_without_spread_or_at_all_are_drawn(quick):
     rows = read_rows()
     name = f"{quick.root}/evaluation/comparison.parquet"
     experiments_fixture.write(quick, name, COMPARISON, rows, {"fl-i2moe": parents["checkpoint"]})
-    measured = {"importance": parents["importance"], "probe": parents["interactions"]}
+    measured = {"importance of seed 0": parents["importance"], "probe of seed 0": parents["interactions"]}
     nothing = float("nan")
     masked = [
         {
@@ -196,7 +233,7 @@ def test_values_without_spread_or_at_all_are_drawn(quick):
         for masking in ("original", "ranked pairs")
     ]
     experiments_fixture.write(
-        quick, f"{quick.run}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
+        quick, f"{quick.root}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
     )
     report(quick)
     page = quick.workspace.read(f"{quick.report}/index.html").decode()

@@ -34,7 +34,7 @@ def test_faithfulness_is_of_both_models_with_intervals():
 
 def test_alignment_compares_the_ends_of_the_importance_at_the_smallest_q():
     def row(score, expert, name, top, mean):
-        return {"score": score, "expert": expert, "bin": name, "top": top, "mean": mean}
+        return {"seed": None, "score": score, "expert": expert, "bin": name, "top": top, "mean": mean}
 
     rows = [
         row("sii", "synergy", "top 10 %", 20, 9.0),
@@ -51,7 +51,14 @@ def test_alignment_compares_the_ends_of_the_importance_at_the_smallest_q():
 
 def test_pair_masking_holds_ranked_pairs_beside_as_many_features():
     def row(masking, share, drop, expert="synergy"):
-        return {"score": "sii", "expert": expert, "share": share, "masking": masking, "drop": drop}
+        return {
+            "seed": None,
+            "score": "sii",
+            "expert": expert,
+            "share": share,
+            "masking": masking,
+            "drop": drop,
+        }
 
     rows = [
         row("original", 5, 0.0),
