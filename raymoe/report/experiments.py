@@ -280,23 +280,17 @@ def _comparison(tables: dict[str, Rows], dataset: str) -> Shown:
 
 def _faithfulness(tables: dict[str, Rows], dataset: str) -> Shown:
     summary, rows = tables["faithfulness-summary"], tables["faithfulness"]
-
-    def percent(row: dict, name: str, **options) -> Amount:
-        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        values = (None if v is None else 100 * v for v in (row[name], low, high))
-        return Amount(*values, digits=1, **options)
-
     several = any(row["drop_std"] is not None for row in summary)
     cells = tuple(
         (
             KINDS.get(row["kind"], row["kind"])
             + (f", {expert_label(row['expert'])}" if row["kind"] != "dense" else ""),
             METHODS.get(row["method"], row["method"]),
-            percent(row, "drop"),
+            _percent(row, "drop"),
             *_seed_spread(100, row["drop_std"], several, 1),
-            Amount(None) if row["method"] == "random" else percent(row, "over_random", signed=True),
-            percent(row, "comprehensiveness"),
-            percent(row, "sufficiency"),
+            Amount(None) if row["method"] == "random" else _percent(row, "over_random", signed=True),
+            _percent(row, "comprehensiveness"),
+            _percent(row, "sufficiency"),
         )
         for row in summary
     )
@@ -375,9 +369,7 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
     in_paper = any(row["paper"] is not None for row in rows)
     key = ("expert", "score", "share")
     more = {
-        (*(d[k] for k in key), d["against"]): Amount(
-            d["more"], d["more_low"], d["more_high"], digits=4, signed=True
-        )
+        (*(d[k] for k in key), d["against"]): _percent(d, "more", digits=2, signed=True)
         for d in tables.get("differences", [])
     }
     cells = tuple(
@@ -385,12 +377,10 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
             f"{draw.SCORE_LABELS.get(row['score'], row['score'])}, {expert_label(row['expert'])} expert",
             "" if row["masking"] == "original" else f"{row['share']} %",
             row["masking"],
-            Amount(row["value"], row["value_low"], row["value_high"], digits=4),
-            *([Amount(row["paper"], digits=4)] if in_paper else []),
-            Amount(None)
-            if row["masking"] == "original"
-            else Amount(row["drop"], row["drop_low"], row["drop_high"], digits=4),
-            *_seed_spread(1, row["drop_std"], len(seeds) > 1, 4),
+            _percent(row, "value"),
+            *([_percent(row, "paper", digits=2)] if in_paper else []),
+            Amount(None) if row["masking"] == "original" else _percent(row, "drop", digits=2),
+            *_seed_spread(100, None if row["masking"] == "original" else row["drop_std"], len(seeds) > 1, 2),
             *([more.get((*(row[k] for k in key), row["masking"]), Amount(None))] if more else []),
             Amount(row["pairs"], digits=1),
             Amount(row["features"], digits=1),
@@ -409,12 +399,12 @@ def _pair_masking(tables: dict[str, Rows], dataset: str) -> Shown:
         *_seed_head(len(seeds) > 1),
         *(["ranked pairs more"] if more else []),
         "pairs",
-        "features zeroed",
+        "zeroed",
     )
     caption = (
-        f"{metric} after masking K per cent of the cross-modal pairs among the top 10 % features, "
-        f"{_said(seeds)} (95 % intervals, paired bootstrap over samples); pairs and features: means over "
-        "samples"
+        f"{metric} in per cent and its drop in points after masking K per cent of the cross-modal pairs "
+        f"among the top 10 % features, {_said(seeds)} (95 % intervals, paired bootstrap over samples); pairs "
+        "and zeroed features: means over samples"
         + (
             "; ranked pairs more: by how much ranked pairs hurt more than this baseline, paired"
             if more
@@ -489,20 +479,25 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
     cells = []
     for interaction, expert, method in keys:
         found = [by_key.get((interaction, expert, method, measure), {}) for measure in measures]
+        amounts = [Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found]
         cells.append(
             (
                 interaction.replace("_", " "),
                 expert_label(expert or ""),
                 draw.PLANTED_LABELS.get(method, method),
-                *(Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found),
+                amounts[0],
                 *([of_seeds.get((interaction, expert, method), "–")] if len(seeds) > 1 else []),
                 Amount(found[0].get("chance"), digits=3),
+                *amounts[1:],
             )
         )
     labels = [measure.replace("_", " ").replace("auroc", "AUROC") for measure in measures]
-    by_seed = [f"by seed ({labels[0]})"] if len(seeds) > 1 else []
-    columns = ("planted", "expert", "scored by", *labels, *by_seed, f"chance ({labels[0]})")
-    caption = f"How well each score finds the true pairs, {_said(seeds)} (95 % intervals)"
+    of_first = [*(["by seed"] if len(seeds) > 1 else []), "chance"]
+    columns = ("planted", "expert", "scored by", labels[0], *of_first, *labels[1:])
+    caption = (
+        f"How well each score finds the true pairs, {_said(seeds)} (95 % intervals); chance: {labels[0]} of "
+        "random scores"
+    )
     sheets = [Sheet("planted", caption, columns, tuple(cells))]
     experts = over_seeds(tables["planted-experts"])
     kinds = list(dict.fromkeys(row["interaction"] for row in experts))
@@ -513,7 +508,7 @@ def _planted(tables: dict[str, Rows], dataset: str) -> Shown:
     for quantity, expert in ((q, e) for q in quantities for e in names):
         found = [by_expert.get((quantity, expert, kind), {}) for kind in kinds]
         if any(row.get("value") is not None for row in found):
-            amounts = (Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found)
+            amounts = (Amount(row.get("value"), row.get("low"), row.get("high")) for row in found)
             lines.append((draw.quantity_label(quantity), expert_label(expert or ""), *amounts))
     caption = f"Does each expert do what its name says? By planted kind of interaction, {_said(seeds)}"
     sheets.append(
@@ -546,6 +541,12 @@ def _by_seed(rows: Rows, measure: str, seeds: list[int]) -> dict[tuple, str]:
         key: ", ".join(str(Amount(of_seed.get(seed), digits=3)) for seed in seeds)
         for key, of_seed in values.items()
     }
+
+
+def _percent(row: dict[str, Any], name: str, digits: int = 1, signed: bool = False) -> Amount:
+    """A fraction with its interval, if it has one, in per cent."""
+    values = (row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
+    return Amount(*(None if v is None else 100 * v for v in values), digits=digits, signed=signed)
 
 
 def _said(seeds: list[int]) -> str:

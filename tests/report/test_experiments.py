@@ -65,7 +65,7 @@ def test_paired_differences_are_shown_beside_what_they_compare(finished):
     (sheet,) = shown["pair-masking"].sheets
     column = sheet.columns.index("ranked pairs more")
     cells = {row[2]: str(row[column]) for row in sheet.rows}
-    assert cells["random pairs"] == cells["random pairs, as many features"] == "+0.0123 (−0.0011, 0.0257)"
+    assert cells["random pairs"] == cells["random pairs, as many features"] == "+1.23 (−0.11, 2.57)"
     assert cells["original"] == cells["ranked pairs"] == "–"
 
 
@@ -80,11 +80,11 @@ def test_figures_over_seeds_are_shown_with_how_far_the_seeds_lie_apart(finished)
     assert first[at].value == pytest.approx(0.0016)
     assert len(sheet.rows) == 2 * 3 * 3, "each bin and q once per score"
     (sheet,) = shown["pair-masking"].sheets
-    assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"0.0321"}
+    assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"–", "3.21"}
     (sheet,) = shown["faithfulness"].sheets
     assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"1.0"}
     sheet = shown["planted"].sheets[0]
-    by_seed = sheet.rows[0][sheet.columns.index("by seed (average precision)")].split(", ")
+    by_seed = sheet.rows[0][sheet.columns.index("by seed")].split(", ")
     assert len(by_seed) == 3
     rows = read_table(finished.project.workspace, "demo/evaluation/planted.parquet", PLANTED, "").to_pylist()
     of = {
