@@ -27,12 +27,13 @@ from machine import machine_line
 from trained import Samples, project_at
 
 from raymoe.interactions import estimate
-from raymoe.interactions_table import interactions_names, read_interactions, remove_interactions
 from raymoe.pipeline import run
-from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import METRICS, PREDICTIONS, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import METRICS, PREDICTIONS
+from raymoe.project.interaction_tables import interactions_names, read_interactions, remove_interactions
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 SECTIONS = ("time", "f1", "exact", "collapse", "kill")
 

@@ -30,8 +30,9 @@ from raymoe.features.encode import encode
 from raymoe.features.encoder import load_encoder
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import read_table
+from raymoe.project.workspace import Workspace
 
 SIZES = (2, 4, 8, 16, 32)
 TRIED = 96  # samples on which the loop's batch size is chosen

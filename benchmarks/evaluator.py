@@ -23,9 +23,10 @@ import torch
 from machine import machine_line
 
 from raymoe.config import ModelConfig
-from raymoe.interactions import ExpertGame, collapse, estimate
-from raymoe.interactions.grid import grid_evaluations
-from raymoe.interactions.precision import noise_floor
+from raymoe.interactions import ExpertGame, estimate
+from raymoe.interactions.games import collapse
+from raymoe.interactions.games.precision import noise_floor
+from raymoe.interactions.sampling.grid import grid_evaluations
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 

@@ -23,9 +23,9 @@ from machine import machine_line
 from raymoe.config import load_preset
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import run
-from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 LIMIT = 600  # seconds, of both together on two cores
 MADE_HERE = ("evaluation", "report")  # folders of a dataset and of its runs

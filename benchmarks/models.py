@@ -18,10 +18,11 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.pipeline import run
-from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import METRICS, PREDICTIONS, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import METRICS, PREDICTIONS
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 ROWS = {
     "FL-I2MoE": [],

@@ -24,21 +24,22 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.data.planted import WITH_PAIRS
-from raymoe.evaluation.planted import planted
-from raymoe.evaluation.planted_pairs import measures
-from raymoe.evaluation.planted_truth import is_true, read_truth
+from raymoe.experiments.planted.measure import planted
+from raymoe.experiments.planted.pairs import measures
+from raymoe.experiments.planted.truth import is_true, read_truth
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate
 from raymoe.interactions.estimate import evaluations_per_coalition
-from raymoe.interactions.sequence import MaskedSequence
+from raymoe.interactions.games.sequence import MaskedSequence
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
-from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import METRICS, PLANTED, PLANTED_EXPERTS, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import METRICS, PLANTED, PLANTED_EXPERTS
+from raymoe.project.tables import read_table
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 SECTIONS = ("protocol", "masks", "budget", "settings")
 METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")

@@ -29,8 +29,8 @@ from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 from raymoe.pipeline import run
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.scaling import driver_costs, scaling
-from raymoe.progress import console
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 SECTIONS = ("driver", "actors", "simulator", "commit")
 

@@ -24,13 +24,13 @@ from machine import machine_line
 from raymoe.config import ProbeConfig
 from raymoe.features.parts import ModalityInfo
 from raymoe.features.store import FeatureStore
-from raymoe.interactions.blocks import Work
 from raymoe.interactions.candidates import select_candidates
+from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import independent_sums
 from raymoe.probe.commit import MAX_LOOSE, PACK, UnitFiles
 from raymoe.probe.merge import merged
 from raymoe.probe.plan import Job, Plan, make_plan
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 SECTIONS = ("plan", "track", "commit", "merge", "driver")
 EXPERTS = ("synergy", "redundancy")

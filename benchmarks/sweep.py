@@ -27,11 +27,11 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.pipeline import run
-from raymoe.progress import console
 from raymoe.project import Project
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 from raymoe.training import train
 from raymoe.training.trials import trials_of
-from raymoe.workspace import Workspace
 
 
 def main() -> None:

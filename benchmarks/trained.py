@@ -11,13 +11,14 @@ from tabulated import Tabulated, read_games
 from raymoe.config import load_preset
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame
-from raymoe.interactions.exact import all_values
+from raymoe.interactions.estimators.exact import all_values
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.tables import IMPORTANCE, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import IMPORTANCE
+from raymoe.project.tables import read_table
+from raymoe.project.workspace import Workspace
 
 SIZES = (18, 18, 19, 19, 20, 20)  # features of the universes, one sample each
 EXPERTS = ("synergy", "redundancy")

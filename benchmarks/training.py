@@ -29,10 +29,11 @@ from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import Output, Passes
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
-from raymoe.tables import FEATURES, Provenance
+from raymoe.project.contracts import FEATURES
+from raymoe.project.provenance import Provenance
+from raymoe.project.workspace import Workspace
 from raymoe.training.epochs import accumulate
 from raymoe.training.objective import objective
-from raymoe.workspace import Workspace
 
 TEXT, IMAGE, WIDTH, CLASSES = 128, 196, 768, 23
 SHAPES = (Shape("text", WIDTH, TEXT), Shape("image", WIDTH, IMAGE))

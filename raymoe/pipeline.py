@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from raymoe.errors import RaymoeError
-from raymoe.progress import console
 from raymoe.project import Project, StageResult
+from raymoe.runtime.progress import console
 
 BATCH_SIZES = {
     "encode": "batch_size of the modality's encoder",
@@ -135,7 +135,7 @@ def _encode(project: Project, options: Options, overwrite: bool) -> StageResult:
 
 
 def _baselines(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.evaluation.linear_probes import linear_probes
+    from raymoe.training.baselines import linear_probes
 
     return linear_probes(project, overwrite=overwrite)
 
@@ -153,7 +153,7 @@ def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
 
 
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.actors.blocks import on_actors
+    from raymoe.actors.sharing import on_actors
     from raymoe.attribution.attribute import attribute
 
     share = on_actors(options.address, options.num_actors, options.device)

@@ -7,10 +7,10 @@ import subprocess
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 
 @pytest.fixture

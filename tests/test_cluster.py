@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from own_data import embedded_rows, write_own
 from ray.autoscaler._private.util import prepare_config, validate_config
-from space import REPOSITORY, open_space
+from support.own_data import embedded_rows, write_own
+from support.space import REPOSITORY, open_space
 
 LAUNCHER = {"RAY_UP_enable_autoscaler_v2": "0"}  # as examples/onprem.yaml says
 FILES = ["cluster.yaml", "examples/onprem.yaml"]

@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
 from raymoe.actors.fleet import Fleet
-from raymoe.actors.losses import Losses, losses
+from raymoe.actors.lost_time import Losses, losses
 from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler, Worker
 from raymoe.actors.stopping import Stop, stoppable
 from raymoe.actors.throughput import Metrics, Throughput, Tick

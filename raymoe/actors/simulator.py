@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from raymoe.actors.losses import Losses, losses
+from raymoe.actors.lost_time import Losses, losses
 from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from raymoe.attribution.blocks import Block, BlockRunner, Share, blocks_of, merged
-from raymoe.device import resolve_device
+from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_of, merged
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.explained import Explained
-from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import IMPORTANCE, Provenance, is_complete, metadata_of, read_table, write_table
+from raymoe.project.contracts import IMPORTANCE
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
+from raymoe.runtime.device import resolve_device
+from raymoe.runtime.progress import console, track
 
 
 def attribute(

@@ -18,7 +18,7 @@ from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureBatch
 from raymoe.models.base import FusionInput, FusionModel
 from raymoe.models.target import predicted_classes, target_weights
-from raymoe.seeds import seed_of
+from raymoe.runtime.seeds import seed_of
 
 
 @dataclass(frozen=True)

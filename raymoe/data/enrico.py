@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raymoe.config import DataConfig
-from raymoe.data.benchmark import Benchmark, missing_note, names_in, raw_table
+from raymoe.data.archive import Benchmark, missing_note, names_in, raw_table
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from raymoe.config import DataConfig
-from raymoe.data.benchmark import (
+from raymoe.data.archive import (
     Benchmark,
     check_splits,
     left_out,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from raymoe.config import DataConfig
-from raymoe.data.benchmark import (
+from raymoe.data.archive import (
     Benchmark,
     check_ids,
     check_splits,
@@ -26,7 +26,7 @@ from raymoe.data.benchmark import (
 )
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
-from raymoe.progress import track
+from raymoe.runtime.progress import track
 
 MOVIES = 25_959
 SPLIT_SIZES = {"train": 15_552, "val": 2_608, "test": 7_799}

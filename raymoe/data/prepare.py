@@ -21,18 +21,12 @@ from raymoe.data.planted import read_planted
 from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
-from raymoe.ordered import in_order
-from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import (
-    SAMPLES,
-    Provenance,
-    is_complete,
-    metadata_of,
-    read_schema,
-    refuse_other_inputs,
-    write_batches,
-)
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import is_complete, metadata_of, read_schema, refuse_other_inputs, write_batches
+from raymoe.runtime.ordered import in_order
+from raymoe.runtime.progress import console, track
 
 BENCHMARKS = {"mmimdb": mmimdb.BENCHMARK, "enrico": enrico.BENCHMARK, "mmhs150k": mmhs150k.BENCHMARK}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}

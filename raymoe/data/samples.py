@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.tables import SAMPLES, metadata_of, open_parquet
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, open_parquet
+from raymoe.project.workspace import Workspace
 
 
 class SamplesFile:

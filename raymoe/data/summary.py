@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from raymoe.progress import console
+from raymoe.runtime.progress import console
 
 SPLITS = ("train", "val", "test")
 

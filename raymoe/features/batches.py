@@ -27,7 +27,7 @@ from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder, load_encoder
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
-from raymoe.ordered import in_order
+from raymoe.runtime.ordered import in_order
 
 GPU_THREADS = 4  # at least so many prepare what a GPU encodes
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from raymoe.data.prepare import samples_config
 from raymoe.data.samples import SamplesFile
-from raymoe.device import resolve_device
 from raymoe.errors import ParentError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import (
@@ -26,9 +25,12 @@ from raymoe.features.parts import (
     read_part,
     write_marker,
 )
-from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import FEATURES, Provenance, refuse_other_inputs
+from raymoe.project.contracts import FEATURES
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import refuse_other_inputs
+from raymoe.runtime.device import resolve_device
+from raymoe.runtime.progress import console, track
 
 PART_ROWS = 256
 

@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.tables import FEATURES, Provenance, conform, metadata_of
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import FEATURES
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import conform, metadata_of
+from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
 ROWS_PER_BATCH = 64

@@ -17,10 +17,10 @@ from raymoe.data.samples import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import Part, commit_part
-from raymoe.progress import console
 from raymoe.project import Project
-from raymoe.tables import Provenance
-from raymoe.workspace import Workspace
+from raymoe.project.provenance import Provenance
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 GPU_CORES = 8  # at most so many cores decode and scale for one GPU
 

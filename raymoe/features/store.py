@@ -16,8 +16,8 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.ordered import in_order
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.ordered import in_order
 
 __all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
 

@@ -2,12 +2,12 @@
 
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.estimate import estimate
-from raymoe.interactions.game import ExpertGame
-from raymoe.interactions.mixture import MixtureGame
-from raymoe.interactions.module_game import ModuleGame
-from raymoe.interactions.precision import noise_floor
+from raymoe.interactions.estimators.triples import TripleEstimate, estimate_triples
+from raymoe.interactions.games.expert import ExpertGame
+from raymoe.interactions.games.mixture import MixtureGame
+from raymoe.interactions.games.module import ModuleGame
+from raymoe.interactions.games.precision import noise_floor
 from raymoe.interactions.result import InteractionEstimate
-from raymoe.interactions.triples import TripleEstimate, estimate_triples
 
 __all__ = [
     "Candidates",

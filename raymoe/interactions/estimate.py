@@ -10,16 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from raymoe.errors import InputError
-from raymoe.interactions import shared as shared_estimator
-from raymoe.interactions.adaptive import adaptive
-from raymoe.interactions.coalitions import SizeLaw
-from raymoe.interactions.exact import exact
-from raymoe.interactions.games import Game, checked_players
-from raymoe.interactions.grid import grid_evaluations
-from raymoe.interactions.paper import MIN_COALITIONS as PAPER_MIN
-from raymoe.interactions.paper import paper_sums
+from raymoe.interactions.estimators import shared as shared_estimator
+from raymoe.interactions.estimators.adaptive import adaptive
+from raymoe.interactions.estimators.exact import exact
+from raymoe.interactions.estimators.paper import MIN_COALITIONS as PAPER_MIN
+from raymoe.interactions.estimators.paper import paper_sums
+from raymoe.interactions.estimators.surrogate import surrogate
+from raymoe.interactions.games.game import Game, checked_players
 from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
-from raymoe.interactions.surrogate import surrogate
+from raymoe.interactions.sampling.coalitions import SizeLaw
+from raymoe.interactions.sampling.grid import grid_evaluations
 
 METHODS = ("shared", "paper", "surrogate", "adaptive", "exact")
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
-from raymoe.interactions.coalitions import SizeLaw
 from raymoe.interactions.exchange import Exchange
+from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sums import RunningSums
 
 

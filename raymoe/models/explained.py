@@ -10,8 +10,8 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
 from raymoe.project import Project
-from raymoe.versions import differing, package_versions
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.versions import differing, package_versions
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError, RaymoeError
-from raymoe.progress import console
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 PACK = 1024  # units of a range
 MAX_LOOSE = 3072  # small files: beyond, ranges with gaps are packed too

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from raymoe.errors import ParentError, WorkspaceError
-from raymoe.interactions.blocks import is_whole
+from raymoe.interactions.pieces import is_whole
 from raymoe.probe.plan import Plan, Units, plan_hash
-from raymoe.versions import package_versions
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.versions import package_versions
 
 AIM = 0.5  # seconds of a unit
 RANGE = (0.1, 2.0)  # within it an earlier size is kept

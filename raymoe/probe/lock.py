@@ -19,8 +19,8 @@ from typing import Any, Self
 import psutil
 
 from raymoe.errors import RaymoeError, WorkspaceError
-from raymoe.progress import console
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
 
 BEAT = 5.0  # seconds between changes
 WATCH_HERE = 20.0  # without a change for so long: the owner, on this machine, is dead

@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.interactions.sums import RunningSums
-from raymoe.interactions_table import interactions_name, remove_interactions
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import Job, Unit, Units
-from raymoe.tables import INTERACTIONS, Provenance, write_batches
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import INTERACTIONS
+from raymoe.project.interaction_tables import interactions_name, remove_interactions
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import write_batches
+from raymoe.project.workspace import Workspace
 
 ROWS = 1 << 16  # of a row group, at least
 

@@ -18,12 +18,6 @@ from raymoe.actors.pool import first_actor, own_error, run_units
 from raymoe.errors import ParentError, RaymoeError
 from raymoe.features.parts import read_marker
 from raymoe.features.store import FeatureStore
-from raymoe.interactions_table import (
-    OLD,
-    interactions_complete,
-    interactions_name,
-    read_interactions_metadata,
-)
 from raymoe.models.checkpoint import read_info
 from raymoe.models.explained import Explained
 from raymoe.probe.commit import UnitFiles
@@ -32,10 +26,18 @@ from raymoe.probe.lock import RunLock
 from raymoe.probe.merge import write_tables
 from raymoe.probe.plan import Plan, Unit, Units, make_plan
 from raymoe.probe.runner import UnitRunner
-from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import IMPORTANCE, INTERACTIONS, Provenance, metadata_of, read_schema, read_table
-from raymoe.versions import package_versions
+from raymoe.project.contracts import IMPORTANCE, INTERACTIONS
+from raymoe.project.interaction_tables import (
+    OLD,
+    interactions_complete,
+    interactions_name,
+    read_interactions_metadata,
+)
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, read_schema, read_table
+from raymoe.runtime.progress import console, track
+from raymoe.runtime.versions import package_versions
 
 
 def probe(

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.device import device_name
-from raymoe.interactions.blocks import block_sums
-from raymoe.interactions.game import ExpertGame
+from raymoe.interactions.games.expert import ExpertGame
+from raymoe.interactions.pieces import block_sums
 from raymoe.models.explained import Explained
 from raymoe.models.target import predicted_classes, target_weights
 from raymoe.probe.plan import Job, Unit
+from raymoe.runtime.device import device_name
 
 CALIBRATION = 0.25  # seconds of the batch that the rate is read from
 

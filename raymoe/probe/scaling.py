@@ -14,7 +14,7 @@ import numpy as np
 
 from raymoe.actors.cluster import connected
 from raymoe.actors.fleet import Fleet
-from raymoe.actors.losses import Losses
+from raymoe.actors.lost_time import Losses
 from raymoe.actors.pool import Outcome, run_units
 from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 from raymoe.errors import InputError, RaymoeError
@@ -26,8 +26,8 @@ from raymoe.probe.plan import Unit, make_plan
 from raymoe.probe.probe import measured_rate, parents_of, runner_arguments
 from raymoe.probe.runner import UnitRunner
 from raymoe.probe.scaling_plot import scaling_plot
-from raymoe.progress import console
 from raymoe.project import Project
+from raymoe.runtime.progress import console
 
 SECONDS = 20.0  # of work for each actor
 CALIBRATION = 3.0  # seconds of work from which the rate of one actor is read

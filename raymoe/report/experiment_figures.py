@@ -11,10 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from raymoe.evaluation.comparison import KINDS
-from raymoe.evaluation.faithfulness import ALL, METHODS
-from raymoe.report.figures import METRIC_LABELS, STYLE, outside_legend, ramp
-from raymoe.report.palette import (
+from raymoe.display.charts import METRIC_LABELS, STYLE, outside_legend, ramp
+from raymoe.display.palette import (
     DENSE,
     INK,
     MUTED,
@@ -25,6 +23,8 @@ from raymoe.report.palette import (
     expert_colors,
     expert_label,
 )
+from raymoe.experiments.comparison.measure import KINDS
+from raymoe.experiments.faithfulness.measure import ALL, METHODS
 
 Rows = list[dict[str, Any]]
 

@@ -14,19 +14,17 @@ from typing import Any
 import pyarrow as pa
 from matplotlib.figure import Figure
 
+from raymoe.display.charts import METRIC_LABELS
+from raymoe.display.inputs import Inputs
+from raymoe.display.palette import expert_label
+from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.errors import ParentError
-from raymoe.evaluation.alignment import OF_PAPER
-from raymoe.evaluation.comparison import KINDS
-from raymoe.evaluation.faithfulness import METHODS
-from raymoe.evaluation.runs import over_seeds, seeds_of, seeds_said
+from raymoe.experiments.alignment.measure import OF_PAPER
+from raymoe.experiments.comparison.measure import KINDS
+from raymoe.experiments.faithfulness.measure import METHODS
+from raymoe.experiments.runs import over_seeds, seeds_of, seeds_said
 from raymoe.project import Project
-from raymoe.report import experiment_figures as draw
-from raymoe.report.figures import METRIC_LABELS
-from raymoe.report.findings import finding
-from raymoe.report.inputs import Inputs
-from raymoe.report.palette import expert_label
-from raymoe.report.sheets import Amount, Cell, Sheet
-from raymoe.tables import (
+from raymoe.project.contracts import (
     ALIGNMENT,
     COMPARISON,
     FAITHFULNESS,
@@ -37,10 +35,11 @@ from raymoe.tables import (
     ROBUSTNESS,
     SWEEP,
     Contract,
-    Provenance,
-    metadata_of,
-    read_table,
 )
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.report import experiment_figures as draw
+from raymoe.report.findings import finding
 
 Rows = list[dict[str, Any]]
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from statistics import fmean
 from typing import Any
 
-from raymoe.evaluation.alignment import OF_PAPER
-from raymoe.evaluation.comparison import KINDS
-from raymoe.evaluation.runs import over_seeds
+from raymoe.display.charts import METRIC_LABELS
+from raymoe.experiments.alignment.measure import OF_PAPER
+from raymoe.experiments.comparison.measure import KINDS
+from raymoe.experiments.runs import over_seeds
 from raymoe.report.experiment_figures import SCORE_LABELS
-from raymoe.report.figures import METRIC_LABELS
 
 Rows = list[dict[str, Any]]
 

@@ -15,16 +15,24 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from raymoe.display.charts import METRIC_LABELS
+from raymoe.display.inputs import Inputs, matrix
+from raymoe.display.palette import (
+    INK_VARIABLES,
+    NEGATIVE,
+    SCORES,
+    default_score,
+    expert_colors,
+    expert_label,
+)
+from raymoe.display.pictures import data_uri
+from raymoe.display.samples import COLUMNS, End, Pair, Sample, Sequence
+from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.words import is_right_to_left, written
 from raymoe.project import Project
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Experiment, evaluate_command
-from raymoe.report.explorer import COLUMNS, End, Pair, Sample, Sequence
-from raymoe.report.figures import METRIC_LABELS
-from raymoe.report.inputs import Inputs, matrix
-from raymoe.report.palette import INK_VARIABLES, NEGATIVE, SCORES, default_score, expert_colors, expert_label
-from raymoe.report.pictures import data_uri
-from raymoe.report.sheets import Amount, Sheet
-from raymoe.report.words import is_right_to_left, written
-from raymoe.tables import Provenance, metadata_of
 
 SEARCHED = 2000  # characters of a text that the search looks at
 CAPTIONS = {

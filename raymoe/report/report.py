@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from raymoe.progress import track
+from raymoe.display.charts import charts, png, svg
+from raymoe.display.inputs import Inputs, read_inputs
+from raymoe.display.sample_figure import sample_figure
+from raymoe.display.samples import explore
+from raymoe.display.sheets import latex, to_csv
 from raymoe.project import Project, StageResult
+from raymoe.project.provenance import Provenance
 from raymoe.report.experiments import Experiment, experiments
-from raymoe.report.explorer import explore
-from raymoe.report.figures import charts, png, svg
-from raymoe.report.inputs import Inputs, read_inputs
 from raymoe.report.page import case_names, own_tables, render
-from raymoe.report.sample_figure import sample_figure
-from raymoe.report.sheets import latex, to_csv
-from raymoe.tables import Provenance
+from raymoe.runtime.progress import track
 
 VERSION = "report/2"
 SAMPLE_FIGURES = 4

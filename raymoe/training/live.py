@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rich.live import Live
 from rich.table import Table
 
-from raymoe.progress import SECONDS_BETWEEN_LINES, console
+from raymoe.runtime.progress import SECONDS_BETWEEN_LINES, console
 from raymoe.training.trials import Trial
 
 COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed": "red"}

@@ -28,9 +28,11 @@ from rich.table import Table
 from raymoe.actors.cluster import actor_shape, connected, node_resources
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
-from raymoe.progress import console, plain_table
 from raymoe.project import Project, StageResult
-from raymoe.tables import EPOCHS, METRICS, SWEEP, Provenance, metadata_of, read_table, write_table
+from raymoe.project.contracts import EPOCHS, METRICS, SWEEP
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, read_table, write_table
+from raymoe.runtime.progress import console, plain_table
 from raymoe.training.live import LiveTable
 from raymoe.training.statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train

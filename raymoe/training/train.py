@@ -11,24 +11,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.device import resolve_device
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
-from raymoe.progress import console, track
 from raymoe.project import Project, StageResult
-from raymoe.tables import (
-    EPOCHS,
-    METRICS,
-    PREDICTIONS,
-    Contract,
-    Provenance,
-    is_complete,
-    metadata_of,
-    read_table,
-    write_table,
-)
+from raymoe.project.contracts import EPOCHS, METRICS, PREDICTIONS, Contract
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
+from raymoe.runtime.device import resolve_device
+from raymoe.runtime.progress import console, track
 from raymoe.training.epochs import DivergedError, State, eval_batch, run_epochs
 from raymoe.training.metrics import class_f1, scores
 from raymoe.training.predict import Predictions, predict

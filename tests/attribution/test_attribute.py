@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
-from raymoe.actors.blocks import on_actors
-from raymoe.attribution import attribute, blocks
+from raymoe.actors.sharing import on_actors
+from raymoe.attribution import attribute
+from raymoe.attribution import sample_blocks as blocks
 from raymoe.attribution.importance import importance, target_logits
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.project import Project
-from raymoe.tables import IMPORTANCE, Provenance, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import IMPORTANCE
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 

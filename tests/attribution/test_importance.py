@@ -4,7 +4,7 @@ import captum.attr
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.attribution.importance import METHODS, importance
 from raymoe.attribution.integrated import integrated_gradients
@@ -12,7 +12,7 @@ from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 
 @pytest.fixture(scope="module", params=["fl-i2moe", "dense"])

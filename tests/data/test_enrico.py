@@ -3,15 +3,16 @@
 import random
 
 import pytest
-from archives import DAMAGES, encoded, enrico_ids, write_enrico
+from support.archives import DAMAGES, encoded, enrico_ids, write_enrico
 
 from raymoe.config import ENRICO_TOPICS, load_preset
 from raymoe.data import prepare
 from raymoe.data.enrico import shuffled_split
 from raymoe.errors import InputError
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 IDS = enrico_ids(42)
 USED = [i for i in IDS if i not in ("50105", "50109")]

@@ -3,14 +3,15 @@
 import json
 
 import pytest
-from archives import DAMAGES, encoded, tweet_ids, write_json, write_mmhs150k
+from support.archives import DAMAGES, encoded, tweet_ids, write_json, write_mmhs150k
 
 from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.errors import InputError
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 IDS = tweet_ids(30)
 

@@ -3,17 +3,18 @@
 import json
 
 import pytest
-from archives import DAMAGES, encoded, mmimdb_ids, write_json, write_mmimdb
 from hypothesis import given
 from hypothesis import strategies as st
+from support.archives import DAMAGES, encoded, mmimdb_ids, write_json, write_mmimdb
 
 from raymoe.config import MMIMDB_GENRES, load_preset
 from raymoe.data import prepare
 from raymoe.data.mmimdb import contiguous_split
 from raymoe.errors import InputError, ParentError
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 IDS = mmimdb_ids(26)
 

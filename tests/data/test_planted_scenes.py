@@ -30,8 +30,9 @@ from raymoe.data.planted import (
 from raymoe.errors import InputError, ParentError
 from raymoe.features.packaged import load
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

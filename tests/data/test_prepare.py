@@ -20,8 +20,9 @@ from raymoe.data import prepare, summary
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError, ParentError, WorkspaceError
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 prepare_module = sys.modules["raymoe.data.prepare"]
 

@@ -23,8 +23,9 @@ from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
-from raymoe.tables import SAMPLES, metadata_of
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.tables import metadata_of
+from raymoe.project.workspace import Workspace
 
 N = 25
 
@@ -425,7 +426,7 @@ def peaks_of_encoding(*projects):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, monkeypatch):
     """Four times the samples, 290 MiB of features and 90 MiB of pictures more, in the same memory."""
-    monkeypatch.setattr("raymoe.tables.ROW_GROUP", 32)
+    monkeypatch.setattr("raymoe.project.tables.ROW_GROUP", 32)
     noise = np.random.default_rng(0)
     buffer = io.BytesIO()
     Image.fromarray(noise.integers(0, 255, (190, 190, 3), dtype=np.uint8)).save(buffer, "PNG")

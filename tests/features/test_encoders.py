@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from tiny_encoders import SIZES, save_clip, save_roberta, save_wordpiece
+from support.tiny_encoders import SIZES, save_clip, save_roberta, save_wordpiece
 from tokenizers import Tokenizer, processors
 from transformers import (
     BertConfig,

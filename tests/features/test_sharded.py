@@ -16,7 +16,7 @@ from raymoe.features.encode import encode
 from raymoe.features.sharded import encoder_shape
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore, label_tensor
-from raymoe.tables import FEATURES, Provenance
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import FEATURES
+from raymoe.project.provenance import Provenance
+from raymoe.project.workspace import Workspace
 
 TEXT, IMAGE = ModalityInfo("text", "text", 3, 9, None), ModalityInfo("image", "image", 4, 6, (2, 3))
 PROVENANCE = Provenance("encode", FEATURES.tag, {"a": 1})

@@ -4,14 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from games import brute_force, cross_pairs, smooth_game, table_game
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.games import brute_force, cross_pairs, smooth_game, table_game
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate
-from raymoe.interactions.blocks import Work, block_sums, pieces, work_of
 from raymoe.interactions.estimate import evaluations_per_coalition
+from raymoe.interactions.pieces import Work, block_sums, pieces, work_of
 
 shapiq = pytest.importorskip("shapiq")
 SAMPLING = ("shared", "paper", "surrogate", "adaptive")

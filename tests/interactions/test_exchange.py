@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
-from games import cross_pairs, smooth_game
+from support.games import cross_pairs, smooth_game
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate

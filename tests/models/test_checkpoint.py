@@ -8,7 +8,7 @@ import torch
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.checkpoint import CheckpointInfo, Shape, load_checkpoint, read_info, save_checkpoint
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 MADE_BY = "raymoe train demo"
 

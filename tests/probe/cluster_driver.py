@@ -10,12 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import ray
 from ray.cluster_utils import Cluster
-from tiny import tiny_preset
+from support.tiny import tiny_preset
 
 from raymoe.probe import probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 
 def main(root: str, fields: dict) -> None:

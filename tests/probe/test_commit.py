@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raymoe.errors import ParentError, WorkspaceError
 from raymoe.probe import commit
 from raymoe.probe.commit import UnitFiles
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import ray_actors
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
+from support.processes import ray_actors
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.probe import probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 HERE = Path(__file__).parent
 
@@ -99,10 +99,10 @@ def test_a_machine_lost_and_another_joining_in_mid_run_change_nothing(clean):
 DRIVER = """
 import json
 import sys
-from tiny import tiny_preset
+from support.tiny import tiny_preset
 from raymoe.probe import probe
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 probe(Project(tiny_preset(probe=json.loads(sys.argv[2])), Workspace(sys.argv[1]), "tiny"))
 """
 
@@ -133,10 +133,12 @@ def test_killing_the_driver_three_times_changes_nothing(tmp_path, clean, ray_ses
 CLI = """
 import json
 import sys
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
-from raymoe import chosen, cli, pipeline
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
+from raymoe.project import chosen
+from raymoe.cli import app as cli
+from raymoe import pipeline
 from raymoe.project import Project
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 pipeline.needed = lambda last: [last]  # its parents were written by hand
 chosen.with_chosen = lambda project: project
 preset = tiny_preset(probe=json.loads(sys.argv[2]))

@@ -13,7 +13,7 @@ import pytest
 from raymoe.errors import RaymoeError, WorkspaceError
 from raymoe.probe import lock
 from raymoe.probe.lock import RunLock
-from raymoe.workspace import Workspace
+from raymoe.project.workspace import Workspace
 
 NAME = "run/probe.lock"
 

@@ -16,21 +16,23 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 from test_plan import plan_of
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
-from raymoe.interactions.blocks import Work
+from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import independent_sums
-from raymoe.interactions_table import interactions_name, interactions_names, read_interactions
 from raymoe.probe import commit, merge, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
 from raymoe.probe.probe import runner_arguments
 from raymoe.probe.runner import UnitRunner
-from raymoe.tables import INTERACTIONS, Provenance, metadata_of
-from raymoe.versions import differing, package_versions
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import INTERACTIONS
+from raymoe.project.interaction_tables import interactions_name, interactions_names, read_interactions
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.versions import differing, package_versions
 
 stage = importlib.import_module("raymoe.probe.probe")  # the package has a function of that name
 

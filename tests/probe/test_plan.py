@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_preset
+from support.tiny import tiny_preset
 
 from raymoe.config import ProbeConfig
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.interactions.blocks import Work
 from raymoe.interactions.candidates import select_candidates
+from raymoe.interactions.pieces import Work
 from raymoe.probe.cut import Cut, open_cut, save_cut, unit_size
 from raymoe.probe.plan import Job, Plan, make_plan
-from raymoe.tables import IMPORTANCE, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.contracts import IMPORTANCE
+from raymoe.project.tables import read_table
+from raymoe.project.workspace import Workspace
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 

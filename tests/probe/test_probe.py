@@ -10,20 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from tiny import tiny_preset, write_tiny_features, write_tiny_run
+from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate, select_candidates
-from raymoe.interactions.blocks import work_of
-from raymoe.interactions.coalitions import seed_of
-from raymoe.interactions_table import interactions_names, read_interactions
+from raymoe.interactions.pieces import work_of
+from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
-from raymoe.tables import metadata_of, read_table
-from raymoe.workspace import Workspace
+from raymoe.project.interaction_tables import interactions_names, read_interactions
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 
 
 def read(project):
@@ -71,7 +71,7 @@ def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
 
 
 def _scores(project, sample, expert):
-    from raymoe.tables import IMPORTANCE
+    from raymoe.project.contracts import IMPORTANCE
 
     table = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
     rows = [r for r in table.to_pylist() if r["sample_id"] == sample and r["expert"] == expert]
@@ -170,14 +170,14 @@ def test_every_estimator_comes_through_the_same_door(tiny, inline, estimator):
 
 def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny):
     from raymoe.probe.plan import make_plan
-    from raymoe.tables import IMPORTANCE
+    from raymoe.project.contracts import IMPORTANCE
 
     store = FeatureStore.open(tiny.workspace, tiny.features, "")
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     config = tiny_preset(probe={"estimator": "exact", "rho": 1.0}).probe
     experts = ["unique:text", "unique:image", "synergy", "redundancy"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("raymoe.interactions.exact.MAX_PLAYERS", 12)
+        patch.setattr("raymoe.interactions.estimators.exact.MAX_PLAYERS", 12)
         with pytest.raises(
             InputError, match=r"sample s\d+, expert synergy: exact values of \d+ players"
         ) as caught:
@@ -187,7 +187,7 @@ def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny
 
 def test_units_of_a_job_cover_it_exactly(tiny):
     from raymoe.probe.plan import make_plan
-    from raymoe.tables import IMPORTANCE
+    from raymoe.project.contracts import IMPORTANCE
 
     store = FeatureStore.open(tiny.workspace, tiny.features, "")
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
@@ -310,7 +310,9 @@ def test_non_finite_outputs_end_in_the_ledger(tiny, inline):
     """A checkpoint with a NaN in one expert: its jobs fail by name, the other expert's rows are there."""
     model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
     from raymoe.models.checkpoint import save_checkpoint
-    from raymoe.tables import IMPORTANCE, Provenance, write_table
+    from raymoe.project.contracts import IMPORTANCE
+    from raymoe.project.provenance import Provenance
+    from raymoe.project.tables import write_table
 
     with torch.no_grad():
         model.experts.head.weight_EIO[2] = torch.nan

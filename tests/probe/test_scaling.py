@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from tiny import tiny_preset
+from support.tiny import tiny_preset
 
 from raymoe.actors.simulator import Costs
 from raymoe.errors import InputError

@@ -2,19 +2,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from support import workspace_fixture
+from support.experiments_fixture import write_experiments
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import workspace_fixture
-from experiments_fixture import write_experiments
-
+from raymoe.display.inputs import Inputs, read_inputs
+from raymoe.display.samples import Sample, explore
 from raymoe.project import Project
 from raymoe.report import report
-from raymoe.report.explorer import Sample, explore
-from raymoe.report.inputs import Inputs, read_inputs
 
 MEASURED = (
     *("comparison", "faithfulness", "faithfulness-summary", "alignment"),

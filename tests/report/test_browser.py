@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import workspace_fixture
+from support import workspace_fixture
 
+from raymoe.display.samples import Sample
 from raymoe.report import report
-from raymoe.report.explorer import Sample
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [

@@ -6,27 +6,19 @@ import csv
 import io
 import json
 
-import experiments_fixture
 import pyarrow.parquet as pq
 import pytest
-import workspace_fixture
 from matplotlib.container import ErrorbarContainer
+from support import experiments_fixture, workspace_fixture
 
+from raymoe.display.inputs import read_inputs
 from raymoe.errors import ParentError
+from raymoe.project.contracts import ALIGNMENT, COMPARISON, PAIR_MASKING, PLANTED, PREDICTIONS, SWEEP
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import read_table
 from raymoe.report import report
 from raymoe.report.experiment_figures import comparison as comparison_figure
 from raymoe.report.experiments import PROTOCOLS, experiments, stale
-from raymoe.report.inputs import read_inputs
-from raymoe.tables import (
-    ALIGNMENT,
-    COMPARISON,
-    PAIR_MASKING,
-    PLANTED,
-    PREDICTIONS,
-    SWEEP,
-    Provenance,
-    read_table,
-)
 
 
 def parents_of(inputs) -> dict[str, str]:

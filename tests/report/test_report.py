@@ -10,13 +10,13 @@ import re
 import numpy as np
 import pyarrow as pa
 import pytest
-import workspace_fixture
 from PIL import Image
+from support import workspace_fixture
 
+from raymoe.display.inputs import read_inputs
+from raymoe.display.samples import choose
 from raymoe.errors import ParentError
 from raymoe.report import report
-from raymoe.report.explorer import choose
-from raymoe.report.inputs import read_inputs
 from raymoe.report.page import embedded_json
 
 FIGURES = ["expert-weights", "interactions", "test-metrics", "training", "sample-1"]

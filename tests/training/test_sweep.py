@@ -21,27 +21,28 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from processes import ray_actors
-from readable import make_project
 from rich.console import Console
-from tiny import CLASSES, tiny_preset, write_tiny_features
+from support.processes import ray_actors
+from support.readable import make_project
+from support.tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 
-from raymoe.chosen import read_chosen, with_chosen
 from raymoe.cli import app
 from raymoe.config import SweepConfig, grid_setting, load_preset
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project import Project
-from raymoe.tables import METRICS, SWEEP, read_table
+from raymoe.project.chosen import read_chosen, with_chosen
+from raymoe.project.contracts import METRICS, SWEEP
+from raymoe.project.tables import read_table
+from raymoe.project.workspace import Workspace
 from raymoe.training import sweep as sweep_module
 from raymoe.training import train
 from raymoe.training.live import LiveTable
 from raymoe.training.statistics import spread
 from raymoe.training.sweep import sweep, trial_resources
 from raymoe.training.trials import trials_of, variant_of
-from raymoe.workspace import Workspace
 
 TRAIN = {"epochs": 3, "batch_size": 1, "lr": 3e-3, "selection": "micro_f1"}
 GRID = {"seeds": [0, 1], "temperatures": [1, 4]}

@@ -7,17 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from readable import SETTINGS, make_project
-from tiny import CLASSES, tiny_preset, write_tiny_features
+from support.readable import SETTINGS, make_project
+from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
 from raymoe.project import Project
-from raymoe.tables import EPOCHS, METRICS, PREDICTIONS, metadata_of, read_table
+from raymoe.project.contracts import EPOCHS, METRICS, PREDICTIONS
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.workspace import Workspace
 from raymoe.training import epochs as epochs_module
 from raymoe.training import train
-from raymoe.workspace import Workspace
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 

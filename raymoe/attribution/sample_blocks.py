@@ -1,0 +1,130 @@
+"""Importance of a block of samples. The runner is a plain class; whoever has actors may put it on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from raymoe.attribution.importance import importance
+from raymoe.config import AttributeConfig
+from raymoe.models.explained import Explained
+from raymoe.project.contracts import IMPORTANCE
+
+BATCHES = 4  # of a block: whole ones, so that what is computed together is the same however it is shared
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows ``[N]`` of the feature store that are done together."""
+
+    number: int
+    rows: np.ndarray
+
+    @property
+    def key(self) -> str:
+        """Its name in messages."""
+        return f"block {self.number}"
+
+    @property
+    def evaluations(self) -> int:
+        """Its cost: samples."""
+        return len(self.rows)
+
+
+class BlockRunner:
+    """Answers blocks. Nothing is opened before ``ready``, so that its errors reach whoever asks.
+
+    Args:
+        explained: the model and the features.
+        config: method, target and batch size.
+        threads: of torch; None leaves them as they are.
+        device: as torch names it.
+    """
+
+    def __init__(
+        self, explained: Explained, config: AttributeConfig, threads: int | None, device: str
+    ) -> None:
+        self.explained, self.config, self.threads, self.device = explained, config, threads, device
+        self.model = None
+
+    def ready(self) -> str:
+        """Open model and features; answers with the device. Raises as ``Explained.open`` does."""
+        if self.model is None:
+            if self.threads:
+                torch.set_num_threads(self.threads)
+            self.store, model, _ = self.explained.open()
+            self.model = model.to(self.device).requires_grad_(False)
+        return self.device
+
+    def run(self, block: Block) -> bytes:
+        """The block's rows of the importance table, as an Arrow IPC stream.
+
+        With integrated gradients its metadata says of the N * E convergence deltas ``max`` and ``sum`` of
+        their amounts, ``rise`` the sum of the amounts they are compared with, and ``count``.
+        """
+        self.ready()
+        columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
+        delta, rise = [], []
+        for batch in self.store.batches(block.rows, self.config.batch_size, self.device, **self.model.reads):
+            chosen = [self.store.index_of(sample_id) for sample_id in batch.sample_ids]
+            targets = [self.store.labels[i] for i in chosen] if self.config.target == "true" else None
+            found = importance(self.model, batch, self.store.task, targets, self.config)
+            delta.append(found.notes.get("delta", np.empty(0)).ravel())
+            rise.append(found.notes.get("rise", np.empty(0)).ravel())
+            lengths = {m: [len(self.store.sequence(i, m)[1]) for i in chosen] for m in self.model.names}
+            for n, sample_id in enumerate(batch.sample_ids):
+                for e, expert in enumerate(self.model.expert_names):
+                    for modality in self.model.names:
+                        columns["sample_id"].append(sample_id)
+                        columns["expert"].append(expert)
+                        columns["modality"].append(modality)
+                        columns["scores"].append(found.scores[modality][e, n, : lengths[modality][n]])
+        rows = len(columns["sample_id"])
+        columns |= {"method": [self.config.method] * rows, "target": [self.config.target] * rows}
+        table = pa.table(columns).select(IMPORTANCE.schema.names).cast(IMPORTANCE.schema)
+        deltas, rises = np.abs(np.concatenate(delta)), np.abs(np.concatenate(rise))
+        if len(deltas):
+            notes = {"max": deltas.max(), "sum": deltas.sum(), "rise": rises.sum(), "count": len(deltas)}
+            table = table.replace_schema_metadata({k: repr(float(v)) for k, v in notes.items()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return sink.getvalue().to_pybytes()
+
+
+# Has blocks done on actors: a runner's class, its arguments but for threads and device, the blocks, and what
+# is told of each block and its answer, in any order.
+Share = Callable[[type, tuple, list[Block], Callable[[Block, bytes], None]], None]
+
+
+def blocks_of(rows: np.ndarray, batch_size: int) -> list[Block]:
+    """Rows cut into blocks of whole batches."""
+    size = BATCHES * batch_size
+    return [Block(start // size, rows[start : start + size]) for start in range(0, len(rows), size)]
+
+
+def merged(answers: dict[int, bytes]) -> tuple[pa.Table, dict[str, float] | None]:
+    """The whole table in the blocks' order, and the convergence of integrated gradients.
+
+    Args:
+        answers: by the block's number.
+
+    Returns:
+        The table, and ``max`` and ``mean`` of the convergence delta as shares of the mean rise, or None.
+    """
+    tables = [pa.ipc.open_stream(pa.py_buffer(answers[number])).read_all() for number in sorted(answers)]
+    notes = [{k.decode(): float(v) for k, v in (t.schema.metadata or {}).items()} for t in tables]
+    plain = [IMPORTANCE.schema.empty_table(), *(t.replace_schema_metadata(None) for t in tables)]
+    table = pa.concat_tables(plain)
+    if not any(notes):
+        return table, None
+    total = {name: sum(note[name] for note in notes) for name in ("sum", "rise", "count")}
+    mean_rise = total["rise"] / total["count"]
+    return table, {
+        "max": max(note["max"] for note in notes) / mean_rise,
+        "mean": total["sum"] / total["count"] / mean_rise,
+    }

@@ -1,0 +1,120 @@
+"""What ``raymoe demo`` prints at the end: the figures that matter, and where the page is."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.table import Table
+
+from raymoe.display.words import Piece, pieces
+from raymoe.features.store import FeatureStore
+from raymoe.pipeline import Run
+from raymoe.project import Project
+from raymoe.project.contracts import METRICS, PREDICTIONS
+from raymoe.project.interaction_tables import read_interactions
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.runtime.progress import console
+
+SCORES = {"synergy": ("sii", "SII"), "redundancy": ("redundancy_gap", "redundancy gap")}
+
+
+def summary(project: Project, done: Run) -> None:
+    """Print test scores, expert weights, the strongest pairs and the page's path.
+
+    Raises:
+        ParentError: a table is missing or damaged.
+    """
+    console.print(_metrics(project))
+    console.print(_weights(project))
+    interactions = read_interactions(project.workspace, project.run, project.command("probe"))
+    store = FeatureStore.open(project.workspace, project.features, made_by=project.command("encode"))
+    for expert in SCORES:
+        console.print(_pairs(interactions, store, expert))
+    console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
+    console.print(f"[bold]{done.results['report'].path}[/bold]")
+    dense = f"{project.command('train')} --set model.kind=dense"
+    again = f"{dense} && {project.command('evaluate')} && {project.command('report')}"
+    console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
+    folder = Path(sys.executable).parent
+    if not shutil.which("raymoe") and (folder / "raymoe").exists():
+        console.print(f"The command raymoe is in {folder}", markup=False)
+
+
+def _metrics(project: Project) -> Table:
+    """FL-I2MoE against the linear probes, on the test split."""
+    table = Table("test split", "micro-F1", "macro-F1", title="classification", title_justify="left")
+    for name, stage in ((f"{project.run}/metrics.parquet", "train"), (project.baselines, "baselines")):
+        rows = read_table(project.workspace, name, METRICS, project.command(stage)).to_pylist()
+        found: dict[str, dict[str, float]] = {}
+        for row in rows:
+            if row["split"] == "test":
+                found.setdefault(row["model"], {})[row["metric"]] = row["value"]
+        for model, values in found.items():
+            table.add_row(model, f"{values['micro_f1']:.3f}", f"{values['macro_f1']:.3f}")
+    return table
+
+
+def _weights(project: Project) -> Table:
+    """How much of the prediction each expert makes."""
+    predictions = read_table(
+        project.workspace, f"{project.run}/predictions.parquet", PREDICTIONS, project.command("train")
+    )
+    test = predictions.filter(pc.equal(predictions["split"], "test"))
+    weights = np.array(test["expert_weights"].to_pylist())
+    table = Table("expert", "mean weight", "5 % to 95 %", title="expert weights", title_justify="left")
+    for i, name in enumerate(metadata_of(predictions.schema)["experts"]):
+        low, high = np.quantile(weights[:, i], (0.05, 0.95))
+        table.add_row(name, f"{weights[:, i].mean():.2f}", f"{low:.2f} to {high:.2f}")
+    return table
+
+
+def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, most: int = 6) -> Table:
+    """The strongest pairs of an expert that stand out of their own error, one per sample."""
+    score, title = SCORES[expert]
+    rows = interactions.filter(pc.equal(interactions["expert"], expert))
+    value, error = rows[score].to_numpy(), rows[f"{score}_stderr"].to_numpy()
+    clear = np.abs(value) > 2 * error
+    caption = f"{len(value):,} pairs, {clear.mean():.0%} of them more than two standard errors from 0"
+    table = Table("sample", "pair", title, title=f"{expert} expert", title_justify="left", caption=caption)
+    seen: set[str] = set()
+    for i in np.argsort(-np.where(clear, value, -np.inf), kind="stable"):
+        row = rows.slice(int(i), 1).to_pylist()[0]
+        if row["sample_id"] in seen:
+            continue
+        seen.add(row["sample_id"])
+        pair = " + ".join(
+            _feature(store, row["sample_id"], row[f"{side}_modality"], row[side]) for side in "uv"
+        )
+        table.add_row(row["sample_id"], pair, f"{row[score]:.3f} ± {row[f'{score}_stderr']:.3f}")
+        if len(seen) == most:
+            break
+    return table
+
+
+def _word(found: list[Piece], position: int) -> str:
+    """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
+    first, last = position, position + 1
+    while found[first].joined:
+        first -= 1
+    while last < len(found) and found[last].joined:
+        last += 1
+    parts = [f"|{p.text}|" if first + i == position else p.text for i, p in enumerate(found[first:last])]
+    return f"'{''.join(parts) if last - first > 1 else found[position].text}'"
+
+
+def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) -> str:
+    """A token as text, a patch as its row and column."""
+    info = next(m for m in store.modalities if m.name == modality)
+    index = store.index_of(sample_id)
+    tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
+    if tokens is not None:
+        return _word(pieces(tokens, special.tolist()), position)
+    if info.grid:
+        place = position - int(special[:position].sum())
+        return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"
+    return f"{modality} {position}"

@@ -1,0 +1,43 @@
+"""Every setting of every stage, as validated data. Nothing here imports torch or Ray."""
+
+from raymoe.config.sections import (
+    DATA_OPTIONS,
+    ENRICO_TOPICS,
+    MMIMDB_GENRES,
+    PRESETS,
+    AttributeConfig,
+    DataConfig,
+    EncoderConfig,
+    Metric,
+    ModalityConfig,
+    ModelConfig,
+    Preset,
+    ProbeConfig,
+    ReportConfig,
+    SweepConfig,
+    Task,
+    TrainConfig,
+    grid_setting,
+    load_preset,
+)
+
+__all__ = [
+    "DATA_OPTIONS",
+    "ENRICO_TOPICS",
+    "MMIMDB_GENRES",
+    "PRESETS",
+    "AttributeConfig",
+    "DataConfig",
+    "EncoderConfig",
+    "Metric",
+    "ModalityConfig",
+    "ModelConfig",
+    "Preset",
+    "ProbeConfig",
+    "ReportConfig",
+    "SweepConfig",
+    "Task",
+    "TrainConfig",
+    "grid_setting",
+    "load_preset",
+]

@@ -1,0 +1,164 @@
+"""All that a report is made from, read and checked in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raymoe.data.samples import SamplesFile
+from raymoe.errors import ParentError
+from raymoe.features.store import FeatureStore
+from raymoe.project import Project
+from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, Contract
+from raymoe.project.interaction_tables import read_interactions
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, read_table
+
+ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is known of the samples of one run; ``store`` has what to show of each sample's features."""
+
+    samples: pa.Table  # without the modalities' columns: pictures can be gigabytes
+    source: SamplesFile
+    predictions: pa.Table
+    importance: pa.Table
+    interactions: pa.Table
+    store: FeatureStore
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The tables by name, in the order of the data flow."""
+        return {name: getattr(self, name) for name in ORDER if hasattr(self, name)}
+
+    def metadata(self, name: str) -> dict[str, Any]:
+        """A table's own metadata."""
+        return metadata_of(self.tables()[name].schema)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Those of the tables and of the feature store."""
+        found = {name: self.metadata(name)["fingerprint"] for name in self.tables()}
+        return found | {"features": self.store.fingerprint}
+
+    @property
+    def checkpoint(self) -> str:
+        """Fingerprint of the checkpoint that all of it is about."""
+        return _parents(self.importance).get("checkpoint", "unknown")
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, by index."""
+        return self.metadata("samples")["classes"]
+
+    @property
+    def task(self) -> str:
+        """``multilabel``, ``multiclass`` or ``binary``."""
+        return self.metadata("samples")["task"]
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """Kind of each modality, by name."""
+        return self.metadata("samples")["modalities"]
+
+    @property
+    def experts(self) -> list[str]:
+        """Expert names, in the order of the weights."""
+        return self.metadata("predictions")["experts"]
+
+
+@dataclass(frozen=True)
+class Inputs(Explained):
+    """All that a report is made from."""
+
+    epochs: pa.Table
+    metrics: pa.Table
+    baselines: pa.Table
+
+
+def read_inputs(project: Project) -> Inputs:
+    """Read everything.
+
+    Raises:
+        ParentError: a table or the feature store is missing or damaged, or they are of different checkpoints;
+            says which command makes it.
+    """
+
+    def read(name: str, stage: str) -> pa.Table:
+        contract = EPOCHS if name.endswith("epochs.parquet") else METRICS
+        return read_table(project.workspace, name, contract, project.command(stage))
+
+    explained = vars(read_explained(project))
+    return Inputs(
+        **explained,
+        epochs=read(f"{project.run}/epochs.parquet", "train"),
+        metrics=read(f"{project.run}/metrics.parquet", "train"),
+        baselines=read(project.baselines, "baselines"),
+    )
+
+
+def read_explained(project: Project) -> Explained:
+    """Read what is known of the samples.
+
+    Raises:
+        ParentError: as ``read_inputs``.
+    """
+
+    def read(name: str, contract: Contract, stage: str) -> pa.Table:
+        return read_table(project.workspace, name, contract, project.command(stage))
+
+    made_by = project.command("prepare")
+    light = ["sample_id", "split", "labels"]
+    found = Explained(
+        samples=read_table(project.workspace, project.samples, SAMPLES, made_by, light),
+        source=SamplesFile(project.workspace, project.samples, made_by),
+        predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
+        importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),
+        interactions=read_interactions(project.workspace, project.run, project.command("probe")),
+        store=FeatureStore.open(project.workspace, project.features, project.command("encode")),
+    )
+    _refuse_mixed(project, found)
+    return found
+
+
+def _refuse_mixed(project: Project, found: Explained) -> None:
+    """Raise unless predictions, importance and interactions are of one checkpoint."""
+    folder, checkpoint = project.workspace.path(project.run), found.checkpoint
+    predicted = found.metadata("predictions").get("checkpoint")
+    if predicted != checkpoint:
+        raise ParentError(
+            f"{folder}/importance.arrow explains checkpoint {checkpoint}, the predictions beside it are of "
+            f"{predicted}",
+            f"Make it again with: {project.command('attribute')} --overwrite",
+        )
+    parents = _parents(found.interactions)
+    wanted = {"checkpoint": checkpoint, "importance": found.fingerprints["importance"]}
+    for name, fingerprint in wanted.items():
+        if parents.get(name) != fingerprint:
+            raise ParentError(
+                f"the pairs in {folder} were measured from another {name} ({parents.get(name)}, the one "
+                f"there is {fingerprint})",
+                f"Measure them again with: {project.command('probe')} --overwrite",
+            )
+
+
+def _parents(table: pa.Table) -> dict[str, str]:
+    return Provenance.from_json(metadata_of(table.schema)["made_by"]).parents
+
+
+def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
+    """Class probabilities ``[..., C]``: sigmoid where labels are independent, else softmax."""
+    if task == "multilabel":
+        return 1 / (1 + np.exp(-logits))
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of equally long lists as ``[N, L]``."""
+    rows = column.combine_chunks()
+    return np.asarray(rows.flatten(), dtype=np.float64).reshape(len(rows), -1)

@@ -1,0 +1,281 @@
+"""What the sample explorer shows, as plain data: chosen samples, their pieces, heat maps and top pairs.
+
+Knows nothing of HTML or matplotlib; the page and the sample figures are drawn from the same objects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raymoe.config import ReportConfig
+from raymoe.display.inputs import Explained, probabilities
+from raymoe.display.palette import SCORES, default_score
+from raymoe.display.pictures import LARGEST_BYTES, thumbnail
+from raymoe.display.words import Piece, pieces
+
+COLUMNS = {"sii": ("sii", "sii_stderr"), "gap": ("redundancy_gap", "redundancy_gap_stderr")}
+BLOCK = 256  # samples read at once, about a row group
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One modality of a sample, as it is shown.
+
+    Attributes:
+        pieces: of a text, one per position; empty for a picture.
+        cells: of a picture, the sequence position of each grid cell, row by row; empty for a text.
+        rows, cols: of a picture, its grid.
+        picture: small, as WebP; None where it is missing or can't be decoded.
+    """
+
+    kind: str
+    pieces: tuple[Piece, ...] = ()
+    cells: tuple[int, ...] = ()
+    rows: int = 0
+    cols: int = 0
+    picture: bytes | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """One side of a pair. ``index`` is the position of a text piece, or the cell of a patch."""
+
+    modality: str
+    index: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A measured pair."""
+
+    u: End
+    v: End
+    value: float
+    stderr: float | None
+    coalitions: int
+    base: float
+    span: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Everything the explorer shows of one sample.
+
+    Attributes:
+        chosen: ``strong`` (by its strongest pair), ``drawn`` (at random) or ``asked`` (by its id).
+        importance: per expert and modality, one value in [0, 1] per piece or cell.
+        pairs: per expert and score, the top pairs, strongest first.
+        predicted: class indices.
+        probabilities: per class; like ``weights`` empty for a split without predictions.
+        weights: per expert, in the order of ``Inputs.experts``.
+        strength: per probed expert the largest value - 2 standard errors of its score; None without any.
+    """
+
+    sample_id: str
+    chosen: str
+    sequences: dict[str, Sequence]
+    importance: dict[str, dict[str, list[float]]]
+    pairs: dict[str, dict[str, list[Pair]]]
+    targets: dict[str, str]
+    labels: list[int]
+    predicted: list[int]
+    probabilities: list[float]
+    weights: list[float]
+    strength: dict[str, float | None]
+
+
+def explore(inputs: Explained, config: ReportConfig) -> list[Sample]:
+    """The samples of the explorer, strongest first, then the ones drawn at random in table order."""
+    count = len(inputs.samples) if config.samples == "all" else config.samples
+    return describe(inputs, choose(inputs.interactions, count, config.seed), config.listed)
+
+
+def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> list[Sample]:
+    """Samples as the explorer shows them.
+
+    Args:
+        inputs: the tables.
+        chosen: which, and why each.
+        listed: how many pairs of each expert and score.
+
+    Returns:
+        In the order of ``chosen``. A sample that was not probed has no pairs, and one that was not attributed
+        no importance.
+    """
+    ids = [sample_id for sample_id, _ in chosen]
+    wanted = pa.array(ids, pa.string())
+
+    def of_samples(table: pa.Table) -> dict[str, pa.Table]:
+        """The rows of each sample, found in one pass."""
+        rows = table.filter(pc.is_in(table["sample_id"], wanted)).combine_chunks()
+        names = np.array(rows["sample_id"].to_pylist(), dtype=object)
+        places: dict[str, list[int]] = {}
+        for i, name in enumerate(names):
+            places.setdefault(name, []).append(i)
+        return {name: rows.take(found) for name, found in places.items()}
+
+    interactions, importance = of_samples(inputs.interactions), of_samples(inputs.importance)
+    predictions = of_samples(inputs.predictions)
+    sequences = {sample_id: (labels, found) for sample_id, labels, found in _sequences(inputs, ids)}
+    found = []
+    for sample_id, why in chosen:
+        labels, shown = sequences[sample_id]
+        # None for a split without predictions: importance can be asked for the training split too
+        rows = predictions.get(sample_id)
+        prediction = rows.to_pylist()[0] if rows else None
+        probability = probabilities(np.asarray(prediction["logits"]), inputs.task) if prediction else None
+        measured = interactions.get(sample_id, inputs.interactions.slice(0, 0))
+        pairs, targets = _pairs(measured, shown, listed)
+        found.append(
+            Sample(
+                sample_id=sample_id,
+                chosen=why,
+                sequences=shown,
+                importance=_importance(importance.get(sample_id, inputs.importance.slice(0, 0)), shown),
+                pairs=pairs,
+                targets=targets,
+                labels=labels,
+                predicted=[] if probability is None else _predicted(probability, inputs.task),
+                probabilities=[] if probability is None else probability.tolist(),
+                weights=prediction["expert_weights"] if prediction else [],
+                strength={expert: _strength(measured, expert) for expert in pairs},
+            )
+        )
+    return found
+
+
+def _sequences(inputs: Explained, ids: list[str]) -> Iterator[tuple[str, list[int], dict[str, Sequence]]]:
+    """Labels and sequences of samples; each block of the samples table is read once, pictures stay small."""
+    wanted = set(ids)
+    places = [i for i, name in enumerate(inputs.samples["sample_id"].to_pylist()) if name in wanted]
+    share = LARGEST_BYTES // max(1, sum(kind == "image" for kind in inputs.modalities.values()))
+    blocks: dict[int, list[int]] = {}
+    for place in places:
+        blocks.setdefault(place // BLOCK, []).append(place)
+    for block in blocks.values():
+        rows = inputs.source.rows(block[0], block[-1] + 1).take([place - block[0] for place in block])
+        for i in range(len(rows)):
+            sample = rows.slice(i, 1).to_pylist()[0]
+            yield (
+                sample["sample_id"],
+                sample["labels"],
+                {
+                    name: _sequence(inputs.store, sample["sample_id"], name, kind, sample.get(name), share)
+                    for name, kind in inputs.modalities.items()
+                },
+            )
+
+
+def _strength(measured: pa.Table, expert: str) -> float | None:
+    value, stderr = (
+        measured.filter(pc.equal(measured["expert"], expert))[c].to_numpy()
+        for c in COLUMNS[default_score(expert)]
+    )
+    bound = (value - 2 * stderr)[np.isfinite(value) & np.isfinite(stderr)]
+    return float(bound.max()) if len(bound) else None
+
+
+def choose(interactions: pa.Table, count: int, seed: int) -> list[tuple[str, str]]:
+    """Which samples to show, and why each: half for their strongest pair, half drawn at random.
+
+    A sample's strength is the largest |value| - 2 standard errors among its pairs; the experts take turns,
+    each by its own score, because their scores have different scales.
+    """
+    order = {sample_id: i for i, sample_id in enumerate(interactions["sample_id"].unique().to_pylist())}
+    rankings = []
+    for expert in interactions["expert"].unique().to_pylist():
+        value, stderr = COLUMNS[default_score(expert)]
+        rows = interactions.filter(pc.equal(interactions["expert"], expert))
+        bound = pc.subtract(pc.abs(rows[value]), pc.multiply(rows[stderr], 2.0))
+        strengths = (
+            pa.table({"sample_id": rows["sample_id"], "bound": pc.if_else(pc.is_nan(bound), None, bound)})
+            .group_by("sample_id", use_threads=False)
+            .aggregate([("bound", "max")])
+            .to_pylist()
+        )
+        strengths.sort(key=lambda row: (-(row["bound_max"] or 0.0), order[row["sample_id"]]))
+        rankings.append([row["sample_id"] for row in strengths])
+    strong: list[str] = []
+    for turn in zip(*rankings, strict=False):
+        strong += [sample_id for sample_id in dict.fromkeys(turn) if sample_id not in strong]
+    strong = strong[: math.ceil(count / 2)]
+    rest = [sample_id for sample_id in order if sample_id not in strong]
+    size = min(count - len(strong), len(rest))
+    drawn = (
+        sorted(np.random.default_rng(seed).choice(len(rest), size=size, replace=False)) if size > 0 else []
+    )
+    return [(sample_id, "strong") for sample_id in strong] + [(rest[i], "drawn") for i in drawn]
+
+
+def _predicted(probability: np.ndarray, task: str) -> list[int]:
+    if task == "multilabel":
+        return np.flatnonzero(probability > 0.5).tolist()
+    return [int(probability.argmax())]
+
+
+def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any, largest: int) -> Sequence:
+    i = store.index_of(sample_id)
+    _, valid, special = store.sequence(i, name)
+    special = np.asarray(special, dtype=bool)
+    if kind == "text":
+        length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
+        tokens = list(store.tokens(i, name))[:length]
+        return Sequence("text", pieces=tuple(pieces(tokens, special[: len(tokens)].tolist())))
+    rows, cols = next(m.grid for m in store.modalities if m.name == name)
+    cells = np.flatnonzero(~special)[: rows * cols].tolist()
+    return Sequence("image", cells=tuple(cells), rows=rows, cols=cols, picture=thumbnail(raw, largest))
+
+
+def _importance(scored: pa.Table, sequences: dict[str, Sequence]) -> dict[str, dict[str, list[float]]]:
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in scored.to_pylist():
+        sequence, scores = sequences[row["modality"]], row["scores"]
+        positions = sequence.cells if sequence.kind == "image" else range(len(sequence.pieces))
+        values = [round(float(scores[p]), 4) for p in positions]
+        # a second attribution method or target would be a second row: the first one is shown
+        found.setdefault(row["expert"], {}).setdefault(row["modality"], values)
+    return found
+
+
+def _pairs(
+    measured: pa.Table, sequences: dict[str, Sequence], count: int
+) -> tuple[dict[str, dict[str, list[Pair]]], dict[str, str]]:
+    found: dict[str, dict[str, list[Pair]]] = {}
+    targets: dict[str, str] = {}
+    for expert in measured["expert"].unique().to_pylist():
+        rows = measured.filter(pc.equal(measured["expert"], expert))
+        targets[expert] = rows["target"][0].as_py()
+        rows = rows.filter(pc.equal(rows["target"], targets[expert]))  # of several targets, the first
+        found[expert] = {score: _top(rows, score, sequences, count) for score in SCORES}
+    return found, targets
+
+
+def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int) -> list[Pair]:
+    """The pairs of largest |value|; ties in table order."""
+    value, stderr = COLUMNS[score]
+    strength = np.abs(rows[value].to_numpy())
+    order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")[:count]
+    return [
+        Pair(
+            u=_end(sequences, row["u_modality"], row["u"]),
+            v=_end(sequences, row["v_modality"], row["v"]),
+            value=row[value],
+            stderr=None if math.isnan(row[stderr]) else row[stderr],
+            coalitions=row["n_coalitions"],
+            base=row["base_mean"],
+            span=row["span_mean"],
+        )
+        for row in rows.take(order).to_pylist()
+    ]
+
+
+def _end(sequences: dict[str, Sequence], modality: str, position: int) -> End:
+    cells = sequences[modality].cells
+    return End(modality, cells.index(position) if cells else position)

@@ -1,0 +1,302 @@
+"""Does masking what an attribution calls important hurt (paper §4.2, Fig. 3)? And ERASER's measures of it.
+
+Per model, seed, expert and method the top K per cent of every modality's features, by that expert's
+importance, are zeroed, and the whole model predicts again. Shapes: N samples (B of a batch), C classes, E
+experts, K shares, D draws of a method's masks (random has several), T_m positions of modality m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from raymoe.attribution.attribute import explained_split
+from raymoe.attribution.importance import importance, target_matrix
+from raymoe.config import AttributeConfig
+from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
+from raymoe.experiments.comparison.measure import KINDS, METRICS_OF
+from raymoe.experiments.masking import masked_logits, over_batches
+from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, is_current, labels_of
+from raymoe.features.store import FeatureBatch, FeatureStore
+from raymoe.models.base import FusionModel
+from raymoe.models.target import predicted_classes
+from raymoe.project import Project, StageResult
+from raymoe.project.contracts import FAITHFULNESS, FAITHFULNESS_SUMMARY
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import read_table, write_table
+from raymoe.runtime.device import resolve_device
+from raymoe.runtime.progress import console, plain_table
+
+SHARES = (5, 10, 15, 20, 25, 30)  # K, per cent
+METHODS = {
+    "random": "Random",
+    "attnroll": "AttnRoll",
+    "ig": "IG",
+    "grad_attnroll": "Grad x AttnRoll",
+}
+DRAWS = 5  # of random masks; no expert has a say in them, so they are the same for all
+ALL = "all experts"  # the mean of the experts' figures
+
+
+def faithfulness(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Measure every finished dense and FL-I2MoE run; print a table and write two.
+
+    ``evaluation/faithfulness.parquet`` has a row per model, seed, expert, method and K;
+    ``evaluation/faithfulness-summary.parquet`` means over K and seeds with paired bootstrap intervals over
+    samples, and the difference to random masking.
+
+    Args:
+        project: has features and finished runs.
+        device: as torch names it; by default a GPU where there is one.
+        overwrite: measure again even if it is there.
+
+    Raises:
+        ParentError: no features or no finished run.
+        InputError: the split has no samples, or none with a label.
+    """
+    workspace, config = project.workspace, project.preset.attribute
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    runs = finished_runs(project, store, WITH_TOKENS)
+    indices = explained_split(project, store)
+    labels = labels_of(store, indices, config.split)
+    command = f"raymoe evaluate {project.dataset} faithfulness"
+    settings = {"split": config.split, "target": config.target, "steps": config.steps, "seed": config.seed}
+    settings["draws"] = DRAWS
+    parents = {"features": store.fingerprint, **{run.name: run.fingerprint for run in runs}}
+    folder = f"{project.root}/evaluation"
+    name, summary_name = f"{folder}/faithfulness.parquet", f"{folder}/faithfulness-summary.parquet"
+    made = Provenance("evaluate", FAITHFULNESS.tag, settings, parents)
+    made_summary = Provenance("evaluate", FAITHFULNESS_SUMMARY.tag, settings, parents)
+    tables = ((name, FAITHFULNESS, made), (summary_name, FAITHFULNESS_SUMMARY, made_summary))
+    ran = overwrite or not all(is_current(workspace, *table) for table in tables)
+    if ran:
+        workspace.check_writable()
+        device = resolve_device(device)
+        measured = [_measure(run, store, indices, device) for run in runs]
+        rows = [row for m in measured for row in m.rows(labels, store.task)]
+        write_table(workspace, name, pa.Table.from_pylist(rows, FAITHFULNESS.schema), FAITHFULNESS, made)
+        rows = [
+            row
+            for kind in WITH_TOKENS
+            for row in _summary([m for m in measured if m.run.kind == kind], labels, store.task)
+        ]
+        table = pa.Table.from_pylist(rows, FAITHFULNESS_SUMMARY.schema)
+        write_table(workspace, summary_name, table, FAITHFULNESS_SUMMARY, made_summary)
+    summary = read_table(workspace, summary_name, FAITHFULNESS_SUMMARY, f"{command} --overwrite")
+    console.print(_table(summary.to_pylist(), METRICS_OF[store.task][0]))
+    return StageResult(workspace.path(summary_name), made_summary.fingerprint, ran)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run answers under every mask.
+
+    Attributes:
+        run: which.
+        experts: names.
+        base_NC: logits without a mask.
+        masked: per method [E, D, K, N, C]: with each expert's top features zeroed; E is 1 where the experts
+            share them.
+        comprehensiveness, sufficiency: per method [E, D, K, N]; ERASER: the fall of the probability of the
+            classes that were predicted, with the top features zeroed, and with all features zeroed but the
+            top ones.
+    """
+
+    run: TrainedRun
+    experts: list[str]
+    base_NC: np.ndarray
+    masked: dict[str, np.ndarray]
+    comprehensiveness: dict[str, np.ndarray]
+    sufficiency: dict[str, np.ndarray]
+
+    def drops(
+        self, method: str, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+    ) -> np.ndarray:
+        """By how much the metric falls on every resample, mean over draws, [E, K, R]."""
+        masked = self.masked[method]
+        base_R = resampled_metric(self.base_NC[None], labels, task, counts_RN)[0]
+        found = resampled_metric(masked.reshape(-1, *masked.shape[-2:]), labels, task, counts_RN)
+        drop_EKR = (base_R - found.reshape(*masked.shape[:3], -1)).mean(1)
+        return np.broadcast_to(drop_EKR, (len(self.experts), *drop_EKR.shape[1:]))
+
+    def falls(self, measure: dict[str, np.ndarray], method: str) -> np.ndarray:
+        """One of ERASER's measures, mean over draws, [E, K, N]."""
+        found = measure[method].mean(1)
+        return np.broadcast_to(found, (len(self.experts), *found.shape[1:]))
+
+    def rows(self, labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
+        """Of the table: one per expert, method and K."""
+        counts = np.ones((1, len(labels)), np.int64)
+        base = float(resampled_metric(self.base_NC[None], labels, task, counts)[0, 0])
+        drop = {method: self.drops(method, labels, task, counts)[..., 0] for method in METHODS}
+        for e, expert in enumerate(self.experts):
+            for method in METHODS:
+                fewer = self.falls(self.comprehensiveness, method)[e].mean(1)
+                alone = self.falls(self.sufficiency, method)[e].mean(1)
+                for k, share in enumerate(SHARES):
+                    yield {
+                        "kind": self.run.kind,
+                        "variant": self.run.project.variant,
+                        "seed": self.run.seed,
+                        "expert": expert,
+                        "method": method,
+                        "share": share,
+                        "metric": METRICS_OF[task][0],
+                        "base": base,
+                        "masked": base - float(drop[method][e, k]),
+                        "drop": float(drop[method][e, k]),
+                        "comprehensiveness": float(fewer[k]),
+                        "sufficiency": float(alone[k]),
+                    }
+
+
+def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: str) -> Measured:
+    model, config = run.model(store, device), run.project.preset.attribute
+    base_NC, *found = over_batches(
+        lambda batch: _measure_batch(model, batch, store, config),
+        model,
+        store,
+        indices,
+        device,
+        title=f"faithfulness of {run.name}",
+        least=config.batch_size,
+    )
+    E = len(model.expert_names)
+    shapes = {method: (1, DRAWS) if method == "random" else (E, 1) for method in METHODS}
+    ends = np.cumsum([len(SHARES) * e * d for e, d in shapes.values()])[:-1]
+
+    def by_method(values_NV: np.ndarray) -> dict[str, np.ndarray]:
+        parts = np.split(np.moveaxis(values_NV, 0, 1), ends)
+        return {
+            method: part.reshape(*shape, len(SHARES), *part.shape[1:])
+            for (method, shape), part in zip(shapes.items(), parts, strict=True)
+        }
+
+    return Measured(run, model.expert_names, base_NC, *map(by_method, found))
+
+
+@torch.no_grad()
+def _measure_batch(
+    model: FusionModel, batch: FeatureBatch, store: FeatureStore, config: AttributeConfig
+) -> tuple[np.ndarray, ...]:
+    """Logits without a mask [B, C]; under each mask [B, V, C], and both measures of ERASER [B, V].
+
+    The V masks are by method, then expert or draw, then K.
+    """
+    base_BC = model(batch.features, batch.valid).logits_BC
+    predicted = predicted_classes(base_BC, store.task)
+    own = [store.labels[store.index_of(sample_id)] for sample_id in batch.sample_ids]
+    # A sample without a label is explained by what the model says of it.
+    targets = [a if config.target == "true" and len(a) else b for a, b in zip(own, predicted, strict=True)]
+    candidates = {name: (batch.valid[name] & ~batch.special[name]).cpu() for name in model.names}
+    top: dict[str, list[Tensor]] = {name: [] for name in model.names}
+    for method in METHODS:
+        draws = range(DRAWS) if method == "random" else range(1)
+        for draw in draws:
+            own_config = config.model_copy(update={"method": method, "seed": config.seed + draw})
+            found = importance(model, batch, store.task, targets, own_config).scores
+            for e in range(1 if method == "random" else len(model.expert_names)):
+                for name in model.names:
+                    scores_BT = torch.from_numpy(found[name][e])
+                    top[name] += [top_share(scores_BT, candidates[name], share) for share in SHARES]
+    device = base_BC.device
+    without = {name: torch.stack(masks).to(device) for name, masks in top.items()}
+    all_but = {name: candidates[name].to(device) & ~mask for name, mask in without.items()}
+    # The experts' choices coincide often, above all in short texts: each distinct mask is computed once.
+    both = {name: torch.cat([without[name], all_but[name]]) for name in model.names}
+    without_VBC, alone_VBC = masked_logits(model, batch, both).chunk(2)
+    chosen_BC = target_matrix(predicted, model.num_classes).to(base_BC)
+
+    def probability(logits: Tensor) -> Tensor:
+        each = logits.sigmoid() if store.task == "multilabel" else logits.softmax(-1)
+        return (each * chosen_BC).sum(-1)
+
+    falls = [probability(base_BC) - probability(x) for x in (without_VBC, alone_VBC)]
+    parts = (base_BC, without_VBC.transpose(0, 1), *(fall_VB.T for fall_VB in falls))
+    return tuple(part.cpu().numpy() for part in parts)
+
+
+def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:
+    """The top ``share`` per cent of each row's candidates, [B, T] bool: at least one where there is any.
+
+    Rounded up; of equal scores the earlier positions come first.
+    """
+    wanted_B = torch.ceil(candidates_BT.sum(1) * share / 100 - 1e-9).long()
+    ranked = scores_BT.double().masked_fill(~candidates_BT, -torch.inf)
+    rank_BT = ranked.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (rank_BT < wanted_B[:, None]) & candidates_BT
+
+
+def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
+    """Means over K and seeds of one kind of model, per method: of each expert, and of all."""
+    if not measured:
+        return
+    counts_RN = resample_counts(len(labels))
+    seeds = [found.run.seed for found in measured]
+    drop_SEMR = np.array(
+        [[m.drops(method, labels, task, counts_RN).mean(1) for method in METHODS] for m in measured]
+    ).swapaxes(1, 2)
+    drop_EMR, spread_SEM = drop_SEMR.mean(0), drop_SEMR[..., 0]
+    comprehensiveness_EM, sufficiency_EM = (
+        np.mean([[m.falls(x, method).mean((1, 2)) for method in METHODS] for m, x in each], 0).T
+        for each in ([(m, m.comprehensiveness) for m in measured], [(m, m.sufficiency) for m in measured])
+    )
+    experts = measured[0].experts
+    selections = [(name, [e]) for e, name in enumerate(experts)] if len(experts) > 1 else []
+    for expert, chosen in [*selections, (ALL, list(range(len(experts))))]:
+        for m, method in enumerate(METHODS):
+            drop_R = drop_EMR[chosen, m].mean(0)
+            more_R = drop_R - drop_EMR[chosen, 0].mean(0)
+            over_seeds = spread_SEM[:, chosen, m].mean(1)
+            yield {
+                "kind": measured[0].run.kind,
+                "variant": measured[0].run.project.variant,
+                "seeds": seeds,
+                "expert": expert,
+                "method": method,
+                "metric": METRICS_OF[task][0],
+                "drop": float(drop_R[0]),
+                "drop_low": interval(drop_R)[0],
+                "drop_high": interval(drop_R)[1],
+                "drop_std": float(over_seeds.std(ddof=1)) if len(seeds) > 1 else None,
+                "over_random": float(more_R[0]),
+                "over_random_low": interval(more_R)[0],
+                "over_random_high": interval(more_R)[1],
+                "comprehensiveness": float(comprehensiveness_EM[chosen, m].mean()),
+                "sufficiency": float(sufficiency_EM[chosen, m].mean()),
+            }
+
+
+def _table(rows: list[dict], metric: str) -> Table:
+    """Fig. 3 as a table, per cent: a block per model and expert, a row per method; 80 columns are enough."""
+    table = plain_table(
+        f"faithfulness (Fig. 3): drop of {metric.replace('_f1', '-F1')} in per cent,\n"
+        "mean over K = 5 to 30 %, 95 % intervals over samples; AOPC: falls of the\n"
+        "predicted classes' probability with those features masked, and them alone left"
+    )
+    table.add_column("importance")
+    for column in ("drop", "more than random", "masked", "alone"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        if row["method"] == next(iter(METHODS)):
+            of_expert = "" if row["kind"] == "dense" else f", {row['expert']}"
+            table.add_row(f"[bold]{KINDS[row['kind']]}{of_expert}[/]")
+        table.add_row(
+            f"  {METHODS[row['method']]}",
+            _spread(row, "drop", ""),
+            "–" if row["method"] == "random" else _spread(row, "over_random", "+"),
+            f"{100 * row['comprehensiveness']:.1f}",
+            f"{100 * row['sufficiency']:.1f}",
+        )
+    return table
+
+
+def _spread(row: dict, name: str, sign: str) -> str:
+    value, low, high = (format(100 * row[key], f"{sign}.1f") for key in (name, f"{name}_low", f"{name}_high"))
+    return f"{value} ({low}, {high})"

@@ -1,0 +1,97 @@
+"""Do the scores find the interactions that are there? On data where they are known (data/planted.py).
+
+Every method ranks all measured pairs of a sample; how high the true ones come is compared with chance and
+with what needs no interaction at all: the product of the two attributions, and attention between the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from raymoe.errors import InputError
+from raymoe.experiments.planted.experts import expert_rows, expert_table, knowledge_of
+from raymoe.experiments.planted.pairs import pair_rows, pair_table, rank_pairs
+from raymoe.experiments.planted.truth import read_truth
+from raymoe.experiments.probed import ProbedRun, probed
+from raymoe.experiments.runs import finished_runs, is_current
+from raymoe.features.store import FeatureStore
+from raymoe.project import Project, StageResult
+from raymoe.project.contracts import PLANTED, PLANTED_EXPERTS
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import read_table, write_table
+from raymoe.runtime.device import resolve_device
+from raymoe.runtime.progress import console
+
+
+def planted(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Measure every FL-I2MoE seed that was probed; print two tables and write them.
+
+    ``evaluation/planted.parquet``: per seed (null: mean over seeds), expert, kind of interaction, method and
+    measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of each target, on the
+    scenes of the split that are drawn as those of training.
+
+    Args:
+        project: has features, and runs with the tables of ``attribute`` and ``probe``.
+        device: as torch names it; by default a GPU where there is one.
+        overwrite: measure again even if it is there.
+
+    Raises:
+        InputError: nothing is planted in these data, or what was explained is not the true classes.
+        ParentError: no run was probed; names the commands. The samples are not those that were encoded.
+    """
+    workspace = project.workspace
+    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    truth, made_from = read_truth(project, store)
+    finished = finished_runs(project, store, ("fl-i2moe",))
+    own = {"train.seed": project.preset.train.seed}
+    chosen = replace(finished[0].project, preset=finished[0].project.preset.with_fields(own))
+    runs = probed(chosen, store, [run.seed for run in finished])
+    parents = {"features": store.fingerprint, "samples": made_from}
+    for run in runs:
+        parents |= run.parents
+    split = project.preset.attribute.split
+    names = [f"{project.root}/evaluation/{name}.parquet" for name in ("planted", "planted-experts")]
+    contracts = (PLANTED, PLANTED_EXPERTS)
+    made = [Provenance("evaluate", contract.tag, {"split": split}, parents) for contract in contracts]
+    command = f"raymoe evaluate {project.dataset} planted"
+    ran = overwrite or not all(
+        is_current(workspace, *table) for table in zip(names, contracts, made, strict=True)
+    )
+    if ran:
+        workspace.check_writable()
+        device = resolve_device(device)
+        pairs = [_of_true_classes(run) for run in runs]
+        rankings, knowledge = [], []
+        for run, table in zip(runs, pairs, strict=True):
+            model = run.run.model(store, device)
+            rankings.append(rank_pairs(model, store, truth, run.importance(), table))
+            knowledge.append(knowledge_of(model, store, truth, split))
+        seeds = [run.seed for run in runs]
+        tables = (pair_rows(rankings, seeds), expert_rows(knowledge, seeds))
+        for name, contract, rows, provenance in zip(names, contracts, tables, made, strict=True):
+            table = pa.Table.from_pylist(list(rows), contract.schema)
+            write_table(workspace, name, table, contract, provenance)
+    again = f"{command} --overwrite"
+    found = [read_table(workspace, n, c, again).to_pylist() for n, c in zip(names, contracts, strict=True)]
+    console.print(pair_table(found[0]))
+    console.print(expert_table(found[1]))
+    return StageResult(workspace.path(names[0]), made[0].fingerprint, ran)
+
+
+def _of_true_classes(run: ProbedRun) -> pa.Table:
+    """The run's interactions.
+
+    Raises:
+        InputError: they explain other classes than the true ones, which are what is planted.
+    """
+    pairs = run.pairs()
+    targets = set(pairs["target"].unique().to_pylist())
+    if targets != {"true"}:
+        folder = run.run.project.workspace.path(run.run.project.run)
+        raise InputError(
+            f"{folder}: the interactions explain the {', '.join(targets)} classes",
+            f"Explain the true ones: {run.command('attribute')} --set attribute.target=true --overwrite",
+        )
+    return pairs

@@ -1,0 +1,253 @@
+"""How high each method ranks the true pairs, beside chance and what needs no interaction at all.
+
+Shapes: N samples, P pairs of a sample, Q measures, S seeds, R resamples, E experts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from rich.table import Table
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from raymoe.data.planted import WITH_PAIRS
+from raymoe.errors import InputError
+from raymoe.experiments.bootstrap import interval, resample_counts
+from raymoe.experiments.planted.truth import Truth, is_true, of_pairs, shown_kinds
+from raymoe.features.store import FeatureStore
+from raymoe.models.base import FusionModel
+from raymoe.runtime.progress import plain_table
+from raymoe.runtime.seeds import seed_of
+
+METHODS = {
+    "sii": "SII",
+    "-sii": "-SII",
+    "redundancy_gap": "gap",
+    "product": "product",
+    "attention": "attention",
+    "random": "random",
+}
+MEASURES = ("average_precision", "auroc", "precision_at_k")  # k: as many as there are true pairs
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How well one method finds the true pairs of one kind, by one expert's scores.
+
+    Attributes:
+        sample_ids: N samples.
+        values_NQ, chance_NQ: ``MEASURES`` of each, and what a random order has on average; NaN where none
+            of the sample's measured pairs is a true one, or all are.
+        positives_N, pairs_N: how many of each sample's measured pairs are true ones, and how many there are.
+    """
+
+    sample_ids: list[str]
+    values_NQ: np.ndarray
+    chance_NQ: np.ndarray
+    positives_N: np.ndarray
+    pairs_N: np.ndarray
+
+
+# By expert, kind of interaction and method.
+Rankings = dict[tuple[str, str, str], Ranking]
+
+
+def rank_pairs(
+    model: FusionModel,
+    store: FeatureStore,
+    truth: dict[str, Truth],
+    importance: pa.Table,
+    pairs: pa.Table,
+) -> Rankings:
+    """Measures of every target with pairs that is on, in the samples that show both its word and drawing.
+
+    Args:
+        model: whose attention is asked.
+        store: its features.
+        truth: of every sample.
+        importance, pairs: tables of ``attribute`` and ``probe``.
+
+    Raises:
+        InputError: a true word is not one token of the text's encoder; no sample can be measured.
+    """
+    frame = pairs.select(
+        ["sample_id", "expert", "u_modality", "u", "v_modality", "v", "sii", "redundancy_gap"]
+    ).to_pandas()
+    chosen = {i: kinds for i in frame["sample_id"].unique() if (kinds := shown_kinds(truth[i]))}
+    if not chosen:
+        raise InputError(
+            "no measured sample has a true pair",
+            "The first samples of the planted test split do: leave probe.max_samples as it is.",
+        )
+    frame = frame[frame["sample_id"].isin(chosen)]
+    scores = importance.to_pandas()
+    scores = scores[scores["sample_id"].isin(chosen)]
+    of_feature = scores.set_index(["sample_id", "expert", "modality"])["scores"].to_dict()
+    attention = pair_attention(model, store, list(chosen))
+    found: dict[tuple[str, str, str], list[tuple[str, np.ndarray, np.ndarray, int, int]]] = {}
+    for (expert, sample_id), group in frame.groupby(["expert", "sample_id"], sort=False):
+        u, v = (
+            of_pairs(group, side, lambda m, at: of_feature[sample_id, expert, m][at])  # noqa: B023
+            for side in "uv"
+        )
+        seen = attention[sample_id][model.expert_names.index(expert)]
+        at = [of_pairs(group, side, lambda m, at: seen.start[m] + at).astype(int) for side in "uv"]  # noqa: B023
+        methods = {
+            "sii": group["sii"].to_numpy(),
+            "-sii": -group["sii"].to_numpy(),
+            "redundancy_gap": group["redundancy_gap"].to_numpy(),
+            "product": u * v,
+            "attention": (seen.weights_TT[at[0], at[1]] + seen.weights_TT[at[1], at[0]]) / 2,
+            "random": np.random.default_rng(seed_of("planted", sample_id, expert)).random(len(group)),
+        }
+        for kind in chosen[sample_id]:
+            true = is_true(store, sample_id, truth[sample_id].targets[kind], group)
+            chance = chance_of(int(true.sum()), len(true))
+            for method, values in methods.items():
+                row = (sample_id, measures(values, true), chance, int(true.sum()), len(true))
+                found.setdefault((expert, kind, method), []).append(row)
+    return {
+        key: Ranking(
+            [row[0] for row in rows],
+            np.stack([row[1] for row in rows]),
+            np.stack([row[2] for row in rows]),
+            np.array([row[3] for row in rows]),
+            np.array([row[4] for row in rows]),
+        )
+        for key, rows in found.items()
+    }
+
+
+@dataclass(frozen=True)
+class Attention:
+    """One expert's attention on a sample: mean over layers and heads, [T, T], and where modalities start."""
+
+    weights_TT: np.ndarray
+    start: dict[str, int]
+
+
+@torch.no_grad()
+def pair_attention(
+    model: FusionModel, store: FeatureStore, sample_ids: Sequence[str]
+) -> dict[str, list[Attention]]:
+    """Of every sample and expert."""
+    found = {}
+    indices = np.array([store.index_of(i) for i in sample_ids])
+    for batch in store.batches(indices, BATCH, model.position_TD.device, **model.reads):
+        inputs = model.fusion_input(model.project(batch.features, batch.valid), batch.valid)
+        _, layers = model.experts(
+            inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+        )
+        mean_ENTT = torch.stack([layer.mean(2) for layer in layers]).mean(0).cpu().numpy()
+        sizes = [batch.valid[name].shape[1] for name in model.names]
+        start = dict(zip(model.names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+        for n, sample_id in enumerate(batch.sample_ids):
+            found[sample_id] = [Attention(of_expert[n], start) for of_expert in mean_ENTT]
+    return found
+
+
+def measures(scores_P: np.ndarray, true_P: np.ndarray, seed: int = 0) -> np.ndarray:
+    """``MEASURES`` of one ranking, [Q]; ties are broken by chance for precision at k.
+
+    NaN where no pair is a true one, or all are.
+    """
+    positives = int(true_P.sum())
+    if positives in (0, len(true_P)):
+        return np.full(len(MEASURES), np.nan)
+    tie = np.random.default_rng(seed).permutation(len(scores_P))
+    top = np.lexsort((tie, -scores_P))[:positives]
+    return np.array(
+        [average_precision_score(true_P, scores_P), roc_auc_score(true_P, scores_P), true_P[top].mean()]
+    )
+
+
+def chance_of(positives: int, pairs: int) -> np.ndarray:
+    """What a random order has of each measure on average, [Q].
+
+    The true pair at rank r has (r - 1)(positives - 1) / (pairs - 1) others before it on average, and every
+    rank is as likely: that is the average precision.
+    """
+    if positives in (0, pairs):
+        return np.full(len(MEASURES), np.nan)
+    others = (positives - 1) / (pairs - 1)
+    rank = np.arange(1, pairs + 1)
+    return np.array([((1 + (rank - 1) * others) / rank).mean(), 0.5, positives / pairs])
+
+
+def pair_rows(rankings: Sequence[Rankings], seeds: Sequence[int]) -> Iterator[dict]:
+    """Of the table: each seed, then their mean over the samples that all of them measured."""
+    for seed, found in zip(seeds, rankings, strict=True):
+        for key, ranking in found.items():
+            yield from _measured(seed, key, ranking)
+    for key in rankings[0]:
+        if all(key in found for found in rankings):
+            yield from _measured(None, key, mean_ranking([found[key] for found in rankings]))
+
+
+def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:
+    """Mean over seeds for each sample that all of them have."""
+    common = [i for i in rankings[0].sample_ids if all(i in r.sample_ids for r in rankings)]
+    rows = [[r.sample_ids.index(i) for i in common] for r in rankings]
+    values, chance = (
+        np.mean([getattr(r, name)[at] for r, at in zip(rankings, rows, strict=True)], 0)
+        for name in ("values_NQ", "chance_NQ")
+    )
+    first = rankings[0]
+    return Ranking(common, values, chance, first.positives_N[rows[0]], first.pairs_N[rows[0]])
+
+
+def _measured(seed: int | None, key: tuple[str, str, str], ranking: Ranking) -> Iterator[dict]:
+    there_N = ~np.isnan(ranking.values_NQ[:, 0])
+    if not there_N.any():
+        return
+    values_NQ = ranking.values_NQ[there_N]
+    counts_RN = resample_counts(len(values_NQ))
+    means_RQ = counts_RN @ values_NQ / counts_RN.sum(1, keepdims=True)
+    expert, kind, method = key
+    for q, measure in enumerate(MEASURES):
+        low, high = interval(means_RQ[:, q])
+        yield {
+            "seed": seed,
+            "expert": expert,
+            "interaction": kind,
+            "method": method,
+            "measure": measure,
+            "value": float(means_RQ[0, q]),
+            "low": low,
+            "high": high,
+            "chance": float(ranking.chance_NQ[there_N, q].mean()),
+            "positives": int(ranking.positives_N[there_N].sum()),
+            "pairs": int(ranking.pairs_N[there_N].sum()),
+            "samples": len(values_NQ),
+        }
+
+
+def pair_table(rows: list[dict]) -> Table:
+    """Average precision: a block per kind, a row per expert, a column per method."""
+    table = plain_table(
+        "planted pairs: average precision in per cent, mean over samples and seeds\n"
+        "(product of attributions, attention between the two, random order; intervals in the table)"
+    )
+    table.add_column("pairs of")
+    for label in METHODS.values():
+        table.add_column(label, justify="right")
+    table.add_column("chance", justify="right")
+    found = {
+        (row["interaction"], row["expert"], row["method"]): row
+        for row in rows
+        if row["seed"] is None and row["measure"] == "average_precision"
+    }
+    for kind in WITH_PAIRS:
+        experts = list(dict.fromkeys(expert for k, expert, _ in found if k == kind))
+        if experts:
+            some = found[kind, experts[0], "sii"]
+            table.add_row(f"[bold]{kind}[/], {some['samples']} samples")
+        for expert in experts:
+            values = [f"{100 * found[kind, expert, method]['value']:.1f}" for method in METHODS]
+            table.add_row(f"  {expert}", *values, f"{100 * found[kind, expert, 'sii']['chance']:.1f}")
+    return table

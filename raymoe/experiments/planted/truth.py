@@ -1,0 +1,141 @@
+"""What is planted in each sample (data/planted.py), and where that is in its sequences: which pairs are true.
+
+The true pairs of a target are the token of its word with each patch of its drawing.
+
+Shapes: P pairs of a sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from raymoe.data.planted import WITH_PAIRS
+from raymoe.data.prepare import samples_config
+from raymoe.errors import InputError, ParentError
+from raymoe.features.store import FeatureStore
+from raymoe.project import Project
+from raymoe.project.contracts import SAMPLES
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import metadata_of, open_parquet, read_table, refuse_other_inputs
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is planted in a sample.
+
+    Attributes:
+        targets: per kind ``on``, ``words`` and ``boxes`` (left, top, right, bottom as shares of the picture).
+        explained: whether the sample was made to be explained; the others are drawn freely.
+    """
+
+    targets: dict[str, dict[str, Any]]
+    explained: bool
+
+
+def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth], str]:
+    """What is planted in each sample, by its id, and the fingerprint of the samples table.
+
+    Raises:
+        InputError: the samples table says nothing of planted interactions.
+        ParentError: it is missing, damaged, made with other settings, or not the one that was encoded.
+    """
+    made_by = project.command("prepare")
+    file = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
+    where = project.workspace.path(project.samples)
+    if "planted" not in file.schema_arrow.names:
+        raise InputError(
+            f"{where} has no column planted: of these data the true interactions are not known",
+            "They are known for the preset planted: raymoe evaluate planted planted",
+        )
+    metadata = metadata_of(file.schema_arrow)
+    made = Provenance.from_json(metadata["made_by"])
+    refuse_other_inputs(where, metadata, replace(made, config=samples_config(project.preset)), made_by)
+    table = read_table(project.workspace, project.samples, SAMPLES, made_by, ["sample_id", "planted"])
+    found = {}
+    for row in table.to_pylist():
+        read = json.loads(row["planted"])
+        found[row["sample_id"]] = Truth(read["targets"], read["explained"])
+    for sample_id, labels in zip(store.sample_ids, store.labels, strict=True):
+        on = [store.classes[label] for label in labels]
+        if sample_id not in found or on != [k for k in store.classes if found[sample_id].targets[k]["on"]]:
+            raise ParentError(
+                f"sample {sample_id} of {project.workspace.path(project.features)} is not that of {where}",
+                f"Encode the samples that are there with: {project.command('encode')} --overwrite",
+            )
+    return found, metadata["fingerprint"]
+
+
+def shown_kinds(truth: Truth) -> list[str]:
+    """The kinds with pairs that are on where both word and drawing are there."""
+    targets = truth.targets
+    return [k for k in WITH_PAIRS if targets[k]["on"] and targets[k]["words"] and targets[k]["boxes"]]
+
+
+def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: pd.DataFrame) -> np.ndarray:
+    """Which pairs join a true token and a true patch, bool [P].
+
+    Args:
+        store: the features the pairs are of.
+        sample_id: of the pairs.
+        target: its words and boxes.
+        pairs: with columns u_modality, u, v_modality and v.
+    """
+    index = store.index_of(sample_id)
+    true = {}
+    for modality in store.modalities:
+        if modality.kind == "text":
+            true[modality.name] = tokens_of(store, index, modality.name, target["words"])
+        else:
+            true[modality.name] = patches_in(modality.grid, target["boxes"])
+    kinds = {m.name: m.kind for m in store.modalities}
+    u, v = (of_pairs(pairs, side, lambda m, at: np.isin(at, list(true[m]))) for side in "uv")
+    across = pairs["u_modality"].map(kinds).to_numpy() != pairs["v_modality"].map(kinds).to_numpy()
+    return u.astype(bool) & v.astype(bool) & across
+
+
+def of_pairs(pairs: pd.DataFrame, side: str, value: Callable[[str, np.ndarray], np.ndarray]) -> np.ndarray:
+    """``value(modality, positions)`` of one side of every pair, [P]."""
+    modality, at = pairs[f"{side}_modality"].to_numpy(), pairs[side].to_numpy()
+    found = np.empty(len(pairs))
+    for name in np.unique(modality.astype(str)):
+        found[modality == name] = value(name, at[modality == name])
+    return found
+
+
+def tokens_of(store: FeatureStore, index: int, modality: str, words: Sequence[str]) -> set[int]:
+    """Positions of the words in a sample's text.
+
+    Raises:
+        InputError: a word is not one of its tokens.
+    """
+    tokens = [token.strip(" Ġ▁").lower() for token in store.tokens(index, modality) or []]
+    missing = [word for word in words if word not in tokens]
+    if missing:
+        raise InputError(
+            f"sample {store.sample_ids[index]}: {missing[0]!r} is no token of its {modality}",
+            "Take an encoder whose tokens are whole words, and max_length long enough for the sentences.",
+        )
+    return {tokens.index(word) for word in words}
+
+
+def patches_in(grid: tuple[int, int], boxes: Sequence[Sequence[float]]) -> set[int]:
+    """Positions of the patches whose centre is in one of the boxes; patches go row by row.
+
+    Args:
+        grid: rows and columns.
+        boxes: left, top, right, bottom, as shares of the picture.
+    """
+    rows, columns = grid
+    return {
+        row * columns + column
+        for left, top, right, bottom in boxes
+        for row in range(rows)
+        for column in range(columns)
+        if left < (column + 0.5) / columns < right and top < (row + 0.5) / rows < bottom
+    }

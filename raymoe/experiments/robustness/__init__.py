@@ -1,0 +1,1 @@
+"""What noise on a modality, or its absence, does to predictions, expert weights and interaction rankings."""

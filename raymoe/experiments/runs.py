@@ -1,0 +1,164 @@
+"""The trained models that a protocol looks at: of each kind every seed that finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from raymoe.errors import InputError, ParentError
+from raymoe.features.store import FeatureStore
+from raymoe.models.base import FusionModel
+from raymoe.models.checkpoint import load_checkpoint
+from raymoe.project import Project
+from raymoe.project.chosen import with_chosen
+from raymoe.project.contracts import Contract
+from raymoe.project.provenance import Provenance
+from raymoe.project.tables import is_complete
+from raymoe.project.workspace import Workspace
+from raymoe.runtime.progress import console
+from raymoe.training.train import finished
+
+SHOWN = 5  # ids of samples left out that are printed per reason; the table's metadata has all
+WITH_TOKENS = ("dense", "fl-i2moe")  # the kinds that have features to mask
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """One finished training.
+
+    Attributes:
+        project: its settings and place.
+        kind: which model.
+        seed: of its training.
+        fingerprint: of its checkpoint.
+    """
+
+    project: Project
+    kind: str
+    seed: int
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """Its folder's name."""
+        return self.project.run.rsplit("/", 1)[1]
+
+    def model(self, store: FeatureStore, device: str) -> FusionModel:
+        """The trained model in eval mode, without gradients, on the device."""
+        folder, made_by = f"{self.project.run}/checkpoint", self.project.command("train")
+        model, _ = load_checkpoint(self.project.workspace, folder, made_by, features=store.fingerprint)
+        return model.to(device).requires_grad_(False).eval()
+
+
+def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...]) -> list[TrainedRun]:
+    """Runs of these kinds: of a kind that was swept those of the chosen configuration, else the preset's.
+
+    Says of which kind there is none, or none of the seed that was asked for.
+
+    Raises:
+        ParentError: there is none at all; names the commands that make them.
+    """
+    found = {
+        kind: list(finished_seeds(with_chosen(of_kind(project, kind)), store.fingerprint)) for kind in kinds
+    }
+    commands = {kind: f"{project.command('train')} --set model.kind={kind}" for kind in kinds}
+    if not any(found.values()):
+        raise ParentError(
+            f"{project.workspace.path(project.root)}/runs has no finished run with these settings",
+            f"Make them with: {' or '.join(commands.values())} (or sweep, for several seeds)",
+        )
+    for kind in (kind for kind in kinds if not found[kind]):
+        console.print(f"  no finished run of {kind}; make it with: {commands[kind]}", markup=False)
+    for kind in (kind for kind in kinds if found[kind]):
+        own, seeds = project.preset.train.seed, [run.seed for run in found[kind]]
+        if own not in seeds:
+            shown = f"what follows is of seed {', '.join(map(str, seeds))}"
+            console.print(f"  {kind}: seed {own} has no finished run; {shown}", markup=False)
+    return [run for kind in kinds for run in found[kind]]
+
+
+def of_kind(project: Project, kind: str) -> Project:
+    """The project with another kind of model; ``with_chosen`` then says with which settings."""
+    return replace(project, preset=project.preset.with_fields({"model.kind": kind}))
+
+
+def finished_seeds(
+    project: Project, features: str, seeds: Sequence[int] | None = None
+) -> Iterator[TrainedRun]:
+    """The finished runs of these settings.
+
+    A run that is damaged or of other inputs is left out, and said so.
+
+    Args:
+        project: its kind and settings, as ``with_chosen`` gives them.
+        features: fingerprint of the feature store.
+        seeds: of these; by default every seed of ``sweep.seeds``, and ``train.seed``.
+    """
+    if seeds is None:
+        seeds = dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed])
+    for seed in seeds:
+        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
+        try:
+            fingerprint = finished(of_seed, features)
+        except ParentError as error:
+            console.print(f"left out: {error.message}", markup=False)
+            continue
+        if fingerprint:
+            yield TrainedRun(of_seed, of_seed.preset.model.kind, seed, fingerprint)
+
+
+def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list[int]]:
+    """The samples' class indices, to measure predictions with.
+
+    Raises:
+        InputError: none of them has a label; or one has none where every sample must.
+    """
+    labels = [store.labels[i] for i in indices]
+    without = [store.sample_ids[i] for i in indices if not len(store.labels[i])]
+    if len(without) == len(labels) or (without and store.task != "multilabel"):
+        raise InputError(
+            f"{len(without)} of {len(labels)} samples of the split {split!r} have no label ("
+            + ", ".join(without[:3])
+            + (", ..." if len(without) > 3 else "")
+            + "): nothing says what the right answer is",
+            "Choose a labelled split with --set attribute.split=NAME.",
+        )
+    return labels
+
+
+def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
+    """How many samples were left out for each reason, and the first of their ids."""
+    for reason in dict.fromkeys(entry["reason"] for entry in skipped):
+        ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
+        more = ", ..." if len(ids) > SHOWN else ""
+        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of a table with rows per seed and, without one, of all: the latter; all rows where it has none."""
+    return [row for row in rows if row["seed"] is None] or rows
+
+
+def seeds_of(rows: list[dict[str, Any]]) -> list[int]:
+    """The seeds of such a table, in order."""
+    return sorted({row["seed"] for row in rows} - {None})
+
+
+def seeds_said(seeds: Sequence[int]) -> str:
+    """Of which seeds figures are, for a title."""
+    shown = ", ".join(map(str, seeds))
+    return f"mean over seeds {shown}" if len(seeds) > 1 else f"seed {shown}"
+
+
+def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
+    """Whether a protocol's table is there, made from the same inputs.
+
+    A table of other runs, or a damaged one, is no error here: it is made from what is there now.
+    """
+    try:
+        return is_complete(workspace, name, contract, made, "")
+    except ParentError:
+        return False

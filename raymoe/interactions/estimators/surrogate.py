@@ -1,0 +1,221 @@
+"""The estimator ``surrogate``: what a fitted surrogate explains is known exactly, only the rest is sampled.
+
+A Gaussian process g is fitted to the evaluations; index(f) = index(g) + index(f - g), the first in closed
+form, the second estimated without bias from evaluations that g has not seen (cross-fitting: every replicate
+is corrected with a g fitted without its fold). A replicate has
+
+* a spread sample of coalitions, each of which serves every pair with an importance weight, and
+* a flip grid (``grid``), which gives every pair its corners: for the redundancy gap, whose base and span take
+  g as a control variate (their means under g come from contexts that cost no evaluation), and for the index.
+
+A first part of the budget only fits: the kernel's parameters depend on nothing that is corrected with.
+Every replicate is unbiased for the index, the base and the span (not so their ratio, the gap), and their
+spread gives the standard errors. Where features are many and the game smooth, ``shared`` does as well without
+a fit.
+
+Shapes: n players, p pairs, K replicates, m coalitions fitted.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+import torch
+from scipy.special import gammaln
+
+from raymoe.interactions.estimators.exact import exact
+from raymoe.interactions.estimators.gaussian_process import GaussianProcess, ProductKernel
+from raymoe.interactions.games.game import Game, evaluate
+from raymoe.interactions.result import InteractionEstimate, too_small
+from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
+from raymoe.interactions.sampling.grid import Corners, FlipGrid
+from raymoe.interactions.sums import corner_terms, independent_sums
+
+FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
+MAX_FITTED = 4096  # a factorisation of more costs more time than it saves evaluations
+MIN_SPREAD = 8
+FOLDS = 8
+CONTEXTS = 128  # per replicate, for the means of base and span under the surrogate
+REDRAWS = 4  # what is drawn twice is evaluated once; so often is more drawn for what that saves
+
+
+def surrogate(
+    game: Game, pairs: np.ndarray, n: int, budget: int, seed: int, law: SizeLaw
+) -> InteractionEstimate:
+    """See ``estimate``; with a budget of 2^n or more all coalitions are evaluated instead."""
+    if n <= 20 and budget >= 1 << n:
+        return exact(game, pairs, n, None, law)
+    grid = FlipGrid(pairs, n)
+    if _split(budget, grid.evaluations)[2] < MIN_SPREAD:
+        least = next(b for b in count(budget) if _split(b, grid.evaluations)[2] >= MIN_SPREAD)
+        raise too_small(budget, "surrogate", pairs, least)
+    fit_only, replicates, spread = _split(budget, grid.evaluations)
+
+    sizes = spread_sizes(n, law)
+    first = drawn_coalitions(sizes, fit_only - 2, (seed, 10))
+    first = np.concatenate([np.zeros((1, n), bool), np.ones((1, n), bool), first])
+    # Independent bases: each must stand for all sizes, since each has a surrogate of its own.
+    bases = np.concatenate([_contexts(law, n, 1, (seed, 12, r)) for r in range(replicates)])
+    grids = bases[:, None] ^ grid.flips
+    samples, unique, which = _draw(first, grids, sizes, replicates, spread, seed)
+    for _ in range(REDRAWS):
+        extra = (budget - len(unique)) // replicates // 2 * 2
+        if extra < 2:
+            break
+        more = _draw(first, grids, sizes, replicates, spread + extra, seed)
+        if len(more[1]) > budget:
+            break
+        spread += extra
+        samples, unique, which = more
+    values = evaluate(game, unique)
+
+    fold_of = np.arange(replicates) % min(FOLDS, replicates)
+    owner = np.concatenate(
+        [np.full(len(first), -1), np.repeat(fold_of, spread), np.repeat(fold_of, grid.evaluations)]
+    )
+    chosen = _fitted(which, len(first), len(unique), seed)
+    column = np.searchsorted(grid.players, pairs)
+    with torch.no_grad():
+        kernel = ProductKernel(unique[which[: len(first)]], values[which[: len(first)]])
+        process = GaussianProcess(kernel, unique[chosen], values[chosen])
+        by_spread, by_grid, base, span, effects = [], [], [], [], []
+        for fold in np.unique(fold_of):
+            alone = _only_in_fold(which, owner, fold, len(unique))
+            alpha = process.without(np.flatnonzero(alone[chosen]))
+            model_first, model_second = process.interactions(alpha, law, grid.players)
+            for r in np.flatnonzero(fold_of == fold):
+                at = len(first) + r * spread + np.arange(spread)
+                weights = spread_weights(samples[r], pairs, sizes, law)
+                predicted = process.predict(samples[r], alpha)
+                rest = (weights * (values[which[at]] - predicted)[:, None]).mean(0)
+                by_spread.append(model_second[column[:, 0], column[:, 1]] + rest)
+                at = len(first) + replicates * spread + r * grid.evaluations + np.arange(grid.evaluations)
+                found = grid.corners(bases[r][None], values[which[at]][None])
+                guessed = grid.corners(bases[r][None], process.predict(grids[r], alpha)[None])
+                truth = [term[0] for term in corner_terms(*found.corners)]
+                model = [term[0] for term in corner_terms(*guessed.corners)]
+                contexts = _contexts(law, n, CONTEXTS, (seed, 13, int(r)))
+                means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
+                by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
+                base.append(means[1] + truth[1] - model[1])
+                span.append(means[2] + truth[2] - model[2])
+                effects.append(model_first + _first(found) - _first(guessed))
+    delta = _combined(np.stack(by_spread), np.stack(by_grid))
+    sums = independent_sums(delta, np.stack(base), np.stack(span))
+    main_effects = np.full(n, np.nan)
+    main_effects[grid.players] = np.mean(effects, 0)
+    return InteractionEstimate.of_sums(
+        pairs,
+        sums,
+        law,
+        num_evaluations=len(unique),
+        num_players=n,
+        main_effects=main_effects,
+        empty_value=float(values[which[0]]),
+    )
+
+
+def _split(budget: int, each: int) -> tuple[int, int, int]:
+    """How a budget is spent: coalitions that only fit, replicates, spread coalitions in each."""
+    fit_only = min(FIT_ONLY, budget // 4)
+    replicates = max(2, (budget - fit_only) // (2 * max(each, MIN_SPREAD)))
+    return fit_only, replicates, (budget - fit_only - replicates * each) // replicates // 2 * 2
+
+
+def _combined(by_spread: np.ndarray, by_grid: np.ndarray) -> np.ndarray:
+    """Two unbiased estimates by replicate, [K, p] each, weighted by how much they vary.
+
+    One weight for all pairs and replicates: it says next to nothing about any one of them.
+    """
+    spread, grid = by_spread.var(0).mean(), by_grid.var(0).mean()
+    share = float(grid / (spread + grid)) if spread + grid > 0 else 0.5
+    return share * by_spread + (1 - share) * by_grid
+
+
+def _draw(
+    first: np.ndarray, grids: np.ndarray, sizes: np.ndarray, replicates: int, spread: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spread samples [K, spread, n], and all points: the different ones, and which of them each point is."""
+    n = first.shape[1]
+    samples = np.stack([_spread(sizes, spread, (seed, 11, r)) for r in range(replicates)])
+    points = np.concatenate([first, samples.reshape(-1, n), grids.reshape(-1, n)])
+    return samples, *_unique(points)
+
+
+def spread_sizes(n: int, law: SizeLaw) -> np.ndarray:
+    """Probability of each size of a spread sample, [n + 1]: what makes the weights' mean square smallest."""
+    size = np.arange(n + 1)
+    square = np.zeros(n + 1)
+    for inside, ways in enumerate((1, 2, 1)):
+        context = size - inside
+        known = (context >= 0) & (context <= n - 2)
+        log = 2 * _log_probability(n, law)[context[known]] + _log_choose(n, size[known])
+        log += _log_choose(n - 2, context[known])
+        square[known] += ways * np.exp(log)
+    root = np.sqrt(square)
+    return root / root.sum()
+
+
+def spread_weights(coalitions: np.ndarray, pairs: np.ndarray, sizes: np.ndarray, law: SizeLaw) -> np.ndarray:
+    """Weights [k, p] with which f of a spread sample averages to each pair's index.
+
+    The index is a sum over coalitions T of f(T) times plus or minus the probability of T without u and v as a
+    context; the weight is that over the probability of drawing T (as SHAP-IQ does, Fumagalli et al., 2023).
+    """
+    n = coalitions.shape[1]
+    size = coalitions.sum(1)
+    inside = coalitions[:, pairs[:, 0]].astype(int) + coalitions[:, pairs[:, 1]]
+    log_drawn = np.log(sizes[size]) - _log_choose(n, size)
+    log_wanted = _log_probability(n, law)[size[:, None] - inside]
+    return np.where(inside == 1, -1.0, 1.0) * np.exp(log_wanted - log_drawn[:, None])
+
+
+def _log_probability(n: int, law: SizeLaw) -> np.ndarray:
+    """Log probability of one context of each size 0..n-2."""
+    size = np.arange(n - 1)
+    return np.log(np.maximum(law.sizes(n - 2), np.finfo(float).tiny)) - _log_choose(n - 2, size)
+
+
+def _log_choose(n: int, k: np.ndarray) -> np.ndarray:
+    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+
+
+def _spread(sizes: np.ndarray, count: int, key: tuple[int, ...]) -> np.ndarray:
+    """Coalitions with their complements where those are as likely: what is odd in f cancels in the index."""
+    if not np.allclose(sizes, sizes[::-1]):
+        return drawn_coalitions(sizes, count, key)
+    half = drawn_coalitions(sizes, count // 2, key)
+    return np.concatenate([half, ~half])
+
+
+def _contexts(law: SizeLaw, n: int, count: int, key: tuple[int, ...]) -> np.ndarray:
+    return drawn_coalitions(law.sizes(n), count, key)
+
+
+def _unique(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Different coalitions in a fixed order, and where each point is among them."""
+    packed = np.packbits(points, axis=1)
+    as_bytes = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, index, inverse = np.unique(as_bytes, return_index=True, return_inverse=True)
+    return points[index], inverse.ravel()
+
+
+def _fitted(which: np.ndarray, first: int, count: int, seed: int) -> np.ndarray:
+    """Which of the different coalitions the process is fitted to: the first part, then others at random."""
+    always = np.unique(which[:first])
+    others = np.setdiff1d(np.arange(count), always)
+    order = generator(seed, 14).permutation(len(others))
+    return np.concatenate([always, np.sort(others[order[: max(0, MAX_FITTED - len(always))]])])
+
+
+def _only_in_fold(which: np.ndarray, owner: np.ndarray, fold: int, count: int) -> np.ndarray:
+    """Which of the different coalitions were drawn in this fold and nowhere else, bool [count]."""
+    inside, outside = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    inside[which[owner == fold]] = True
+    outside[which[owner != fold]] = True
+    return inside & ~outside
+
+
+def _first(corners: Corners) -> np.ndarray:
+    return corners.first_ks[0]

@@ -1,0 +1,1 @@
+"""What is explained, as a game: from coalitions of features to a value."""

@@ -1,0 +1,68 @@
+"""What every game over a masked model shares: argument and answer are checked, arithmetic is exact.
+
+Knows nothing of experts, tokens or batches.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from raymoe.errors import InputError, RaymoeError
+from raymoe.interactions.games.precision import full_precision
+
+
+class MaskedGame:
+    """A callable ``bool[m, n] -> float64[m]`` (or ``[m, K]`` for K targets); subclasses define ``_values``.
+
+    Attributes:
+        num_players: n.
+        name: what is explained, for messages; for instance ``sample s3, expert synergy``. May be empty.
+    """
+
+    num_players: int
+    name: str = ""
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        """The value of each coalition.
+
+        Args:
+            coalitions: bool [m, n]; True where the player is active.
+
+        Raises:
+            InputError: wrong shape or type.
+            RaymoeError: a value is not finite; names the game and the coalition.
+        """
+        coalitions = np.asarray(coalitions)
+        if coalitions.ndim != 2 or coalitions.shape[1] != self.num_players:
+            raise InputError(
+                f"{self._prefix}coalitions must be [m, {self.num_players}], got {list(coalitions.shape)}",
+                "Give one row per coalition and one column per player.",
+            )
+        if coalitions.dtype != bool:
+            raise InputError(
+                f"{self._prefix}coalitions must be bool, got {coalitions.dtype}",
+                "True where the player is active.",
+            )
+        with torch.no_grad(), full_precision():
+            values = self._values(np.ascontiguousarray(coalitions))  # torch takes no negative strides
+        finite = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(1)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            members = self._members(coalitions[row])
+            raise RaymoeError(
+                f"{self._prefix}the model's output is not finite for the coalition of players {members}",
+                "Check the model for NaN weights and the features for NaN or infinite values.",
+            )
+        return values
+
+    def _members(self, coalition: np.ndarray) -> list:
+        """How a coalition is named in a message."""
+        return np.flatnonzero(coalition).tolist()
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.name}: " if self.name else ""
+
+    def _values(self, coalitions: np.ndarray) -> np.ndarray:
+        raise NotImplementedError

@@ -1,0 +1,75 @@
+"""The mixture's output as a game: every expert on the masked features, weighted by the gate's answer to them.
+
+Shapes: m coalitions, n players, D hidden width, M modalities, E experts, C classes, K targets.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from raymoe.interactions.games.expert import SequenceGame
+from raymoe.interactions.games.sequence import MaskedSequence
+from raymoe.models.fl_i2moe import FLI2MoE
+
+
+class MixtureGame(SequenceGame):
+    """The model's logit for the target: ``bool[m, n] -> float64[m]`` or ``[m, K]``.
+
+    A masked feature is the zero vector everywhere: the experts see a zero token in its place (no projection
+    bias, no position code), as in ``ExpertGame``; the gate sees a zero embedding, and its mean still divides
+    by the number of all valid positions of the modality. With everything active this is ``FLI2MoE.forward``.
+
+    Args:
+        model: in eval mode.
+        sequence: the sample and its universe, from ``MaskedSequence.of_sample``.
+        target, collapse, dtype, tokens_per_batch, name: as for ``ExpertGame``.
+
+    Raises:
+        InputError: as ``ExpertGame``.
+    """
+
+    def __init__(
+        self,
+        model: FLI2MoE,
+        sequence: MaskedSequence,
+        target: Tensor,
+        **options,
+    ) -> None:
+        super().__init__(model, model.experts, sequence, target, **options)
+        self._gate = copy.deepcopy(model.gate).to(self.sequence.tokens_TD.dtype)
+        self._experts = [
+            self._evaluator_of(model.experts.select(e)) for e in range(model.experts.num_experts)
+        ]
+        with torch.no_grad():
+            self._prepare_gate()
+
+    def gate_weights(self, coalitions: np.ndarray) -> Tensor:
+        """The mixture's weights [m, E] for coalitions, bool [m, n].
+
+        The mean embedding is linear in the mask: no sequence is built.
+        """
+        active_mn = torch.from_numpy(coalitions).to(self._players_nMD.device)
+        mean_mMD = torch.tensordot(active_mn.to(self._players_nMD.dtype), self._players_nMD, 1)
+        return self._gate(F.normalize(mean_mMD + self._special_MD, dim=-1).flatten(1))
+
+    def _prepare_gate(self) -> None:
+        sequence = self.sequence
+        embeddings_TD = sequence.embeddings_TD
+        own_TM = np.eye(sequence.num_modalities)[sequence.modality_T] / np.maximum(sequence.count_M, 1)
+        own_TM = torch.as_tensor(own_TM).to(embeddings_TD)
+        share_TMD = own_TM[..., None] * embeddings_TD[:, None]
+        # A feature that isn't finite must not reach coalitions without it, and 0 * NaN would; where it is
+        # active, the experts' answers say so.
+        share_TMD = share_TMD.nan_to_num()
+        self._players_nMD = share_TMD[torch.from_numpy(sequence.players).to(share_TMD.device)]
+        self._special_MD = share_TMD[torch.from_numpy(sequence.special).to(share_TMD.device)].sum(0)
+
+    def _values(self, coalitions: np.ndarray) -> np.ndarray:
+        weights_mE = self.gate_weights(coalitions)
+        values_mK = sum(weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
+        return self._answer(values_mK)

@@ -1,0 +1,1 @@
+"""Which coalitions are drawn, and how one serves every pair."""

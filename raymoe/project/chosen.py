@@ -1,0 +1,72 @@
+"""What a sweep chose, so that the stages after it use it without being told."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from raymoe.errors import ParentError
+from raymoe.project import Project
+from raymoe.runtime.progress import console
+
+
+def with_chosen(project: Project) -> Project:
+    """The project with the settings that its sweep chose, and the variant that names their run.
+
+    The project is left as it is where there is no sweep of its kind of model, and where the user set one of
+    the swept fields. Says so in one line.
+
+    Raises:
+        ParentError: the file that says what was chosen is damaged.
+    """
+    chosen = read_chosen(project)
+    if chosen is None:
+        return project
+    path = project.workspace.path(f"{project.sweep}.json")
+    own = sorted({setting.partition("=")[0].strip() for setting in project.settings} & set(chosen["chosen"]))
+    if own:
+        console.print(f"{', '.join(own)} as you set it, not as chosen in {path}", markup=False)
+        return project
+    try:
+        preset = project.preset.with_fields(chosen["chosen"])
+    except (ValidationError, AttributeError) as error:
+        raise _damaged(project, error) from None
+    what = (
+        ", ".join(f"{key}={value}" for key, value in chosen["chosen"].items()) or "nothing but the defaults"
+    )
+    console.print(f"chosen by the sweep: {what} ({path})", markup=False)
+    return replace(project, preset=preset, variant=chosen["variant"])
+
+
+def read_chosen(project: Project) -> dict[str, Any] | None:
+    """What the sweep of the project's kind of model wrote when it ended; None where there was none.
+
+    ``chosen`` (field to value), ``variant`` and ``seeds`` (those that finished) are always there.
+
+    Raises:
+        ParentError: it is damaged.
+    """
+    name = f"{project.sweep}.json"
+    if not project.workspace.exists(name):
+        return None
+    try:
+        found = json.loads(project.workspace.read(name))
+        if not (
+            isinstance(found["chosen"], dict)
+            and isinstance(found["variant"], str)
+            and isinstance(found["seeds"], list)
+        ):
+            raise ValueError("chosen, variant or seeds are not what they should be")
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(project, error) from None
+    return found
+
+
+def _damaged(project: Project, error: Exception) -> ParentError:
+    return ParentError(
+        f"{project.workspace.path(f'{project.sweep}.json')} is not what a sweep writes ({error!r})",
+        f"Write it again with: {project.command('sweep')} (finished trials are kept)",
+    )

@@ -1,0 +1,74 @@
+"""What made a table, and the hash of that: two tables with the same fingerprint hold the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a table: two tables with the same fingerprint hold the same thing.
+
+    Attributes:
+        stage: the command that makes it.
+        contract: the table's contract.
+        config: every setting that the content depends on.
+        parents: fingerprints of what it was made from, by name.
+    """
+
+    stage: str
+    contract: str
+    config: dict[str, Any]
+    parents: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of all of it, 16 hexadecimal digits."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no white space."""
+        return json.dumps(vars(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Provenance:
+        """The inverse of ``to_json``."""
+        return cls(**json.loads(text))
+
+    def differences(self, other: Provenance) -> str:
+        """What differs between two, in words, for error messages."""
+        lines = [
+            f"{name}: {_short(a)} there, {_short(b)} now"
+            for name, a, b in _compare({**self.config, **_parents(self)}, {**other.config, **_parents(other)})
+        ]
+        return "; ".join(lines) or "made by another version of raymoe"
+
+    def metadata(self, extra: dict[str, Any] | None = None) -> dict[str, str]:
+        """The table metadata that says all this; ``extra`` goes in as JSON under ``raymoe.<key>``."""
+        own = {
+            "raymoe.schema": self.contract,
+            "raymoe.made_by": self.to_json(),
+            "raymoe.fingerprint": self.fingerprint,
+        }
+        return own | {f"raymoe.{k}": json.dumps(v) for k, v in (extra or {}).items()}
+
+
+def _parents(provenance: Provenance) -> dict[str, str]:
+    return {f"the {name} it was made from": value for name, value in provenance.parents.items()}
+
+
+def _compare(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        found = []
+        for key in sorted(a.keys() | b.keys()):
+            found += _compare(a.get(key), b.get(key), f"{prefix}.{key}" if prefix else key)
+        return found
+    return [] if a == b else [(prefix, a, b)]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value
+    return text if len(text) <= 60 else text[:57] + "..."
