@@ -19,6 +19,7 @@ from training import CLASSES, SHAPES, made_up_batch
 
 from raymoe.config import ModelConfig, TrainConfig
 from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.task import MULTILABEL
 from raymoe.training.epochs import accumulate
 
 
@@ -70,7 +71,7 @@ def training_step(device: torch.device, quick: bool):
     batch = made_up_batch(size, device)
     for precision in ("float32", "bfloat16"):
         config, scaler = TrainConfig(precision=precision), torch.amp.GradScaler(device.type, enabled=False)
-        step = partial(accumulate, model, batch, "multilabel", config, scaler)
+        step = partial(accumulate, model, batch, MULTILABEL, config, scaler)
         took = seconds(step, device, 1 if quick else 3)
         yield (
             f"  training step, batch {size}, {precision}",
