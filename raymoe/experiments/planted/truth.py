@@ -19,10 +19,10 @@ from raymoe.data.planted import WITH_PAIRS
 from raymoe.data.prepare import samples_config
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
 from raymoe.project.contracts import SAMPLES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, open_parquet, read_table, refuse_other_inputs
+from raymoe.project.tables import metadata_of, open_parquet, refuse_other_inputs
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
         ParentError: it is missing, damaged, made with other settings, or not the one that was encoded.
     """
     made_by = project.command("prepare")
-    file = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
-    where = project.workspace.path(project.samples)
+    file = open_parquet(project.workspace, artifacts.SAMPLES.of(project).name, SAMPLES, made_by)
+    where = artifacts.SAMPLES.of(project).path
     if "planted" not in file.schema_arrow.names:
         raise InputError(
             f"{where} has no column planted: of these data the true interactions are not known",
@@ -56,7 +56,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
     metadata = metadata_of(file.schema_arrow)
     made = Provenance.from_json(metadata["made_by"])
     refuse_other_inputs(where, metadata, replace(made, config=samples_config(project.preset)), made_by)
-    table = read_table(project.workspace, project.samples, SAMPLES, made_by, ["sample_id", "planted"])
+    table = artifacts.SAMPLES.of(project).read(["sample_id", "planted"])
     found = {}
     for row in table.to_pylist():
         read = json.loads(row["planted"])
@@ -65,7 +65,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
         on = [store.classes[label] for label in labels]
         if sample_id not in found or on != [k for k in store.classes if found[sample_id].targets[k]["on"]]:
             raise ParentError(
-                f"sample {sample_id} of {project.workspace.path(project.features)} is not that of {where}",
+                f"sample {sample_id} of {artifacts.FEATURES.of(project).path} is not that of {where}",
                 f"Encode the samples that are there with: {project.command('encode')} --overwrite",
             )
     return found, metadata["fingerprint"]
