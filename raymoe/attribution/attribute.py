@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raymoe.actors.sharing import on_actors
 from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_of, merged
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
@@ -17,7 +18,13 @@ from raymoe.runtime.progress import console, track
 
 
 def attribute(
-    project: Project, *, device: str | None = None, overwrite: bool = False, share: Share | None = None
+    project: Project,
+    *,
+    device: str | None = None,
+    address: str | None = None,
+    num_actors: int | None = None,
+    overwrite: bool = False,
+    share: Share | None = None,
 ) -> StageResult:
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
@@ -28,7 +35,10 @@ def attribute(
         project: has a checkpoint and the features it was trained on.
         device: as torch names it; by default a GPU where there is one.
         overwrite: compute again even if it is there.
-        share: has blocks of samples done by actors (``actors.blocks.on_actors``); default in this process.
+        share: another way to have blocks of samples done.
+        address: of a Ray cluster whose actors do it; default RAY_ADDRESS. Without either, actors are used
+            only where this machine has several GPUs, or ``num_actors`` asks for some.
+        num_actors: at most so many.
 
     Returns:
         With the samples that were left out because they have no label to explain.
@@ -70,6 +80,7 @@ def attribute(
             answers[block.number] = answer
             progress.advance(len(block.rows))
 
+        share = share or on_actors(address, num_actors, device)
         if share is not None:
             share(BlockRunner, (explained, config), blocks, done)
         else:
