@@ -22,8 +22,9 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import unit_size
+from raymoe.probe.measuring import measured_rate, runner_arguments
 from raymoe.probe.plan import Unit, make_plan
-from raymoe.probe.probe import measured_rate, parents_of, runner_arguments
+from raymoe.probe.probe import parents_of
 from raymoe.probe.runner import UnitRunner
 from raymoe.probe.scaling_plot import scaling_plot
 from raymoe.project import Project

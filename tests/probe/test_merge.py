@@ -22,10 +22,10 @@ from test_plan import plan_of
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import independent_sums
-from raymoe.probe import commit, merge, probe
+from raymoe.probe import commit, measuring, merge, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
-from raymoe.probe.probe import runner_arguments
+from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
 from raymoe.project.artifacts import FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
@@ -143,13 +143,13 @@ def test_the_size_of_a_unit_is_measured_and_kept_for_the_next_run(tiny, inline, 
 
 def test_an_actor_that_fails_on_the_job_it_is_measured_with_stops_nothing(tiny, monkeypatch, capsys):
     def get(call):
-        raise stage.ray.exceptions.ActorDiedError
+        raise measuring.ray.exceptions.ActorDiedError
 
     actor = SimpleNamespace(calibrate=SimpleNamespace(remote=lambda job: None))
-    monkeypatch.setattr(stage, "first_actor", lambda fleet: actor)
-    monkeypatch.setattr(stage.ray, "get", get)
+    monkeypatch.setattr(measuring, "first_actor", lambda fleet: actor)
+    monkeypatch.setattr(measuring.ray, "get", get)
     plan = plan_of([Work(12, 5, 40, 9)], [0])
-    assert stage.measured_rate(None, plan) is None
+    assert measuring.measured_rate(None, plan) is None
     assert "can't measure how fast an actor is" in capsys.readouterr().out
 
 

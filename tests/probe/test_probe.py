@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from raymoe.interactions import ExpertGame, estimate, select_candidates
 from raymoe.interactions.pieces import work_of
 from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
-from raymoe.probe import probe
+from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
@@ -122,8 +121,7 @@ def test_measured_units_are_cut_as_before_when_measured_again(tiny, inline, monk
     """With a rate twice as high."""
     project = with_probe(tiny, coalitions=200, unit_evaluations="auto")
     rates = iter([3000.0, 6000.0, 500_000.0])
-    stage = sys.modules["raymoe.probe.probe"]
-    monkeypatch.setattr(stage, "measured_rate", lambda fleet, plan: next(rates))
+    monkeypatch.setattr(measuring, "measured_rate", lambda fleet, plan: next(rates))
     probe(project)
     first = table_bytes(project)
     assert metadata_of(read(project).schema)["unit_evaluations"] == 1024
