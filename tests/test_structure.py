@@ -102,7 +102,9 @@ def test_imports_point_downwards(module):
         return
     below = LAYERS[: LAYERS.index(own) + 1]
     upwards = {other for other in IMPORTS[module] if layer_of(other) not in (*below, "__init__")}
-    assert not upwards, f"{module} imports {', '.join(sorted(upwards))}, which {'is' if upwards else ''} above it"
+    assert not upwards, (
+        f"{module} imports {', '.join(sorted(upwards))}, which {'is' if upwards else ''} above it"
+    )
 
 
 def test_formulas_know_no_ray_and_ray_code_no_formula():
@@ -111,7 +113,9 @@ def test_formulas_know_no_ray_and_ray_code_no_formula():
             name.split(".")[0]
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, (ast.Import, ast.ImportFrom))
-            for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""])
+            for name in (
+                [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            )
         }
         if layer_of(module) in ("task", "models", "attribution", "interactions", "display", "config"):
             assert "ray" not in names, module
@@ -143,7 +147,9 @@ def test_signatures_say_what_they_take(folder):
             arguments = node.args
             every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
             every += [a for a in (arguments.vararg, arguments.kwarg) if a]
-            annotations = [a.annotation for a in every if a.annotation] + ([node.returns] if node.returns else [])
+            annotations = [a.annotation for a in every if a.annotation] + (
+                [node.returns] if node.returns else []
+            )
             if any(isinstance(n, ast.Name) and n.id == "Any" for a in annotations for n in ast.walk(a)):
                 vague.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
     assert not vague
