@@ -58,7 +58,7 @@ def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
     if archive:
         listed = [f"{i}.json" for part in archive.values() for i in part]
         notes += missing_note("movies", str(folder), sorted(listed), {f"{i}.json" for i in ids})
-    if data.split == "archive":
+    if data.split == "archive" and archive is not None:
         split_of = {i: ARCHIVE_SPLITS[name] for name, part in archive.items() for i in part}
         absent += [left_out(i, "there is no JSON file of it") for i in sorted(set(split_of) - set(ids))]
         absent += [left_out(i, "it is not in split.json") for i in ids if i not in split_of]
@@ -147,7 +147,8 @@ def _rows(
     """Read the JSON files; the one of a movie that can't be used leaves that movie out."""
     columns: dict[str, list[Any]] = {n: [] for n in ("sample_id", "split", "labels", "plot", "poster")}
     unknown: dict[str, list[str]] = {}
-    ignored, unlabelled, empty = Counter(), 0, 0
+    ignored: Counter[str] = Counter()
+    unlabelled = empty = 0
     with track("read movies", len(ids)) as task, ThreadPoolExecutor() as pool:
         for sample_id, found in zip(ids, pool.map(lambda i: _movie(folder / f"{i}.json"), ids), strict=True):
             task.advance()

@@ -7,7 +7,7 @@ something else than asked for (a wrong label, a repeated id) stops it, with ever
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from raymoe.data.planted import read_planted
 from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, contracts
 from raymoe.project.artifacts import SAMPLES
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.ordered import in_order
@@ -65,15 +65,15 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         metadata = samples.metadata()
         before = Provenance.from_json(metadata["made_by"]).parents.get("pictures")
         gone = [] if before == pictures else _gone(raw, data, metadata["skipped"])
-        if gone:
+        if gone and before is not None:
             more = ", ..." if len(gone) > 1 else ""
             _say_gone(f"{len(gone)} of the pictures ({gone[0]}{more}) are", samples.path)
             pictures = before
     parents = {"source": raw.sha256, "pictures": pictures}
     made = samples.made_from(samples_config(project.preset), parents)
     if samples.is_complete(made, overwrite=overwrite):
-        skipped = tuple(samples.metadata()["skipped"])
-        return StageResult(samples.path, made.fingerprint, ran=False, skipped=skipped)
+        known_skipped = tuple(samples.metadata()["skipped"])
+        return StageResult(samples.path, made.fingerprint, ran=False, skipped=known_skipped)
 
     project.workspace.check_writable()
     for note in raw.notes:
@@ -84,8 +84,8 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         reasons.setdefault(row, reason)
     skipped = list(raw.left_out)
     for i in sorted(reasons):
-        row = i + 1 if raw.numbered else None
-        skipped.append({"sample_id": ids[i], "row": row, "reason": reasons[i]})
+        numbered = i + 1 if raw.numbered else None
+        skipped.append({"sample_id": ids[i], "row": numbered, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
     classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
@@ -99,7 +99,13 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "source": {"name": data.source, **raw.provenance},
         "warnings": [*raw.notes, *classless],
     }
-    known = {"sample_id": ids, "split": splits, "labels": labels, **texts, **raw.carried}
+    known: dict[str, list[Any]] = {
+        "sample_id": ids,
+        "split": splits,
+        "labels": labels,
+        **texts,
+        **raw.carried,
+    }
     schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
     samples.write_batches(batches, made, extra, schema=schema)
@@ -220,7 +226,7 @@ def _stat(path: Path) -> str:
     return f"{info.st_size} {info.st_mtime_ns}"
 
 
-def _ruled(ids: Iterable[Any], shares: dict[str, float]) -> Iterator[str]:
+def _ruled(ids: Iterable[Any], shares: Mapping[Any, float]) -> Iterator[str]:
     """The split of each id, by its hash: it stays where it is when other rows come or go."""
     for sample_id in ids:
         digest = hashlib.blake2b(str(sample_id).encode(errors="replace"), digest_size=8).digest()
@@ -228,7 +234,7 @@ def _ruled(ids: Iterable[Any], shares: dict[str, float]) -> Iterator[str]:
         yield next((name for name, end in _ends(shares) if place < end), "test")
 
 
-def _ends(shares: dict[str, float]) -> list[tuple[str, float]]:
+def _ends(shares: Mapping[Any, float]) -> list[tuple[str, float]]:
     return [("train", shares["train"]), ("val", shares["train"] + shares["val"])]
 
 
@@ -345,7 +351,8 @@ def _classless(split_labels: list[list[int]], classes: tuple[str, ...], split: s
 
 def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[int, str]]:
     """The text of every row by modality, and for each row without one the reason why it can't be used."""
-    texts, reasons = {}, {}
+    texts: dict[str, list[str]] = {}
+    reasons: dict[int, str] = {}
     for modality in data.modalities:
         if modality.kind == "text":
             rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
@@ -408,7 +415,7 @@ def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
     kinds = {"text": pa.string(), "image": pa.binary()}
     return pa.schema(
         [
-            *SAMPLES.contract.schema,
+            *contracts.SAMPLES.schema,
             *(pa.field(m.name, kinds[m.kind]) for m in data.modalities),
             *(pa.field(name, pa.string()) for name in carried),
         ]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
 from raymoe.errors import ParentError
 from raymoe.project.artifacts import CHOSEN
 from raymoe.project.project import Project
+from raymoe.project.tables import Metadata
 from raymoe.runtime.progress import console
 
 
@@ -42,7 +42,7 @@ def with_chosen(project: Project) -> Project:
     return replace(project, preset=preset, variant=chosen["variant"])
 
 
-def read_chosen(project: Project) -> dict[str, Any] | None:
+def read_chosen(project: Project) -> Metadata | None:
     """What the sweep of the project's kind of model wrote when it ended; None where there was none.
 
     ``chosen`` (field to value), ``variant`` and ``seeds`` (those that finished) are always there.
@@ -54,7 +54,7 @@ def read_chosen(project: Project) -> dict[str, Any] | None:
     if not choice.exists():
         return None
     try:
-        found = json.loads(choice.workspace.read(choice.name))
+        found: Metadata = json.loads(choice.workspace.read(choice.name))
         if not (
             isinstance(found["chosen"], dict)
             and isinstance(found["variant"], str)

@@ -9,6 +9,7 @@ import shlex
 from dataclasses import dataclass, replace
 
 from raymoe.config import Preset
+from raymoe.project.provenance import Json
 from raymoe.project.workspace import Workspace
 
 DEFAULT_WORKSPACE = "runs"
@@ -95,4 +96,4 @@ class StageResult:
     path: str
     fingerprint: str
     ran: bool
-    skipped: tuple[dict, ...] = ()
+    skipped: tuple[dict[str, Json], ...] = ()
