@@ -18,7 +18,7 @@ def _problem(found: Any) -> str:
     path, message = [str(part) for part in found["loc"]], found["msg"]
     if found["type"] == "union_tag_invalid":
         return f"{'.'.join(path)}.format: Input should be {', '.join(map(repr, FORMATS))}"
-    if path[0] == "data" and len(path) > 1 and path[1] in FORMATS:
+    if path[:1] == ["data"] and len(path) > 1 and path[1] in FORMATS:
         kind = path.pop(1)  # pydantic names the class here, which nobody wrote
         if found["type"] == "extra_forbidden" and any(path[1] in f.model_fields for f in FORMATS.values()):
             return f"data: {no_option(path[1], kind)}"
