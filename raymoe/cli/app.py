@@ -440,6 +440,20 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, address: AddressOptio
         raise typer.Exit(1)
 
 
+@app.command()
+def settings(
+    section: Annotated[
+        str | None,
+        typer.Argument(metavar="[SECTION]", help="For instance probe, or data.table.", show_default=False),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the text of docs/settings.md.")] = False,
+) -> None:
+    """Every field that a .toml file or --set can set: type, default, meaning."""
+    from raymoe.cli.settings import print_settings
+
+    print_settings(section, as_markdown=markdown)
+
+
 def _again(overwrite: bool, overwrite_all: bool = False) -> str:
     """Which stages are made again although they are there."""
     return "all" if overwrite_all else "last" if overwrite else "none"

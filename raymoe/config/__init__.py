@@ -1,43 +1,51 @@
-"""Every setting of every stage, as validated data. Nothing here imports torch or Ray."""
+"""Every setting of every stage, as validated data. Nothing here imports torch, Ray or numpy.
 
-from raymoe.config.sections import (
-    DATA_OPTIONS,
-    ENRICO_TOPICS,
-    MMIMDB_GENRES,
-    PRESETS,
-    AttributeConfig,
+A ``Preset`` holds one object per section; ``load_preset`` reads one from its TOML file: one of the files in
+``presets``, or a user's own. ``describe`` explains the fields, for ``raymoe settings`` and docs/settings.md.
+"""
+
+from raymoe.config.attribution import AttributeConfig
+from raymoe.config.data import (
     DataConfig,
     EncoderConfig,
-    Metric,
+    EnricoData,
+    MMHS150KData,
+    MMIMDbData,
     ModalityConfig,
-    ModelConfig,
-    Preset,
-    ProbeConfig,
-    ReportConfig,
-    SweepConfig,
+    PlantedData,
+    Split,
+    TableData,
     Task,
-    TrainConfig,
-    grid_setting,
-    load_preset,
 )
+from raymoe.config.loading import load_preset, preset_names
+from raymoe.config.model import ModelConfig
+from raymoe.config.overrides import grid_setting
+from raymoe.config.preset import Preset
+from raymoe.config.probe import ProbeConfig
+from raymoe.config.report import ReportConfig
+from raymoe.config.sweep import SweepConfig
+from raymoe.config.training import Metric, TrainConfig
 
 __all__ = [
-    "DATA_OPTIONS",
-    "ENRICO_TOPICS",
-    "MMIMDB_GENRES",
-    "PRESETS",
     "AttributeConfig",
     "DataConfig",
     "EncoderConfig",
+    "EnricoData",
+    "MMHS150KData",
+    "MMIMDbData",
     "Metric",
     "ModalityConfig",
     "ModelConfig",
+    "PlantedData",
     "Preset",
     "ProbeConfig",
     "ReportConfig",
+    "Split",
     "SweepConfig",
+    "TableData",
     "Task",
     "TrainConfig",
     "grid_setting",
     "load_preset",
+    "preset_names",
 ]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
 
@@ -31,13 +30,13 @@ class Archive:
         title: its name, what it holds and whose it is, in a line.
         origin: where its authors publish it.
         layout: the files that are expected in the folder, one a line.
-        read: from the folder to a raw table; raises InputError.
+        read: from the folder and the format's data section to a raw table; raises InputError.
     """
 
     title: str
     origin: str
     layout: tuple[str, ...]
-    read: Callable[[Path, DataConfig], RawTable]
+    read: Callable[[Path, Any], RawTable]
 
     def instructions(self) -> str:
         """Where it comes from and what is expected, as indented lines."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
+from raymoe.config import EnricoData
 from raymoe.data.archive import Archive, missing_note, names_in, raw_table
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
@@ -23,7 +23,7 @@ SEED, TRAIN, VAL = 42, 0.65, 0.15
 PICTURES = {"screenshot": ("screenshots", ".jpg"), "wireframe": ("wireframes", ".png")}
 
 
-def read_enrico(source: Path, data: DataConfig) -> RawTable:
+def read_enrico(source: Path, data: EnricoData) -> RawTable:
     """The screens of a folder, with columns sample_id, split, labels, screenshot and wireframe.
 
     Args:

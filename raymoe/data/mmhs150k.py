@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
+from raymoe.config import MMHS150KData
 from raymoe.data.archive import (
     Archive,
     check_splits,
@@ -28,7 +28,7 @@ LABELS = 6  # 0 NotHate, 1 Racist, 2 Sexist, 3 Homophobe, 4 Religion, 5 OtherHat
 ANNOTATORS = 3
 
 
-def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
+def read_mmhs150k(source: Path, data: MMHS150KData) -> RawTable:
     """The tweets of a folder, with columns sample_id, split, labels, tweet_text, ocr_text and picture.
 
     Args:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
+from raymoe.config import MMIMDbData
 from raymoe.data.archive import (
     Archive,
     check_ids,
@@ -35,7 +35,7 @@ ARCHIVE_SPLITS = {"train": "train", "dev": "val", "test": "test"}
 OTHER_GENRES = ("news", "adult", "talk-show", "reality-tv")
 
 
-def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
+def read_mmimdb(source: Path, data: MMIMDbData) -> RawTable:
     """The movies of a folder, with columns sample_id, split, labels, plot and poster.
 
     Args:
@@ -140,7 +140,7 @@ def _rows(
     folder: Path,
     ids: list[str],
     split_of: dict[str, str],
-    data: DataConfig,
+    data: MMIMDbData,
     notes: list[str],
     absent: list[dict[str, Any]],
 ) -> RawTable:

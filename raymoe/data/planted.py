@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from raymoe.config import DataConfig
+from raymoe.config import PlantedData
 from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, read_raw
 from raymoe.errors import InputError
@@ -249,7 +249,7 @@ class SceneTable(RawTable):
         return paint(self.scenes[row], self.drawings) if self.is_encoded(name) else self.columns[name][row]
 
 
-def read_planted(data: DataConfig) -> SceneTable:
+def read_planted(data: PlantedData) -> SceneTable:
     """The scenes that ``data.scenes`` and ``data.seed`` ask for, with drawings from ``data.source``.
 
     Raises:

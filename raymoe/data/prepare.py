@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from raymoe.config import DATA_OPTIONS, DataConfig, ModalityConfig, Preset
+from raymoe.config import DataConfig, ModalityConfig, PlantedData, Preset, Split, TableData
 from raymoe.data import enrico, mmhs150k, mmimdb
 from raymoe.data.pictures import decode
 from raymoe.data.planted import read_planted
@@ -56,7 +56,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     if not data.source:
         return _without_source(project, overwrite)
     there = not overwrite and samples.exists()
-    if there and data.format == "table" and not locate(data.source).is_file():
+    if there and isinstance(data, TableData) and not locate(data.source).is_file():
         _say_gone(f"{data.source} is", samples.path)
         return _as_it_is(project)
     raw = _read(data)
@@ -170,11 +170,11 @@ def _say_gone(what: str, path: str) -> None:
 
 def _read(data: DataConfig) -> RawTable:
     """The raw table, with all the columns that are asked for."""
-    named = [data.id_column, data.labels_column] + ([] if data.split_rule else [data.split_column])
+    named = [data.id_column, data.labels_column] + ([] if _split_rule(data) else [data.split_column])
     columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
-    if data.format == "table":
+    if isinstance(data, TableData):
         return read_raw(data.source, columns, _picture_columns(data))
-    if data.format == "planted":
+    if isinstance(data, PlantedData):
         return read_planted(data)
     raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
     missing = [name for name in columns if name not in raw.columns]
@@ -191,21 +191,8 @@ def _picture_columns(data: DataConfig) -> list[str]:
 
 
 def samples_config(preset: Preset) -> dict[str, Any]:
-    """The settings that the samples depend on: all of the data section but the encoders.
-
-    Where the source lies is left out too; its content counts.
-    """
-    found = preset.data.model_dump(mode="json", exclude={"source"})
-    for modality in found["modalities"]:
-        del modality["encoder"]
-    others = {name for options in DATA_OPTIONS.values() for name in options}
-    for name in others.difference(DATA_OPTIONS[preset.data.format]):
-        del found[name]  # a format's options mean nothing to the others
-    if preset.data.format == "table":
-        del found["format"]
-    if preset.data.split_rule is None:
-        del found["split_rule"]
-    return found
+    """The settings that the samples depend on."""
+    return preset.data.defining()
 
 
 def _picture_files(raw: RawTable, data: DataConfig) -> str:
@@ -226,7 +213,12 @@ def _stat(path: Path) -> str:
     return f"{info.st_size} {info.st_mtime_ns}"
 
 
-def _ruled(ids: Iterable[Any], shares: Mapping[Any, float]) -> Iterator[str]:
+def _split_rule(data: DataConfig) -> dict[Split, float] | None:
+    """Shares of the splits, where they are drawn; datasets have splits of their own."""
+    return data.split_rule if isinstance(data, TableData) else None
+
+
+def _ruled(ids: Iterable[Any], shares: Mapping[Split, float]) -> Iterator[str]:
     """The split of each id, by its hash: it stays where it is when other rows come or go."""
     for sample_id in ids:
         digest = hashlib.blake2b(str(sample_id).encode(errors="replace"), digest_size=8).digest()
@@ -234,7 +226,7 @@ def _ruled(ids: Iterable[Any], shares: Mapping[Any, float]) -> Iterator[str]:
         yield next((name for name, end in _ends(shares) if place < end), "test")
 
 
-def _ends(shares: Mapping[Any, float]) -> list[tuple[str, float]]:
+def _ends(shares: Mapping[Split, float]) -> list[tuple[str, float]]:
     return [("train", shares["train"]), ("val", shares["train"] + shares["val"])]
 
 
@@ -248,11 +240,10 @@ def _check_rows(
     splits: list[str] = []
     labels: list[list[int]] = []
     first_row: dict[str, int] = {}
+    rule = _split_rule(data)
     rows = zip(
         raw.columns[data.id_column],
-        _ruled(raw.columns[data.id_column], data.split_rule)
-        if data.split_rule
-        else raw.columns[data.split_column],
+        _ruled(raw.columns[data.id_column], rule) if rule else raw.columns[data.split_column],
         raw.columns[data.labels_column],
         strict=True,
     )
