@@ -4,7 +4,6 @@ A ``Preset`` holds one object per section; ``load_preset`` reads one from its TO
 ``presets``, or a user's own. ``describe`` explains the fields, for ``raymoe settings`` and docs/settings.md.
 """
 
-from raymoe.config.attribution import AttributeConfig
 from raymoe.config.data import (
     DataConfig,
     EncoderConfig,
@@ -17,14 +16,12 @@ from raymoe.config.data import (
     TableData,
     Task,
 )
+from raymoe.config.explaining import AttributeConfig, ProbeConfig, ReportConfig
 from raymoe.config.loading import load_preset, preset_names
 from raymoe.config.model import ModelConfig
 from raymoe.config.overrides import grid_setting
 from raymoe.config.preset import Preset
-from raymoe.config.probe import ProbeConfig
-from raymoe.config.report import ReportConfig
-from raymoe.config.sweep import SweepConfig
-from raymoe.config.training import Metric, TrainConfig
+from raymoe.config.training import Metric, SweepConfig, TrainConfig
 
 __all__ = [
     "AttributeConfig",

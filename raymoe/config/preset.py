@@ -6,15 +6,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from raymoe.config.attribution import AttributeConfig
 from raymoe.config.data import AnyData
+from raymoe.config.explaining import AttributeConfig, ProbeConfig, ReportConfig
 from raymoe.config.model import ModelConfig
-from raymoe.config.probe import ProbeConfig
 from raymoe.config.problems import problems
-from raymoe.config.report import ReportConfig
 from raymoe.config.section import Section
-from raymoe.config.sweep import SweepConfig
-from raymoe.config.training import TrainConfig
+from raymoe.config.training import SweepConfig, TrainConfig
 from raymoe.errors import InputError
 
 SWEPT = ("model", "train")  # the sections whose fields a sweep can vary

@@ -1,12 +1,35 @@
-"""The probe section."""
+"""The attribute, probe and report sections: what is explained, with what effort, and what is shown of it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from raymoe.config.section import Section
+
+
+class AttributeConfig(Section):
+    """Expert-wise feature importance."""
+
+    method: Literal["grad_attnroll", "attnroll", "ig", "random"] = "grad_attnroll"
+    """attention rollout with or without gradients, integrated gradients, or the random baseline"""
+    target: Literal["true", "predicted"] = "true"
+    """the classes whose logits are explained"""
+    split: str = "test"
+    """the split whose samples are explained"""
+    steps: int = Field(32, ge=1)
+    """of `ig`: points of the integral"""
+    seed: int = Field(0, ge=0)
+    """of `random`"""
+    batch_size: int = Field(16, ge=1)
+    """samples at once"""
+
+    def defining(self) -> dict[str, Any]:
+        """The settings that what comes out depends on."""
+        others = {"steps": "ig", "seed": "random"}
+        useless = {name for name, method in others.items() if method != self.method}
+        return self.model_dump(exclude={"batch_size", *useless})
 
 
 class ProbeConfig(Section):
@@ -47,3 +70,16 @@ class ProbeConfig(Section):
                 f"coalitions must be at least {least} for {self.estimator}, not {self.coalitions}"
             )
         return self
+
+
+class ReportConfig(Section):
+    """What the page shows."""
+
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24
+    """samples that can be looked at"""
+    pairs: int = Field(8, ge=1)
+    """top pairs drawn as links per sample, expert and score"""
+    listed: int = Field(40, ge=1)
+    """top pairs in the list, which tell a word or patch its partners"""
+    seed: int = Field(0, ge=0)
+    """of the samples that are drawn at random beside the strongest"""
