@@ -4,11 +4,13 @@ import math
 import pickle
 import subprocess
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+from raymoe.config import TaskName
 from raymoe.task import BINARY, METRIC_NAMES, MULTICLASS, MULTILABEL, TASKS, Task, multi_hot
 
 one_label = pytest.mark.parametrize("task", [MULTICLASS, BINARY], ids=lambda task: task.name)
@@ -21,6 +23,10 @@ def test_a_task_is_found_by_its_name_and_is_the_same_in_another_process(task):
     assert pickle.loads(pickle.dumps(task)) == task
     assert set(task.metrics) <= set(METRIC_NAMES)
     assert task.main_metric == task.metrics[0]
+
+
+def test_the_configuration_knows_the_same_tasks():
+    assert get_args(TaskName) == tuple(TASKS)
 
 
 def test_an_unknown_task_is_refused_with_those_there_are():
