@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from raymoe.actors.sharing import on_actors
@@ -9,7 +11,7 @@ from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_o
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.tables import metadata_of
@@ -67,11 +69,11 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    skipped = [
+    left_out = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
-    explained = Explained.of(project, parents)
+    source = ModelSource.of(project, parents)
     blocks = blocks_of(indices, config.batch_size)
     answers: dict[int, bytes] = {}
     with track("attribute", len(indices)) as progress:
@@ -82,13 +84,13 @@ def attribute(
 
         share = share or on_actors(address, num_actors, device)
         if share is not None:
-            share(BlockRunner, (explained, config), blocks, done)
+            share(BlockRunner, (source, config), blocks, done)
         else:
-            runner = BlockRunner(explained, config, None, resolve_device(device))
+            runner = BlockRunner(source, config, None, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra = {"skipped": skipped, "split": config.split}
+    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(
@@ -96,7 +98,7 @@ def attribute(
             f"{convergence['mean']:.1e} on average"
         )
     importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:

@@ -137,7 +137,7 @@ def _demo_encoders() -> Iterator[Finding]:
         )
         return
     from raymoe.config import load_preset
-    from raymoe.features.encoder import encoder_identity
+    from raymoe.features.lookup import encoder_identity
 
     for modality in load_preset("demo").data.modalities:
         try:

@@ -8,12 +8,12 @@ cluster.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from raymoe.data.prepare import samples_config
 from raymoe.data.samples import SamplesFile
 from raymoe.errors import ParentError
-from raymoe.features.encoder import encoder_identity
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
     Part,
@@ -83,7 +83,9 @@ def encode(
                 from raymoe.features.sharded import encode_on_actors
 
                 how = (address, num_actors, device)
-                made = encode_on_actors(project, provenance, todo, task.advance, overwrite, *how)
+                made: Iterable[Part] = encode_on_actors(
+                    project, provenance, todo, task.advance, overwrite, *how
+                )
             else:
                 made = _encode_here(project, provenance, samples, todo, task.advance, overwrite, device)
             done |= {part.index: part for part in made}

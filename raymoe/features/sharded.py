@@ -15,7 +15,7 @@ from raymoe.actors.cluster import ActorShape, connected, node_resources
 from raymoe.config import ModalityConfig
 from raymoe.data.samples import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
-from raymoe.features.encoder import encoder_identity
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES, Output
@@ -42,7 +42,7 @@ def encode_on_actors(
         todo: index and rows of the parts to make.
         advance: told how many items are done.
         overwrite: remove what is there, once the actors are ready.
-        address, num_actors, device: as of ``encode``.
+        address, num_actors, device: see ``encode``.
 
     Raises:
         RaymoeError: the first thing that goes wrong in an actor, or the cluster can't do it.

@@ -251,8 +251,8 @@ class FeatureStore:
         ids = [self.sample_ids[int(i)] for i in indices]
         of = self.modalities if pooled else ()
         vectors = {m.name: torch.from_numpy(self.pooled(indices, m.name)) for m in of}
-        found = FeatureBatch(features, valid, special, labels, ids, vectors)
-        return found.map(torch.Tensor.pin_memory) if pin else found
+        batch = FeatureBatch(features, valid, special, labels, ids, vectors)
+        return batch.map(torch.Tensor.pin_memory) if pin else batch
 
     def pooled(self, indices: Sequence[int] | np.ndarray, modality: str) -> np.ndarray:
         """One vector for each whole sample, as the encoder's ``pooling`` says: ``[N, D]`` float32."""

@@ -66,7 +66,7 @@ class CheckpointInfo:
     @property
     def kind(self) -> str:
         """Which model it is."""
-        return self.model.get("kind", "fl-i2moe")
+        return str(self.model.get("kind", "fl-i2moe"))
 
     @property
     def experts(self) -> list[str]:

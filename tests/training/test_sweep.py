@@ -41,7 +41,7 @@ from raymoe.project.workspace import Workspace
 from raymoe.training import sweep as sweep_module
 from raymoe.training import train
 from raymoe.training.live import LiveTable
-from raymoe.training.statistics import spread
+from raymoe.training.seed_statistics import spread
 from raymoe.training.sweep import sweep, trial_resources
 from raymoe.training.trials import trials_of, variant_of
 

@@ -1,9 +1,10 @@
-"""The model that is explained and the features it was trained on, opened wherever an actor runs."""
+"""A trained model and its features as a plan names them, to be opened wherever an actor runs."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
@@ -14,9 +15,17 @@ from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
 from raymoe.runtime.versions import differing, package_versions
 
 
+class OpenedModel(NamedTuple):
+    """The features, the model that was trained on them, and what its checkpoint says of it."""
+
+    store: FeatureStore
+    model: FusionModel
+    info: CheckpointInfo
+
+
 @dataclass(frozen=True)
-class Explained:
-    """Where checkpoint and features lie, and what they have to be.
+class ModelSource:
+    """Where checkpoint and features lie, and what they have to be when they are opened.
 
     Attributes:
         checkpoint, features: both, in one workspace.
@@ -30,12 +39,12 @@ class Explained:
     versions: dict[str, str] = field(default_factory=package_versions)
 
     @classmethod
-    def of(cls, project: Project, parents: dict[str, str]) -> Explained:
+    def of(cls, project: Project, parents: dict[str, str]) -> ModelSource:
         """A project's, with these fingerprints."""
         expected = {name: parents[name] for name in ("features", "checkpoint")}
         return cls(CHECKPOINT.of(project), FEATURES.of(project), expected)
 
-    def open(self) -> tuple[FeatureStore, FusionModel, CheckpointInfo]:
+    def open(self) -> OpenedModel:
         """Both, the model in eval mode on the CPU.
 
         Raises:
@@ -55,7 +64,7 @@ class Explained:
         self._check(self.features, store.fingerprint)
         model, info = load_checkpoint(self.checkpoint, features=store.fingerprint)
         self._check(self.checkpoint, info.fingerprint)
-        return store, model, info
+        return OpenedModel(store, model, info)
 
     def _check_workspace(self) -> None:
         try:
