@@ -289,7 +289,7 @@ def test_parents_that_do_not_fit_are_refused(tiny, inline, tmp_path):
     importance = tiny.workspace.read(f"{tiny.run}/importance.arrow")
     write_tiny_run(tiny, FeatureStore.open(FEATURES.of(tiny)).fingerprint, seed=2)
     tiny.workspace.write(f"{tiny.run}/importance.arrow", importance)
-    with pytest.raises(ParentError, match="importance.arrow was made from checkpoint"):
+    with pytest.raises(ParentError, match=r"importance.arrow was made from checkpoint"):
         probe(tiny)
     # a feature store of other encoders
     features = write_tiny_features(tiny, seed=5)
