@@ -297,7 +297,7 @@ def cut_out(picture: Image.Image) -> Image.Image:
     side = CELL - 2 * MARGIN
     drawing = picture.crop(around)
     scale = side / max(drawing.size)
-    return drawing.resize([max(1, round(x * scale)) for x in drawing.size], Image.LANCZOS)
+    return drawing.resize([max(1, round(x * scale)) for x in drawing.size], Image.Resampling.LANCZOS)
 
 
 def paint(scene: Scene, drawings: dict[str, Image.Image]) -> bytes:

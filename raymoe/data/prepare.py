@@ -21,14 +21,13 @@ from raymoe.data.planted import read_planted
 from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
-from raymoe.project import Project, StageResult
-from raymoe.project.contracts import SAMPLES
+from raymoe.project import Project, StageResult, contracts
+from raymoe.project.artifacts import SAMPLES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_schema, refuse_other_inputs, write_batches
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
 
-BENCHMARKS = {"mmimdb": mmimdb.BENCHMARK, "enrico": enrico.BENCHMARK, "mmhs150k": mmhs150k.BENCHMARK}
+ARCHIVES = {"mmimdb": mmimdb.ARCHIVE, "enrico": enrico.ARCHIVE, "mmhs150k": mmhs150k.ARCHIVE}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 SHOWN_PROBLEMS = 10
 ROWS_AT_A_TIME = 256  # rows whose pictures are in memory at once, and of a row group at most
@@ -44,7 +43,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     Rows are counted from 1, without a header. Pictures are read twice, to check them and to write them, so
     that nothing is written before all is known and few are in memory at any time.
 
-    Without a source a benchmark's samples table is complete when it was made with the same settings. So is
+    Without a source an archive's samples table is complete when it was made with the same settings. So is
     any where the raw table, or the picture of a sample that was prepared, is no longer on disk: the samples
     table has all that later stages read.
 
@@ -52,45 +51,41 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         InputError: the raw table can't be used, and nothing is written; up to ten places are named.
         ParentError: the samples table is there but was made from something else, and ``overwrite`` is off.
     """
-    data, workspace = project.preset.data, project.workspace
+    data, samples = project.preset.data, SAMPLES.of(project)
     _check_config(data)
-    command, path = project.command("prepare"), workspace.path(project.samples)
     if not data.source:
         return _without_source(project, overwrite)
-    there = not overwrite and workspace.exists(project.samples)
+    there = not overwrite and samples.exists()
     if there and isinstance(data, TableData) and not locate(data.source).is_file():
-        _say_gone(f"{data.source} is", path)
+        _say_gone(f"{data.source} is", samples.path)
         return _as_it_is(project)
     raw = _read(data)
     pictures = _picture_files(raw, data)
     if there:
-        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+        metadata = samples.metadata()
         before = Provenance.from_json(metadata["made_by"]).parents.get("pictures")
         gone = [] if before == pictures else _gone(raw, data, metadata["skipped"])
-        if gone:
-            _say_gone(f"{len(gone)} of the pictures ({gone[0]}{', ...' if len(gone) > 1 else ''}) are", path)
+        if gone and before is not None:
+            more = ", ..." if len(gone) > 1 else ""
+            _say_gone(f"{len(gone)} of the pictures ({gone[0]}{more}) are", samples.path)
             pictures = before
-    provenance = Provenance(
-        "prepare",
-        SAMPLES.tag,
-        samples_config(project.preset),
-        {"source": raw.sha256, "pictures": pictures},
-    )
-    if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
-        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
-        return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+    parents = {"source": raw.sha256, "pictures": pictures}
+    made = samples.made_from(samples_config(project.preset), parents)
+    if samples.is_complete(made, overwrite=overwrite):
+        known_skipped = tuple(samples.metadata()["skipped"])
+        return StageResult(samples.path, made.fingerprint, ran=False, skipped=known_skipped)
 
-    workspace.check_writable()
+    project.workspace.check_writable()
     for note in raw.notes:
         console.print(f"  warning: {note}", markup=False)
-    ids, splits, labels = _check_rows(raw, data, command)
+    ids, splits, labels = _check_rows(raw, data, samples.command)
     texts, reasons = _texts(raw, data)
     for row, reason in _bad_pictures(raw, data).items():
         reasons.setdefault(row, reason)
     skipped = list(raw.left_out)
     for i in sorted(reasons):
-        row = i + 1 if raw.numbered else None
-        skipped.append({"sample_id": ids[i], "row": row, "reason": reasons[i]})
+        numbered = i + 1 if raw.numbered else None
+        skipped.append({"sample_id": ids[i], "row": numbered, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
     classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
@@ -104,14 +99,20 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "source": {"name": data.source, **raw.provenance},
         "warnings": [*raw.notes, *classless],
     }
-    known = {"sample_id": ids, "split": splits, "labels": labels, **texts, **raw.carried}
+    known: dict[str, list[Any]] = {
+        "sample_id": ids,
+        "split": splits,
+        "labels": labels,
+        **texts,
+        **raw.carried,
+    }
     schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
-    write_batches(workspace, project.samples, batches, SAMPLES, provenance, extra, schema=schema)
+    samples.write_batches(batches, made, extra, schema=schema)
     for note in classless:
         console.print(f"  warning: {note}", markup=False)
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
-    return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
 
 def _check_config(data: DataConfig) -> None:
@@ -130,23 +131,21 @@ def _check_config(data: DataConfig) -> None:
 
 def _without_source(project: Project, overwrite: bool) -> StageResult:
     """Take the samples table as it is, if its settings are the preset's; else say where the archive is."""
-    workspace, command = project.workspace, project.command("prepare")
-    path = workspace.path(project.samples)
-    if overwrite or not workspace.exists(project.samples):
-        benchmark = BENCHMARKS[project.preset.data.format]
-        raise benchmark.unprepared(path, command, exists=workspace.exists(project.samples))
+    samples = SAMPLES.of(project)
+    if overwrite or not samples.exists():
+        archive = ARCHIVES[project.preset.data.format]
+        raise archive.unprepared(samples.path, samples.command, exists=samples.exists())
     return _as_it_is(project)
 
 
 def _as_it_is(project: Project) -> StageResult:
     """The samples table that is there, whatever it was made from, if its settings are the preset's."""
-    workspace, command = project.workspace, project.command("prepare")
-    path = workspace.path(project.samples)
-    metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+    samples = SAMPLES.of(project)
+    metadata = samples.metadata()
     made = Provenance.from_json(metadata["made_by"])
     now = Provenance(made.stage, made.contract, samples_config(project.preset), made.parents)
-    refuse_other_inputs(path, metadata, now, command)
-    return StageResult(path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+    samples.refuse_other_inputs(metadata, now)
+    return StageResult(samples.path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 
 
 def _gone(raw: RawTable, data: DataConfig, skipped: list[dict]) -> list[str]:
@@ -177,7 +176,7 @@ def _read(data: DataConfig) -> RawTable:
         return read_raw(data.source, columns, _picture_columns(data))
     if isinstance(data, PlantedData):
         return read_planted(data)
-    raw = BENCHMARKS[data.format].read(Path(data.source).expanduser(), data)
+    raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
     missing = [name for name in columns if name not in raw.columns]
     if missing:
         raise InputError(
@@ -343,7 +342,8 @@ def _classless(split_labels: list[list[int]], classes: tuple[str, ...], split: s
 
 def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[int, str]]:
     """The text of every row by modality, and for each row without one the reason why it can't be used."""
-    texts, reasons = {}, {}
+    texts: dict[str, list[str]] = {}
+    reasons: dict[int, str] = {}
     for modality in data.modalities:
         if modality.kind == "text":
             rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
@@ -369,7 +369,7 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
     """For each row with a picture that can't be used the reason why: every one is decoded.
 
     By threads, as Pillow lets others run while it decodes: no slower than processes and several times as
-    fast as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
+    fast as Ray Data (docs/datasets.md), and pictures inside a table need not be copied.
     """
     columns = _picture_columns(data)
     if not columns:
@@ -406,7 +406,7 @@ def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
     kinds = {"text": pa.string(), "image": pa.binary()}
     return pa.schema(
         [
-            *SAMPLES.schema,
+            *contracts.SAMPLES.schema,
             *(pa.field(m.name, kinds[m.kind]) for m in data.modalities),
             *(pa.field(name, pa.string()) for name in carried),
         ]

@@ -16,7 +16,7 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.project.workspace import Workspace
+from raymoe.project.artifacts import Output
 from raymoe.runtime.ordered import in_order
 
 __all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
@@ -88,26 +88,24 @@ class FeatureStore:
     """
 
     @classmethod
-    def open(cls, workspace: Workspace, folder: str, made_by: str) -> FeatureStore:
+    def open(cls, features: Output) -> FeatureStore:
         """Map a store and check that every part is whole.
 
         Args:
-            workspace: where it is.
-            folder: its folder there.
-            made_by: the command that makes it, for the error messages.
+            features: where it is, and what makes it.
 
         Raises:
             ParentError: it is missing, incomplete or damaged; the part is named.
         """
-        return cls(workspace, folder, made_by)
+        return cls(features)
 
-    def __init__(self, workspace: Workspace, folder: str, made_by: str) -> None:
-        self._arguments = (workspace, folder, made_by)
-        marker = read_marker(workspace, folder, made_by)
+    def __init__(self, features: Output) -> None:
+        self._features, workspace = features, features.workspace
+        marker = read_marker(features)
         if marker is None:
             raise ParentError(
-                f"{workspace.path(folder)} holds no complete feature store ({MARKER} is missing)",
-                f"Make it, or go on with it, with: {made_by}",
+                f"{features.path} holds no complete feature store ({MARKER} is missing)",
+                f"Make it, or go on with it, with: {features.command}",
             )
         self.fingerprint: str = marker["fingerprint"]
         self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
@@ -116,7 +114,7 @@ class FeatureStore:
         self.cut: dict[str, int] = marker["cut"]
         self._batches: list[pa.RecordBatch] = []
         for part in marker["parts"]:
-            name = f"{folder}/{part['name']}"
+            name = f"{features.name}/{part['name']}"
             try:
                 batches, _ = read_part(workspace, name, self.fingerprint)
                 rows = sum(b.num_rows for b in batches)
@@ -124,7 +122,7 @@ class FeatureStore:
                     raise ParentError(f"{workspace.path(name)} has {rows} rows, expected {part['rows']}")
             except ParentError as error:
                 raise ParentError(
-                    error.message, f"Make that part again with: {made_by} (whole parts are kept)"
+                    error.message, f"Make that part again with: {features.command} (whole parts are kept)"
                 ) from None
             self._batches += batches
         self._starts = np.cumsum([0] + [b.num_rows for b in self._batches])
@@ -135,8 +133,13 @@ class FeatureStore:
         self._views: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
         self._pooled_views: dict[tuple[int, str], np.ndarray] = {}
 
+    @property
+    def path(self) -> str:
+        """Where it is, for messages."""
+        return self._features.path
+
     def __reduce__(self):
-        return FeatureStore.open, self._arguments
+        return FeatureStore.open, (self._features,)
 
     def __len__(self) -> int:
         return len(self.sample_ids)

@@ -14,6 +14,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table
@@ -70,8 +71,8 @@ def test_one_process_does_unless_actors_are_asked_for(monkeypatch):
 
 
 def opened(project: Project):
-    store = FeatureStore.open(project.workspace, project.features, "")
-    model, info = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(project))
+    model, info = load_checkpoint(CHECKPOINT.of(project))
     return store, model, info
 
 

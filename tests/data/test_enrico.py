@@ -9,9 +9,8 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.enrico import shuffled_split
 from raymoe.errors import InputError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 IDS = enrico_ids(42)
@@ -24,7 +23,7 @@ def project(tmp_path, source):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def test_the_published_folder_becomes_the_samples_table(tmp_path):

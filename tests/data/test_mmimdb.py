@@ -11,9 +11,8 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.mmimdb import contiguous_split
 from raymoe.errors import InputError, ParentError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 IDS = mmimdb_ids(26)
@@ -26,7 +25,7 @@ def project(tmp_path, source, *settings):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def warnings_of(project):
@@ -177,7 +176,7 @@ def test_ids_in_two_splits_stop_it(tmp_path):
         prepare(p)
     assert f"{own['train'][0]}, {own['train'][1]}" in caught.value.message
     assert "split.json" in caught.value.message
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
@@ -79,8 +80,8 @@ def trained(tmp_path_factory) -> Project:
 
 
 def test_a_masked_feature_is_the_games_absent_player(trained):
-    store = FeatureStore.open(trained.workspace, trained.features, "")
-    model, _ = load_checkpoint(trained.workspace, f"{trained.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(trained))
+    model, _ = load_checkpoint(CHECKPOINT.of(trained))
     index = int(store.indices("test")[0])
     batch = store.batch([index])
     generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,8 @@ from raymoe.errors import ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
 from raymoe.experiments.runs import TrainedRun, finished_seeds, of_kind
 from raymoe.features.parts import read_marker
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import COMPARISON, METRICS, PREDICTIONS, SWEEP
 from raymoe.project.provenance import Provenance
@@ -73,10 +74,10 @@ def comparison(project: Project) -> StageResult:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
     """
     workspace, data = project.workspace, project.preset.data
-    marker = read_marker(workspace, project.features, project.command("encode"))
+    marker = read_marker(FEATURES.of(project))
     if marker is None:
         raise ParentError(
-            f"{workspace.path(project.features)} holds no complete feature store",
+            f"{artifacts.FEATURES.of(project).path} holds no complete feature store",
             f"Begin with: {project.command('sweep')}",
         )
     found: dict[str, Scores] = {}

@@ -27,6 +27,7 @@ from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.target import predicted_classes
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table, write_table
@@ -61,7 +62,7 @@ def faithfulness(project: Project, *, device: str | None = None, overwrite: bool
         InputError: the split has no samples, or none with a label.
     """
     workspace, config = project.workspace, project.preset.attribute
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)

@@ -31,6 +31,7 @@ from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
 from raymoe.experiments.runs import is_current, labels_of, over_seeds, print_left_out, seeds_of, seeds_said
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import PAIR_MASKING
 from raymoe.project.provenance import Provenance
@@ -78,7 +79,7 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     project = with_chosen(project)
     workspace, config = project.workspace, project.preset.attribute
     refuse_smaller_universe(project)
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = {"features": store.fingerprint}
     for run in runs:

@@ -34,6 +34,7 @@ from raymoe.interactions.games.expert import ExpertGame
 from raymoe.models.base import FusionModel
 from raymoe.models.target import predicted_classes, target_weights
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import ROBUSTNESS
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table, write_table
@@ -86,7 +87,7 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
         InputError: the split has no samples, or none with a label.
     """
     workspace, config, probe = project.workspace, project.preset.attribute, project.preset.probe
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)
