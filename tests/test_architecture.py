@@ -26,7 +26,7 @@ def test_a_walk_is_short_and_goes_one_way(walk):
     assert floors == sorted(floors, reverse=walk in DOWN)
 
 
-@pytest.mark.parametrize("place,name", sorted({(place, name) for _, place, name in STOP.findall(TEXT)}))
+@pytest.mark.parametrize(("place", "name"), sorted({(place, name) for _, place, name in STOP.findall(TEXT)}))
 def test_every_stop_is_there(place, name):
     body = ast.parse((ROOT / place).read_text(encoding="utf-8")).body
     defined = {node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
