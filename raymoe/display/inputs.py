@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, artifacts

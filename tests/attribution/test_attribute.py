@@ -210,7 +210,7 @@ def test_other_features_missing_checkpoint_and_unknown_split_are_refused(project
         attribute(Project(tiny_preset(attribute={"split": "nowhere"}), project.workspace, "tiny"))
     assert "test, train, val" in caught.value.remedy
     write_tiny_features(project, seed=1)
-    with pytest.raises(ParentError, match="was trained on"):
+    with pytest.raises(ParentError, match="was made from features"):
         attribute(project, device="cpu")
     project.workspace.remove(f"{project.run}/checkpoint")
     with pytest.raises(ParentError, match="no checkpoint there") as caught:
