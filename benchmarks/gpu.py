@@ -25,6 +25,7 @@ from training import CLASSES, SHAPES, made_up_batch
 from raymoe.config import ModelConfig, TrainConfig
 from raymoe.interactions.games.precision import full_precision
 from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.task import MULTILABEL
 from raymoe.training.epochs import accumulate
 
 
@@ -129,9 +130,7 @@ def training_step(device: torch.device, quick: bool) -> Rows:
     model = FLI2MoE(SHAPES, CLASSES, ModelConfig()).to(device).train()
     batch = made_up_batch(size, device)
     for precision in ("float32", "bfloat16"):
-        step = partial(
-            accumulate, model, batch, "multilabel", TrainConfig(precision=precision), scaler(device)
-        )
+        step = partial(accumulate, model, batch, MULTILABEL, TrainConfig(precision=precision), scaler(device))
         took = seconds(step, device, 1 if quick else 3)
         yield (
             f"  training step, batch {size}, {precision}",
@@ -150,7 +149,7 @@ def repeated_training(device: torch.device, quick: bool) -> Rows:
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         for _ in range(steps):
             optimizer.zero_grad()
-            accumulate(model, batch, "multilabel", TrainConfig(), scaler(device))
+            accumulate(model, batch, MULTILABEL, TrainConfig(), scaler(device))
             optimizer.step()
         ends.append(torch.nn.utils.parameters_to_vector(model.parameters()).detach())
     difference = float((ends[0] - ends[1]).abs().max())

@@ -14,6 +14,7 @@ PACKAGE = ROOT / "raymoe"
 # From the ground up; ARCHITECTURE.md draws the same.
 LAYERS = (
     "errors",
+    "catalogue",
     "runtime",
     "config",
     "project",

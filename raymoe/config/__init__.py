@@ -14,7 +14,7 @@ from raymoe.config.data import (
     PlantedData,
     Split,
     TableData,
-    Task,
+    TaskName,
 )
 from raymoe.config.explaining import AttributeConfig, ProbeConfig, ReportConfig
 from raymoe.config.loading import load_preset, preset_names
@@ -40,7 +40,7 @@ __all__ = [
     "Split",
     "SweepConfig",
     "TableData",
-    "Task",
+    "TaskName",
     "TrainConfig",
     "grid_setting",
     "load_preset",

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from raymoe.config.section import Section
 
-Task = Literal["multilabel", "multiclass", "binary"]
+TaskName = Literal["multilabel", "multiclass", "binary"]
 Split = Literal["train", "val", "test"]
 
 
@@ -64,7 +64,7 @@ class DataConfig(Section):
     source: str = ""
     """the table or the dataset's folder, relative to the file that names it; `embedded:NAME` is packaged.
     The option --source comes first"""
-    task: Task
+    task: TaskName
     """multilabel: any number of classes per sample; multiclass: one of them; binary: one of two"""
     classes: tuple[str, ...] = Field(min_length=2)
     """names of the classes"""

@@ -26,6 +26,7 @@ from raymoe.project.artifacts import SAMPLES
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
+from raymoe.task import Task
 
 ARCHIVES = {"mmimdb": mmimdb.ARCHIVE, "enrico": enrico.ARCHIVE, "mmhs150k": mmhs150k.ARCHIVE}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
@@ -116,9 +117,10 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
 
 
 def _check_config(data: DataConfig) -> None:
-    if data.task == "binary" and len(data.classes) != 2:
+    task = Task.named(data.task)
+    if task.num_classes not in (None, len(data.classes)):
         raise InputError(
-            f"the task is binary but there are {len(data.classes)} classes",
+            f"the task is {task.name} but there are {len(data.classes)} classes",
             "Correct data.task or data.classes.",
         )
     for modality in data.modalities:
@@ -235,7 +237,7 @@ def _check_rows(
 ) -> tuple[list[str], list[str], list[list[int]]]:
     """Ids, splits and sorted label indices of all rows, or one InputError that names what is wrong."""
     problems: list[str] = []
-    index = {name: i for i, name in enumerate(data.classes)}
+    task, index = Task.named(data.task), {name: i for i, name in enumerate(data.classes)}
     ids: list[str] = []
     splits: list[str] = []
     labels: list[list[int]] = []
@@ -267,7 +269,7 @@ def _check_rows(
                 f"row {row}, column {data.split_column}: unknown split {split!r} (known: {', '.join(SPLITS)})"
             )
         try:
-            labels[-1] = _label_indices(label, index, data.task)
+            labels[-1] = _label_indices(label, index, task)
         except ValueError as error:
             problems.append(f"row {row}, column {data.labels_column}: {error}")
     for modality in data.modalities:
@@ -284,7 +286,7 @@ def _check_rows(
     return ids, splits, labels
 
 
-def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
+def _label_indices(value: Any, index: dict[str, int], task: Task) -> list[int]:
     """Class indices from an index, a name, a list of either, or a string of several separated by | or ;."""
     if value is None or value == "":
         raise ValueError("no label")
@@ -307,8 +309,8 @@ def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
                 f"class {label} is there twice: labels are class names or indices, not a 0 or 1 per class"
             )
         found.add(label)
-    if task != "multilabel" and len(found) != 1:
-        raise ValueError(f"{len(found)} labels, but the task is {task}: exactly one")
+    if task.one_label and len(found) != 1:
+        raise ValueError(f"{len(found)} labels, but the task is {task.name}: exactly one")
     return sorted(found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, artifacts
@@ -17,6 +17,7 @@ from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, C
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table
+from raymoe.task import Task
 
 ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
 
@@ -57,9 +58,9 @@ class Explained:
         return self.metadata("samples")["classes"]
 
     @property
-    def task(self) -> str:
-        """``multilabel``, ``multiclass`` or ``binary``."""
-        return self.metadata("samples")["task"]
+    def task(self) -> Task:
+        """What the labels mean."""
+        return Task.named(self.metadata("samples")["task"])
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -148,14 +149,6 @@ def _refuse_mixed(project: Project, found: Explained) -> None:
 
 def _parents(table: pa.Table) -> dict[str, str]:
     return Provenance.from_json(metadata_of(table.schema)["made_by"]).parents
-
-
-def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Class probabilities ``[..., C]``: sigmoid where labels are independent, else softmax."""
-    if task == "multilabel":
-        return 1 / (1 + np.exp(-logits))
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:

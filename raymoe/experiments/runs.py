@@ -118,7 +118,7 @@ def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list
     """
     labels = [store.labels[i] for i in indices]
     without = [store.sample_ids[i] for i in indices if not len(store.labels[i])]
-    if len(without) == len(labels) or (without and store.task != "multilabel"):
+    if len(without) == len(labels) or (without and store.task.one_label):
         raise InputError(
             f"{len(without)} of {len(labels)} samples of the split {split!r} have no label ("
             + ", ".join(without[:3])

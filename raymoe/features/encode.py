@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from raymoe.data.prepare import samples_config
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import (

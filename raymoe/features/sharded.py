@@ -13,7 +13,7 @@ from pathlib import Path
 
 from raymoe.actors.cluster import ActorShape, connected, node_resources
 from raymoe.config import ModalityConfig
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import Part, commit_part

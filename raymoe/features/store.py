@@ -18,8 +18,9 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
 from raymoe.project.artifacts import Output
 from raymoe.runtime.ordered import in_order
+from raymoe.task import Task
 
-__all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
+__all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo"]
 
 READ_AHEAD = 2  # batches being read or waiting, beside the one computed on
 
@@ -32,7 +33,7 @@ class FeatureBatch:
         features: per modality ``[B, T, D]`` float32, zero at padding.
         valid: per modality ``[B, T]`` bool, False at padding.
         special: per modality ``[B, T]`` bool: always active, never a candidate.
-        labels: ``[B, C]`` float32 of zeros and ones for a multi-label task, else ``[B]`` int64.
+        labels: as the task's loss takes them, see ``Task.label_tensor``: ``[B, C]`` or ``[B]``.
         sample_ids: B ids.
         pooled: per modality ``[B, D]`` float32, one vector for each whole sample.
     """
@@ -80,7 +81,7 @@ class FeatureStore:
         fingerprint: what later stages name as their parent.
         modalities: in the order of the preset.
         classes: class names.
-        task: ``multilabel``, ``multiclass`` or ``binary``.
+        task: what the labels mean.
         sample_ids: of all samples, in the order of the samples table.
         splits: of each sample.
         labels: class indices of each sample.
@@ -110,7 +111,7 @@ class FeatureStore:
         self.fingerprint: str = marker["fingerprint"]
         self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
         self.classes: tuple[str, ...] = tuple(marker["classes"])
-        self.task: str = marker["task"]
+        self.task: Task = Task.named(marker["task"])
         self.cut: dict[str, int] = marker["cut"]
         self._batches: list[pa.RecordBatch] = []
         for part in marker["parts"]:
@@ -246,7 +247,7 @@ class FeatureStore:
             features[info.name] = torch.from_numpy(features_BTD)
             valid[info.name] = torch.from_numpy(valid_BT)
             special[info.name] = torch.from_numpy(special_BT)
-        labels = label_tensor([self.labels[int(i)] for i in indices], self.task, len(self.classes))
+        labels = self.task.label_tensor([self.labels[int(i)] for i in indices], len(self.classes))
         ids = [self.sample_ids[int(i)] for i in indices]
         of = self.modalities if pooled else ()
         vectors = {m.name: torch.from_numpy(self.pooled(indices, m.name)) for m in of}
@@ -299,13 +300,3 @@ def _delivered(batch: FeatureBatch, device: str | torch.device) -> FeatureBatch:
     batch = batch.to(device)
     batch.features = {name: tensor.float() for name, tensor in batch.features.items()}
     return batch
-
-
-def label_tensor(labels: Sequence[Sequence[int]], task: str, num_classes: int) -> torch.Tensor:
-    """Labels as losses want them: ``[B, C]`` float32 for a multi-label task, else ``[B]`` int64."""
-    if task != "multilabel":
-        return torch.tensor([label for (label,) in labels], dtype=torch.int64)
-    labels_BC = torch.zeros(len(labels), num_classes)
-    for b, of_sample in enumerate(labels):
-        labels_BC[b, list(of_sample)] = 1.0
-    return labels_BC

@@ -19,7 +19,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import BASELINES, FEATURES
 from raymoe.runtime.progress import console, track
-from raymoe.training.metrics import multi_hot, scores
+from raymoe.task import multi_hot
 
 # Inverse strength of the penalty, and weight of a class that is there. On pooled features of this kind
 # validation scores peak inside; weaker penalties take long and overfit.
@@ -71,7 +71,7 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
             best = None
             for choice in GRID:
                 logits, converged = _one_vs_rest(inputs, targets_NC, *choice)
-                found = {s: scores(logits[s], labels[s], store.task) for s in ("val", "test")}
+                found = {s: store.task.scores(logits[s], labels[s]) for s in ("val", "test")}
                 if best is None or found["val"][selection] > best["val"][selection]:
                     best, chosen[model], unfinished[model] = found, choice, not converged
                 progress.advance(1, model)

@@ -32,6 +32,7 @@ from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, CHOSEN, EPOCHS, FEATURES, METRICS, SWEEP
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console, plain_table
+from raymoe.task import METRIC_NAMES
 from raymoe.training.live import LiveTable
 from raymoe.training.statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train
@@ -466,7 +467,7 @@ class Group:
 
 def _summary(groups: list[Group], chosen: Group | None, selection: str) -> Table:
     """Mean ± standard deviation per configuration; the chosen one in bold."""
-    shown = [("val", selection), *(("test", metric) for metric in ("micro_f1", "macro_f1", "accuracy"))]
+    shown = [("val", selection), *(("test", metric) for metric in METRIC_NAMES)]
     table = plain_table(f"sweep of {groups[0].kind}, in per cent")
     table.caption = "*: chosen by the mean validation score" if chosen else None
     table.add_column("configuration", overflow="fold")

@@ -22,7 +22,6 @@ from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
 from raymoe.training.epochs import DivergedError, State, eval_batch, run_epochs
-from raymoe.training.metrics import class_f1, scores
 from raymoe.training.predict import Predictions, predict
 
 EVALUATED = ("val", "test")
@@ -74,7 +73,7 @@ def train(
     info = CheckpointInfo(
         modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
         classes=tuple(store.classes),
-        task=store.task,
+        task=store.task.name,
         model=project.preset.model.model_dump(),
         features=store.fingerprint,
         training=config.defining(),
@@ -99,7 +98,7 @@ def train(
     extra = {
         "experts": model.expert_names,
         "classes": list(store.classes),
-        "task": store.task,
+        "task": store.task.name,
         "checkpoint": info.fingerprint,
         "best_epoch": state.best_epoch,
     }
@@ -230,8 +229,8 @@ def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, mod
         for split, answers in predictions.items():
             logits = answers.logits if expert is None else answers.expert_logits[:, expert]
             labels = [store.labels[i] for i in store.indices(split)]
-            by_class = zip(store.classes, class_f1(logits, labels, store.task), strict=True)
-            found = scores(logits, labels, store.task) | {f"f1:{c}": float(value) for c, value in by_class}
+            by_class = zip(store.classes, store.task.class_f1(logits, labels), strict=True)
+            found = store.task.scores(logits, labels) | {f"f1:{c}": float(value) for c, value in by_class}
             for metric, value in found.items():
                 rows.append({"model": name, "split": split, "metric": metric, "value": value})
     return pa.Table.from_pylist(rows, METRICS.contract.schema)

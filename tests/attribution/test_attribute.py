@@ -19,6 +19,7 @@ from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTILABEL
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 
@@ -181,7 +182,7 @@ def test_predicted_target_explains_what_the_model_says(project):
     store, model, _ = opened(project)
     indices = store.indices("test")
     batch = store.batch(indices, "cpu")
-    found = importance(model, batch, "multilabel")
+    found = importance(model, batch, MULTILABEL)
     with torch.no_grad():
         logits = model(batch.features, batch.valid).logits_BC
     for classes, row in zip(found.targets, logits, strict=True):
@@ -209,7 +210,7 @@ def test_other_features_missing_checkpoint_and_unknown_split_are_refused(project
         attribute(Project(tiny_preset(attribute={"split": "nowhere"}), project.workspace, "tiny"))
     assert "test, train, val" in caught.value.remedy
     write_tiny_features(project, seed=1)
-    with pytest.raises(ParentError, match="was trained on"):
+    with pytest.raises(ParentError, match="was made from features"):
         attribute(project, device="cpu")
     project.workspace.remove(f"{project.run}/checkpoint")
     with pytest.raises(ParentError, match="no checkpoint there") as caught:

@@ -46,6 +46,7 @@ from raymoe.project.contracts import IMPORTANCE, PAIR_MASKING
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTICLASS, MULTILABEL
 
 
 def read(project: Project):
@@ -274,10 +275,10 @@ def test_a_split_without_labels_is_refused(tmp_path):
     assert labels_of(store, indices, "test") == [store.labels[i] for i in indices]
     store.labels[int(indices[0])] = []
     assert labels_of(store, indices, "test")[0] == [], "a sample of several labels may have none"
-    store.task = "multiclass"
+    store.task = MULTICLASS
     with pytest.raises(InputError, match="1 of 4 samples of the split 'test' have no label"):
         labels_of(store, indices, "test")
-    store.task = "multilabel"
+    store.task = MULTILABEL
     for i in indices:
         store.labels[int(i)] = []
     with pytest.raises(InputError, match="4 of 4"):
@@ -302,7 +303,7 @@ def test_the_papers_figures_stand_beside_its_split_alone(tiny):
         preset = tiny.preset.with_fields({"attribute.split": split})
         project = replace(tiny, dataset="mmimdb", preset=preset)
         sizes = [{"synergy": [4]}]
-        rows = module._rows(project, variants, metric_SVR, features_SV, sizes, 1, "multilabel")
+        rows = module._rows(project, variants, metric_SVR, features_SV, sizes, 1, MULTILABEL)
         return [row["paper"] for row in rows if row["paper"] is not None]
 
     assert papers("test") == [0.6789, 0.5703, 0.56]

@@ -30,7 +30,6 @@ from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
 from raymoe.training import train
-from raymoe.training.metrics import scores
 from raymoe.training.predict import predict
 
 scores_lists = st.lists(st.integers(-50, 50), min_size=2, max_size=40, unique=True)
@@ -83,14 +82,14 @@ def test_level_0_is_the_model_and_missing_is_masked(trained, table, kind):
     batch = store.batch(indices)
     for name in model.names:
         for level in (0.0, 1e-6):
-            wanted = scores(clean.logits, labels, store.task)["micro_f1"]
+            wanted = store.task.scores(clean.logits, labels)["micro_f1"]
             assert metric[name, "noise", level] == pytest.approx(wanted)
         assert metric[name, "noise", 3.0] != metric[name, "noise", 0.0]
         masked = {n: torch.zeros_like(valid) for n, valid in batch.valid.items()}
         masked[name] = batch.valid[name] & ~batch.special[name]
         with torch.no_grad():
             output = model(batch.features, batch.valid, masked)
-        wanted = scores(output.logits_BC.numpy(), labels, store.task)["micro_f1"]
+        wanted = store.task.scores(output.logits_BC.numpy(), labels)["micro_f1"]
         assert metric[name, "missing", 1.0] == pytest.approx(wanted)
         if kind == "dense":
             assert weights.empty

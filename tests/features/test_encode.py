@@ -177,7 +177,7 @@ def test_an_interrupted_run_keeps_its_whole_parts(tmp_path, loaded, monkeypatch)
     whole = ready(tmp_path)
     encode(whole)
     wanted = files(whole)
-    whole.workspace.remove(whole.features)
+    artifacts.FEATURES.of(whole).remove()
 
     write, made = parts.write_part, []
 

@@ -11,8 +11,7 @@ from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
-from raymoe.training import baselines as linear_probes
-from raymoe.training.baselines import GRID, _one_vs_rest, _side_by_side, _standardise
+from raymoe.training.baselines import GRID, _one_vs_rest, _side_by_side, _standardise, linear_probes
 
 
 def make_project(folder, task="multilabel", splits=("train", "train", "val", "test")) -> Project:

@@ -209,7 +209,7 @@ def test_a_checkpoint_that_was_exchanged_is_noticed(tmp_path):
     for name in ("model.safetensors", "config.json"):
         data = other.workspace.read(f"{other.run}/checkpoint/{name}")
         project.workspace.write(f"{project.run}/checkpoint/{name}", data)
-    with pytest.raises(ParentError, match="not the model that made the predictions"):
+    with pytest.raises(ParentError, match=r"predictions.parquet was made from checkpoint"):
         train(project, device="cpu")
 
 

@@ -25,7 +25,6 @@ from raymoe.attribution.attribute import explained_split
 from raymoe.errors import InputError
 from raymoe.experiments.alignment.measure import OF_PAPER, SCORES, binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.comparison.measure import METRICS_OF
 from raymoe.experiments.masking import masked_logits, over_batches
 from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
 from raymoe.experiments.runs import is_current, labels_of, over_seeds, print_left_out, seeds_of, seeds_said
@@ -39,6 +38,7 @@ from raymoe.project.tables import metadata_of, read_schema, read_table, write_ta
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, plain_table
 from raymoe.runtime.seeds import seed_of
+from raymoe.task import Task
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
@@ -324,7 +324,7 @@ def _rows(
     features_SV: np.ndarray,
     sizes: list[dict[str, list[int]]],
     samples: int,
-    task: str,
+    task: Task,
 ) -> Iterator[dict]:
     """Of the table, means over the seeds given.
 
@@ -358,7 +358,7 @@ def _rows(
                         "score": score,
                         "share": share,
                         "masking": masking,
-                        "metric": METRICS_OF[task][0],
+                        "metric": task.main_metric,
                         **_spread("value", value_SR),
                         **_spread("drop", base_SR - value_SR),
                         "pairs": 0.0 if masking == ORIGINAL else float(pairs),
