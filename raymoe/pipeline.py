@@ -28,6 +28,7 @@ class Stage:
         entry: ``module:function`` of a project; imported when it runs, for torch and Ray are slow.
         help: its one line in ``raymoe --help``, and more.
         options: the ``Options`` that the function takes, by their names there.
+        passes_on: the ``Options`` that its command takes for the stages before it alone.
         of_run: whether it belongs to one training, and so takes ``--seed``.
         memory: what to lower where a GPU's memory is full.
     """
@@ -36,6 +37,7 @@ class Stage:
     entry: str
     help: str
     options: tuple[str, ...] = ()
+    passes_on: tuple[str, ...] = ()
     of_run: bool = False
     memory: str = "the batch size"
 
@@ -121,6 +123,7 @@ _STAGES = (
         (artifacts.REPORT,),
         "raymoe.report.report:report",
         "Everything -> one HTML page that works offline, and the figures as files.",
+        passes_on=ON_ACTORS,
         of_run=True,
     ),
 )
