@@ -15,7 +15,6 @@ from importlib import import_module
 from raymoe.errors import RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
-from raymoe.project.chosen import with_chosen
 from raymoe.runtime.progress import console
 
 
@@ -174,6 +173,8 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
 
 def resolved(project: Project) -> Project:
     """The project with what its sweep chose; see ``with_chosen``."""
+    from raymoe.project.chosen import with_chosen
+
     return with_chosen(project)
 
 

@@ -26,8 +26,7 @@ from raymoe.features.parts import (
 )
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata
+from raymoe.project.provenance import Metadata, Provenance
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
 

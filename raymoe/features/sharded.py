@@ -18,7 +18,8 @@ from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
-from raymoe.project.artifacts import FEATURES, SAMPLES, Output
+from raymoe.project.artifacts import FEATURES, SAMPLES
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from raymoe.errors import ParentError
 from raymoe.project.artifacts import CHOSEN
 from raymoe.project.project import Project
-from raymoe.project.tables import Metadata
+from raymoe.project.provenance import Metadata
 from raymoe.runtime.progress import console
 
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from raymoe.project.provenance import Json
-from raymoe.project.workspace import Workspace
+
+if TYPE_CHECKING:
+    from raymoe.config import Preset
+    from raymoe.project.workspace import Workspace
 
 if TYPE_CHECKING:  # `raymoe --help` need not wait for pydantic
-    from raymoe.config import Preset
-
+    
 DEFAULT_WORKSPACE = "runs"
 OF_DATA_ALONE = ("prepare", "encode")  # commands that depend on the data section alone
 WITHOUT_SEED = ("prepare", "encode", "baselines", "sweep")  # those before a training, or of many seeds
