@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from raymoe.project.provenance import Json
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `raymoe --help` need wait neither for pydantic nor for Arrow
     from raymoe.config import Preset
     from raymoe.project.workspace import Workspace
 
-if TYPE_CHECKING:  # `raymoe --help` need not wait for pydantic
-    
 DEFAULT_WORKSPACE = "runs"
 OF_DATA_ALONE = ("prepare", "encode")  # commands that depend on the data section alone
 WITHOUT_SEED = ("prepare", "encode", "baselines", "sweep")  # those before a training, or of many seeds
