@@ -12,7 +12,7 @@ import typer
 from raymoe.cli.options import HOW, SHORTHANDS, stage_parameters
 from raymoe.errors import Interrupted
 from raymoe.pipeline import Options, Run, Stage, run
-from raymoe.project import DEFAULT_WORKSPACE, Project, Workspace
+from raymoe.project import DEFAULT_WORKSPACE, Project
 from raymoe.runtime.progress import console
 
 
@@ -75,7 +75,10 @@ def project_of(
     Raises:
         RaymoeError: the dataset, a setting or the workspace is not one.
     """
-    from raymoe.config import load_preset  # pydantic builds its validators, which --help need not wait for
+    # Not for --help: pydantic builds its validators, and Arrow its file systems.
+    from raymoe.config import load_preset
+    from raymoe.project.workspace import Workspace
+
 
     of_seed = [f"train.seed={seed}"] if seed is not None else []
     preset = load_preset(dataset, [*(settings or []), *of_seed], source)
