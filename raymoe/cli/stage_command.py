@@ -79,7 +79,6 @@ def project_of(
     from raymoe.config import load_preset
     from raymoe.project.workspace import Workspace
 
-
     of_seed = [f"train.seed={seed}"] if seed is not None else []
     preset = load_preset(dataset, [*(settings or []), *of_seed], source)
     return Project(preset, Workspace(workspace), dataset, tuple(settings or ()), source, seed)
