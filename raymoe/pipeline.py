@@ -153,11 +153,9 @@ def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
 
 
 def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.actors.sharing import on_actors
     from raymoe.attribution.attribute import attribute
 
-    share = on_actors(options.address, options.num_actors, options.device)
-    return attribute(project, device=options.device, overwrite=overwrite, share=share)
+    return attribute(project, **options.place, overwrite=overwrite)
 
 
 def _probe(project: Project, options: Options, overwrite: bool) -> StageResult:

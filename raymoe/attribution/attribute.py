@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_of, merged
+from raymoe.actors.cluster import address_of
+from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
@@ -13,12 +14,17 @@ from raymoe.project import Project, StageResult
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
-from raymoe.runtime.device import resolve_device
+from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 
 
 def attribute(
-    project: Project, *, device: str | None = None, overwrite: bool = False, share: Share | None = None
+    project: Project,
+    *,
+    address: str | None = None,
+    num_actors: int | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
 ) -> StageResult:
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
@@ -27,9 +33,11 @@ def attribute(
 
     Args:
         project: has a checkpoint and the features it was trained on.
+        address: a Ray cluster whose actors share the samples; default RAY_ADDRESS. Without either, actors are
+            used only where this machine has several GPUs, or ``num_actors`` asks for them.
+        num_actors: at most so many; default one per GPU, or per core where there is none.
         device: as torch names it; by default a GPU where there is one.
         overwrite: compute again even if it is there.
-        share: has blocks of samples done by actors (``actors.blocks.on_actors``); default in this process.
 
     Returns:
         With the samples that were left out because they have no label to explain.
@@ -37,6 +45,7 @@ def attribute(
     Raises:
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
         InputError: the split has no samples, or the model is an i2moe.
+        RaymoeError: the cluster can't do it.
     """
     workspace, config = project.workspace, project.preset.attribute
     name, folder = f"{project.run}/importance.arrow", f"{project.run}/checkpoint"
@@ -76,10 +85,14 @@ def attribute(
             answers[block.number] = answer
             progress.advance(len(block.rows))
 
-        if share is not None:
-            share(BlockRunner, (explained, config), blocks, done)
+        if address_of(address) or num_actors is not None or several_gpus(device):
+            from raymoe.attribution.sharded import attribute_on_actors
+
+            attribute_on_actors(
+                explained, config, blocks, done, address=address, num_actors=num_actors, device=device
+            )
         else:
-            runner = BlockRunner(explained, config, None, resolve_device(device))
+            runner = BlockRunner(explained, config, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)

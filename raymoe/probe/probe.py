@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from raymoe.models.checkpoint import read_info
 from raymoe.probe.cut import earlier_size, resumable
 from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import Opened, Planned, measure
-from raymoe.probe.merge import write_tables
+from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
 from raymoe.project.contracts import IMPORTANCE, INTERACTIONS
@@ -79,7 +79,7 @@ def probe(
             f"Train on these features with: {project.command('train')} --overwrite",
         )
     experts = read_info(workspace, f"{project.run}/checkpoint", project.command("train")).experts
-    plan = make_plan(store, importance, experts, config)
+    plan = make_plan(store, importance, experts, config, made_by=project.command("attribute"))
     if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
@@ -97,8 +97,14 @@ def probe(
             workspace.remove(folder)
         planned = Planned(project, plan, provenance, folder, lock, earlier)
         with ExitStack() as stack:
-            place = {"address": address, "num_actors": num_actors, "device": device, "gpu_share": gpu_share}
-            work, failed = measure(planned, stack, **place)
+            work, failed = measure(
+                planned,
+                stack,
+                address=address,
+                num_actors=num_actors,
+                device=device,
+                gpu_share=gpu_share,
+            )
             _check_unchanged(project, provenance)
             notes = _merge(work, failed)
         if not failed:
@@ -106,7 +112,7 @@ def probe(
     return _result(project, provenance, notes, ran=True)
 
 
-def _merge(work: Opened, failed: dict[str, str]) -> dict[str, Any]:
+def _merge(work: Opened, failed: dict[str, str]) -> Notes:
     """Write the tables; returns their metadata.
 
     Raises:
@@ -133,7 +139,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> dict[str, Any]:
             f"no sample could be measured, the first because: {next(iter(named.values()))}",
             "Mend that, then run the same command again: what is finished is kept.",
         )
-    notes = {
+    notes: Notes = {
         "skipped": units.plan.skipped,
         "failed": named,
         "experts": list(units.plan.config.experts),
@@ -181,7 +187,7 @@ def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
     return importance, provenance
 
 
-def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None:
+def _finished(project: Project, provenance: Provenance) -> Notes | None:
     """What the tables say of themselves where they are all there and no unit failed; those are tried again.
 
     Raises:
@@ -191,7 +197,7 @@ def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None
     if not interactions_complete(project.workspace, project.run, experts, provenance, made_by):
         return None
     notes = read_interactions_metadata(project.workspace, project.run, made_by)
-    return None if notes["failed"] else notes
+    return None if notes["failed"] else cast(Notes, notes)
 
 
 def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
@@ -228,7 +234,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
             )
 
 
-def _result(project: Project, provenance: Provenance, notes: dict, *, ran: bool) -> StageResult:
+def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
     failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
     return StageResult(
         project.workspace.path(interactions_name(project.run, "*")),

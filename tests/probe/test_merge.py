@@ -343,6 +343,7 @@ def test_an_actor_tells_how_fast_it_is(tiny):
         stage.parents_of(tiny)[0],
         ["unique:text", "unique:image", "synergy", "redundancy"],
         tiny.preset.probe,
+        made_by="",
     )
     start = time.perf_counter()
     rate = runner(tiny).calibrate(store_plan.typical_job())
