@@ -11,9 +11,8 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.explained import Explained
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import IMPORTANCE
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 
@@ -47,21 +46,16 @@ def attribute(
         InputError: the split has no samples, or the model is an i2moe.
         RaymoeError: the cluster can't do it.
     """
-    workspace, config = project.workspace, project.preset.attribute
-    name, folder = f"{project.run}/importance.arrow", f"{project.run}/checkpoint"
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
-    made_by = project.command("train")
+    importance, config = IMPORTANCE.of(project), project.preset.attribute
+    store = FeatureStore.open(FEATURES.of(project))
     parents = {
         "features": store.fingerprint,
-        "checkpoint": read_info(workspace, folder, made_by).fingerprint,
+        "checkpoint": read_info(CHECKPOINT.of(project)).fingerprint,
     }
-    provenance = Provenance("attribute", IMPORTANCE.tag, config.defining(), parents)
-    if is_complete(
-        workspace, name, IMPORTANCE, provenance, project.command("attribute"), overwrite=overwrite
-    ):
-        table = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
-        skipped = tuple(metadata_of(table.schema)["skipped"])
-        return StageResult(workspace.path(name), provenance.fingerprint, ran=False, skipped=skipped)
+    made = importance.made_from(config.defining(), parents)
+    if importance.is_complete(made, overwrite=overwrite):
+        skipped = tuple(metadata_of(importance.read().schema)["skipped"])
+        return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
     split = explained_split(project, store)
     if project.preset.model.kind == "i2moe":
@@ -69,7 +63,7 @@ def attribute(
             "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
             "Attribute a model of kind fl-i2moe or dense.",
         )
-    workspace.check_writable()
+    project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
     skipped = [
@@ -103,8 +97,8 @@ def attribute(
             f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
             f"{convergence['mean']:.1e} on average"
         )
-    write_table(workspace, name, table, IMPORTANCE, provenance, extra)
-    return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))
+    importance.write(table, made, extra)
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
@@ -116,7 +110,7 @@ def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
     split = project.preset.attribute.split
     if split not in store.splits:
         raise InputError(
-            f"{project.workspace.path(project.features)} has no sample in the split {split!r}",
+            f"{store.path} has no sample in the split {split!r}",
             f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
         )
     return store.indices(split)

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
+from raymoe.project.artifacts import FEATURES, SAMPLES, Output
 from raymoe.project.provenance import Provenance
-from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
 if TYPE_CHECKING:  # it imports torch
@@ -52,7 +52,6 @@ def encode_on_actors(
         RaymoeError: the first thing that goes wrong in an actor, or the cluster can't do it.
     """
     modalities = tuple(map(_absolute, project.preset.data.modalities))
-    what = (project.workspace, project.samples, project.features, modalities, provenance)
     made: list[Part] = []
 
     def finished(unit: PartUnit, answer: bytes) -> None:
@@ -64,13 +63,13 @@ def encode_on_actors(
 
     def units() -> Iterator[PartUnit]:  # begun when all actors are ready
         if overwrite:
-            project.workspace.remove(project.features)
+            FEATURES.of(project).remove()
         for index, span in todo.items():
             yield PartUnit(index, *span)
 
     with open_fleet(
         PartRunner,
-        (*what, project.command("prepare")),
+        (SAMPLES.of(project), FEATURES.of(project), modalities, provenance),
         address=address,
         num_actors=num_actors,
         device=device,
@@ -112,18 +111,15 @@ class PartRunner:
 
     def __init__(
         self,
-        workspace: Workspace,
-        samples: str,
-        folder: str,
+        samples: Output,
+        features: Output,
         modalities: tuple[ModalityConfig, ...],
         provenance: Provenance,
-        made_by: str,
         device: str,
         threads: int | None,
     ) -> None:
-        self.workspace, self.samples, self.folder = workspace, samples, folder
-        self.modalities, self.provenance, self.made_by = modalities, provenance, made_by
-        self.device, self.threads = device, threads
+        self.samples, self.features, self.modalities = samples, features, modalities
+        self.provenance, self.device, self.threads = provenance, device, threads
 
     def ready(self) -> str:
         """Open the samples and load the encoders; answers with the device. Raises as ``loaded`` does."""
@@ -144,11 +140,9 @@ class PartRunner:
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        table = SamplesFile(self.workspace, self.samples, self.made_by)
+        table = SamplesFile(self.samples)
         if table.metadata["fingerprint"] != self.provenance.parents["samples"]:
-            raise ParentError(
-                f"{self.workspace.path(self.samples)} changed since encoding began", "Run it again."
-            )
+            raise ParentError(f"{self.samples.path} changed since encoding began", "Run it again.")
         for m in self.modalities:
             if encoder_identity(m.kind, m.encoder) != self.provenance.config["modalities"][m.name]:
                 raise InputError(
@@ -166,7 +160,8 @@ class PartRunner:
         try:
             table, encoder = self.loaded
             (found,) = encoder.parts([(unit.index, table.rows(*span))])
-            part = commit_part(self.workspace, self.folder, found, span, encoder.infos, self.provenance)
+            where = self.features.workspace, self.features.name
+            part = commit_part(*where, found, span, encoder.infos, self.provenance)
         except RaymoeError as error:
             return json.dumps({"error": [error.message, error.remedy]}).encode()
         return part.to_json()

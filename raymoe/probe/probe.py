@@ -18,15 +18,15 @@ from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import IMPORTANCE, INTERACTIONS
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS, parents_in
 from raymoe.project.interaction_tables import (
     OLD,
     interactions_complete,
-    interactions_name,
+    is_of_earlier_version,
     read_interactions_metadata,
 )
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_schema, read_table
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 from raymoe.runtime.versions import package_versions
 
@@ -69,17 +69,12 @@ def probe(
         return _result(project, provenance, notes, ran=False)
 
     workspace.check_writable()
-    if workspace.exists(f"{project.run}/{OLD}"):
+    if is_of_earlier_version(INTERACTIONS.of(project)):
         console.print(f"  {OLD} is of an earlier version: it is replaced by one Parquet table per expert")
-    store = FeatureStore.open(workspace, project.features, made_by=project.command("encode"))
-    if store.fingerprint != provenance.parents["features"]:
-        raise ParentError(
-            f"{project.run}: the checkpoint was trained on features {provenance.parents['features']}, but "
-            f"{workspace.path(project.features)} is {store.fingerprint}",
-            f"Train on these features with: {project.command('train')} --overwrite",
-        )
-    experts = read_info(workspace, f"{project.run}/checkpoint", project.command("train")).experts
-    plan = make_plan(store, importance, experts, config, made_by=project.command("attribute"))
+    store = FeatureStore.open(FEATURES.of(project))
+    CHECKPOINT.of(project).refuse_other_parents(provenance.parents, {"features": store.fingerprint})
+    experts = read_info(CHECKPOINT.of(project)).experts
+    plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
     if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
@@ -148,7 +143,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
         "devices": work.cut.devices,
         "versions": package_versions(),
     }
-    write_tables(project.workspace, project.run, units, work.files, numbers, work.planned.provenance, notes)
+    write_tables(INTERACTIONS.of(project), units, work.files, numbers, work.planned.provenance, notes)
     return notes
 
 
@@ -164,27 +159,17 @@ def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
     Raises:
         ParentError: parents are missing or don't belong together.
     """
-    workspace = project.workspace
-    info = read_info(workspace, f"{project.run}/checkpoint", project.command("train"))
-    name = f"{project.run}/importance.arrow"
-    importance = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
-    made_from = Provenance.from_json(metadata_of(importance.schema)["made_by"])
-    if made_from.parents.get("checkpoint") != info.fingerprint:
-        raise ParentError(
-            f"{workspace.path(name)} was computed from another checkpoint",
-            f"Compute it again with: {project.command('attribute')} --overwrite",
-        )
-    provenance = Provenance(
-        stage="probe",
-        contract=INTERACTIONS.tag,
-        config=project.preset.probe.model_dump(mode="json", exclude={"unit_evaluations"}),
-        parents={
-            "features": info.features,
-            "checkpoint": info.fingerprint,
-            "importance": metadata_of(importance.schema)["fingerprint"],
-        },
-    )
-    return importance, provenance
+    info = read_info(CHECKPOINT.of(project))
+    importance = IMPORTANCE.of(project).read()
+    metadata = metadata_of(importance.schema)
+    IMPORTANCE.of(project).refuse_other_parents(parents_in(metadata), {"checkpoint": info.fingerprint})
+    settings = project.preset.probe.model_dump(mode="json", exclude={"unit_evaluations"})
+    parents = {
+        "features": info.features,
+        "checkpoint": info.fingerprint,
+        "importance": metadata["fingerprint"],
+    }
+    return importance, INTERACTIONS.of(project).made_from(settings, parents)
 
 
 def _finished(project: Project, provenance: Provenance) -> Notes | None:
@@ -193,17 +178,17 @@ def _finished(project: Project, provenance: Provenance) -> Notes | None:
     Raises:
         ParentError: a table is damaged or was made from other inputs.
     """
-    made_by, experts = project.command("probe"), project.preset.probe.experts
-    if not interactions_complete(project.workspace, project.run, experts, provenance, made_by):
+    interactions = INTERACTIONS.of(project)
+    if not interactions_complete(interactions, project.preset.probe.experts, provenance):
         return None
-    notes = read_interactions_metadata(project.workspace, project.run, made_by)
+    notes = read_interactions_metadata(interactions)
     return None if notes["failed"] else cast(Notes, notes)
 
 
 def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
     """Size of a unit of the tables that are there, if they are of the same plan."""
     try:
-        notes = read_interactions_metadata(project.workspace, project.run, "")
+        notes = read_interactions_metadata(INTERACTIONS.of(project))
     except ParentError:
         return None
     return notes.get("unit_evaluations") if notes.get("fingerprint") == provenance.fingerprint else None
@@ -211,24 +196,16 @@ def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
 
 def _check_unchanged(project: Project, provenance: Provenance) -> None:
     """Raise if a parent is no longer what the plan was made from: the tables would belong to nothing."""
-    workspace, made_by = project.workspace, project.command("encode")
-    importance = f"{project.run}/importance.arrow"
-    schema = read_schema(workspace, importance, IMPORTANCE, project.command("attribute"))
-    marker = read_marker(workspace, project.features, made_by) or {}
+    marker = read_marker(FEATURES.of(project)) or {}
     now = {
-        "features": marker.get("fingerprint"),
-        "checkpoint": read_info(workspace, f"{project.run}/checkpoint", project.command("train")).fingerprint,
-        "importance": metadata_of(schema)["fingerprint"],
+        FEATURES: marker.get("fingerprint"),
+        CHECKPOINT: read_info(CHECKPOINT.of(project)).fingerprint,
+        IMPORTANCE: IMPORTANCE.of(project).metadata()["fingerprint"],
     }
-    place = {
-        "features": project.features,
-        "checkpoint": f"{project.run}/checkpoint",
-        "importance": importance,
-    }
-    for name, fingerprint in provenance.parents.items():
-        if now[name] != fingerprint:
+    for artifact, fingerprint in now.items():
+        if provenance.parents[artifact.name] != fingerprint:
             raise ParentError(
-                f"{workspace.path(place[name])} changed while the probe ran",
+                f"{artifact.of(project).path} changed while the probe ran",
                 "What was measured belongs to what was there before. Probe what is there now with: "
                 f"{project.command('probe')}",
             )
@@ -237,7 +214,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
 def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
     failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
     return StageResult(
-        project.workspace.path(interactions_name(project.run, "*")),
+        INTERACTIONS.of(project).path,
         provenance.fingerprint,
         ran,
         (*notes["skipped"], *failed),

@@ -17,7 +17,7 @@ from raymoe.interactions.pieces import block_sums
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo
 from raymoe.models.explained import Explained
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.target import target_weights
 from raymoe.probe.plan import Job, Unit
 from raymoe.runtime.device import device_name
 
@@ -116,7 +116,7 @@ class UnitRunner:
             batch = store.batch([index], self.device, **model.reads)
             with torch.no_grad():
                 logits = model(batch.features, batch.valid).logits_BC
-            labels = predicted_classes(logits, info.task)[0]
+            labels = store.task.explained_classes(logits)[0]
         return target_weights(labels, len(info.classes)).to(self.device)
 
 

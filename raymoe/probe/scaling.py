@@ -27,6 +27,7 @@ from raymoe.probe.probe import parents_of
 from raymoe.probe.runner import UnitRunner
 from raymoe.probe.scaling_runs import Scaling, beyond_line, driver_costs, measured_run, pace_of, predicted_run
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console
 
@@ -88,10 +89,10 @@ class _Rehearsal:
             RaymoeError: there is nothing to do, or no actor that can.
         """
         importance, provenance = parents_of(project)
-        store = FeatureStore.open(project.workspace, project.features, made_by=project.command("encode"))
-        experts = read_info(project.workspace, f"{project.run}/checkpoint", project.command("train")).experts
+        store = FeatureStore.open(FEATURES.of(project))
+        experts = read_info(CHECKPOINT.of(project)).experts
         config = project.preset.probe
-        plan = make_plan(store, importance, experts, config, made_by=project.command("attribute"))
+        plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
         if not len(plan.jobs):
             raise RaymoeError("no sample has a cross-modal pair", "Raise probe.rho or probe.min_features.")
         size = config.unit_evaluations
