@@ -16,7 +16,7 @@ import ray
 from raymoe.actors.cluster import address_of, connected, node_resources
 from raymoe.actors.shape import ActorShape, Per, actor_shape
 
-Actor: TypeAlias = Any  # Ray's handle: its class gives it methods that no type names
+Handle: TypeAlias = Any  # Ray's handle: its class gives it methods that no type names
 
 
 @contextmanager
@@ -93,19 +93,19 @@ class Fleet:
     ) -> None:
         self.shape, self.asked, self.most = shape, asked, most
         self.waits, self.together = waits and asked is not None, together
-        self.made: list[Actor] = []
+        self.made: list[Handle] = []
         self._arguments = (*arguments, shape.device, shape.threads)
         options: dict[str, Any] = {"num_cpus": shape.num_cpus, "num_gpus": shape.num_gpus}
         if shape.environment:
             options["runtime_env"] = {"env_vars": shape.environment}
         self._class: Any = ray.remote(max_restarts=-1, max_task_retries=0, **options)(runner)
 
-    def make(self) -> Actor:
+    def make(self) -> Handle:
         """One more actor."""
         self.made.append(self._class.remote(*self._arguments))
         return self.made[-1]
 
-    def give_up(self, actor: Actor) -> None:
+    def give_up(self, actor: Handle) -> None:
         """End one of them for good."""
         ray.kill(actor)
         self.made.remove(actor)

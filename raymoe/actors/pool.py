@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
-from raymoe.actors.fleet import Actor, Fleet
+from raymoe.actors.actor import Place, begin, do_units
+from raymoe.actors.fleet import Fleet, Handle
 from raymoe.actors.lost_time import NOTHING, Losses, losses
-from raymoe.actors.runner import Place, begin, do_units
 from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler, Worker
 from raymoe.actors.stopping import Stop, stoppable
 from raymoe.actors.throughput import Metrics, Throughput, Tick
@@ -130,7 +130,7 @@ def run_units(
         fleet.end()
 
 
-def first_actor(fleet: Fleet) -> Actor:
+def first_actor(fleet: Fleet) -> Handle:
     """An actor that is ready, to ask it something before the units are known; the others go on starting.
 
     ``run_units`` with the same fleet takes them all over.
@@ -184,7 +184,7 @@ class _Pool:
         self.scheduler, self.on_done, self.throughput, self.on_tick = scheduler, on_done, throughput, on_tick
         self.fleet = fleet
         self.names = itertools.count()
-        self.handles: dict[Hashable, Actor] = {}
+        self.handles: dict[Hashable, Handle] = {}
         self.refs: dict[int, Any] = {}  # of open calls, by their number
         self.placing: dict[Any, Hashable] = {}  # actors that wait for a place
         self.starting: dict[Any, Hashable] = {}  # those and the ones that load
@@ -227,7 +227,7 @@ class _Pool:
             worker.joined = self.first_up
         return True
 
-    def _add(self, actor: Actor) -> None:
+    def _add(self, actor: Handle) -> None:
         name = next(self.names)
         self.handles[name] = actor
         self._begin(name)

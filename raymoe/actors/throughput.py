@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from raymoe.actors.runner import Place
+from raymoe.actors.actor import Place
 from raymoe.actors.scheduler import Scheduler
 
 RECENT = 30.0  # seconds that the rate is taken over

@@ -66,7 +66,7 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    skipped = [
+    unlabelled = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
@@ -80,7 +80,7 @@ def attribute(
             progress.advance(len(block.rows))
 
         if address_of(address) or num_actors is not None or several_gpus(device):
-            from raymoe.attribution.sharded import attribute_on_actors
+            from raymoe.attribution.on_actors import attribute_on_actors
 
             attribute_on_actors(
                 explained, config, blocks, done, address=address, num_actors=num_actors, device=device
@@ -90,7 +90,7 @@ def attribute(
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra = {"skipped": skipped, "split": config.split}
+    extra: dict[str, object] = {"skipped": unlabelled, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(
@@ -98,7 +98,7 @@ def attribute(
             f"{convergence['mean']:.1e} on average"
         )
     importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(unlabelled))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:

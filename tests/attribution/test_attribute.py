@@ -8,7 +8,7 @@ import torch
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.actors.fleet import open_fleet
-from raymoe.attribution import attribute, sharded
+from raymoe.attribution import attribute, on_actors
 from raymoe.attribution import sample_blocks as blocks
 from raymoe.attribution.importance import importance, target_logits
 from raymoe.errors import InputError, ParentError, RaymoeError
@@ -63,7 +63,7 @@ def test_a_checkpoint_that_changed_stops_the_actors(project, ray_session, monkey
         with open_fleet(runner, arguments, **how) as fleet:
             yield fleet
 
-    monkeypatch.setattr(sharded, "open_fleet", changed)
+    monkeypatch.setattr(on_actors, "open_fleet", changed)
     with pytest.raises(RaymoeError, match="changed since this was planned"):
         attribute(project, address="local", num_actors=1, device="cpu", overwrite=True)
 
@@ -75,7 +75,7 @@ def test_one_process_does_unless_actors_are_asked_for(project, monkeypatch):
     def refuse(*_, **how):
         raise ActorsError
 
-    monkeypatch.setattr(sharded, "open_fleet", refuse)
+    monkeypatch.setattr(on_actors, "open_fleet", refuse)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     assert attribute(project, device="cpu").ran
     with pytest.raises(ActorsError):
@@ -86,9 +86,9 @@ def test_one_process_does_unless_actors_are_asked_for(project, monkeypatch):
 
 
 def test_without_a_sample_to_explain_no_ray_is_started(monkeypatch):
-    monkeypatch.setattr(sharded, "open_fleet", lambda *_, **how: pytest.fail("Ray was asked for"))
+    monkeypatch.setattr(on_actors, "open_fleet", lambda *_, **how: pytest.fail("Ray was asked for"))
     how = {"address": "head:6379", "num_actors": 2, "device": None}
-    sharded.attribute_on_actors(None, None, [], lambda *_: None, **how)
+    on_actors.attribute_on_actors(None, None, [], lambda *_: None, **how)
 
 
 def opened(project: Project):

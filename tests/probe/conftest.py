@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from raymoe.actors.actor import do_units
 from raymoe.actors.pool import Outcome
-from raymoe.actors.runner import do_units
 from raymoe.actors.scheduler import Failure
 from raymoe.actors.shape import ActorShape
 from raymoe.probe import measuring

@@ -1,4 +1,4 @@
-"""What a stage puts on actors, and what happens with it in an actor's process: begin once, then units."""
+"""What an actor does: it holds a stage's runner, begins once, then does units."""
 
 from __future__ import annotations
 
