@@ -11,7 +11,7 @@ import pytest
 import ray.cloudpickle
 
 from raymoe.actors import pool
-from raymoe.actors.fleet import Fleet
+from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.scheduler import Policy
 from raymoe.actors.shape import ActorShape
 from raymoe.errors import Interrupted, RaymoeError
@@ -160,6 +160,19 @@ def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
     outcome, done = run(ray_session, units, tmp_path, fleet)
     assert len(done) == 20
     assert len(outcome.workers) == 2
+
+
+def test_machines_are_waited_for_on_a_cluster_alone(ray_session, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+    def missing(**how):
+        with open_fleet(Worker, (str(tmp_path), "well"), **how) as fleet:
+            return fleet.missing(0)
+
+    assert missing(num_actors=5, waits=True) == 2
+    assert missing(num_actors=5, waits=True, address="auto") == 5
+    assert missing(num_actors=5, address="auto") == 2
+    assert missing(waits=True, address="auto") == 2
 
 
 def test_where_there_is_nothing_to_do_nobody_is_waited_for(tmp_path, monkeypatch):
