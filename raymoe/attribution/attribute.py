@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from raymoe.actors.cluster import address_of
@@ -9,7 +11,7 @@ from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merg
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.tables import metadata_of
@@ -66,11 +68,11 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    unlabelled = [
+    left_out = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
-    explained = Explained.of(project, parents)
+    source = ModelSource.of(project, parents)
     blocks = blocks_of(indices, config.batch_size)
     answers: dict[int, bytes] = {}
     with track("attribute", len(indices)) as progress:
@@ -83,14 +85,14 @@ def attribute(
             from raymoe.attribution.on_actors import attribute_on_actors
 
             attribute_on_actors(
-                explained, config, blocks, done, address=address, num_actors=num_actors, device=device
+                source, config, blocks, done, address=address, num_actors=num_actors, device=device
             )
         else:
-            runner = BlockRunner(explained, config, resolve_device(device))
+            runner = BlockRunner(source, config, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra: dict[str, object] = {"skipped": unlabelled, "split": config.split}
+    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(
@@ -98,7 +100,7 @@ def attribute(
             f"{convergence['mean']:.1e} on average"
         )
     importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(unlabelled))
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:

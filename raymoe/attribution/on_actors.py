@@ -8,12 +8,12 @@ from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.attribution.sample_blocks import Block, BlockRunner
 from raymoe.config import AttributeConfig
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.runtime.progress import console
 
 
 def attribute_on_actors(
-    explained: Explained,
+    source: ModelSource,
     config: AttributeConfig,
     blocks: Sequence[Block],
     on_done: Callable[[Block, bytes], None],
@@ -25,7 +25,7 @@ def attribute_on_actors(
     """Have blocks done by actors.
 
     Args:
-        explained, config: see ``BlockRunner``.
+        source, config: see ``BlockRunner``.
         blocks: what to do; without any, no Ray is started.
         on_done: told of every block and its answer, in order of arrival.
         address, num_actors, device: see ``attribute``.
@@ -37,7 +37,7 @@ def attribute_on_actors(
         return
     total = len(blocks)
     with open_fleet(
-        BlockRunner, (explained, config), address=address, num_actors=num_actors, device=device, most=total
+        BlockRunner, (source, config), address=address, num_actors=num_actors, device=device, most=total
     ) as fleet:
         each = "GPU" if fleet.shape.num_gpus else "core"
         console.print(f"  {total} blocks on {fleet.missing(0)} actors, one per {each}")

@@ -11,9 +11,7 @@ import torch
 
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
-from raymoe.features.store import FeatureStore
-from raymoe.models.base import FusionModel
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource, OpenedModel
 from raymoe.project.contracts import IMPORTANCE
 
 BATCHES = 4  # of a block: whole ones, so that what is computed together is the same however it is shared
@@ -41,28 +39,31 @@ class BlockRunner:
     """Answers blocks. Nothing is opened before ``ready``, so that its errors reach whoever asks.
 
     Args:
-        explained: the model and the features.
+        source: the model and the features.
         config: method, target and batch size.
         device: as torch names it.
         threads: of torch; None leaves them as they are.
     """
 
     def __init__(
-        self, explained: Explained, config: AttributeConfig, device: str, threads: int | None = None
+        self, source: ModelSource, config: AttributeConfig, device: str, threads: int | None = None
     ) -> None:
-        self.explained, self.config, self.device, self.threads = explained, config, device, threads
+        self.source, self.config, self.device, self.threads = source, config, device, threads
 
     @cached_property
-    def loaded(self) -> tuple[FeatureStore, FusionModel]:
-        """Features and model, opened once. Raises as ``Explained.open`` does."""
+    def opened(self) -> OpenedModel:
+        """Model and features, the model on the device and without gradients; opened once.
+
+        For what it raises see ``ModelSource.open``.
+        """
         if self.threads:
             torch.set_num_threads(self.threads)
-        store, model, _ = self.explained.open()
-        return store, model.to(self.device).requires_grad_(False)
+        store, model, info = self.source.open()
+        return OpenedModel(store, model.to(self.device).requires_grad_(False), info)
 
     def ready(self) -> str:
-        """Open model and features; answers with the device. Raises as ``Explained.open`` does."""
-        _ = self.loaded
+        """Open model and features; answers with the device. For what it raises see ``ModelSource.open``."""
+        _ = self.opened
         return self.device
 
     def run(self, block: Block) -> bytes:
@@ -71,7 +72,7 @@ class BlockRunner:
         With integrated gradients its metadata says of the N * E convergence deltas ``max`` and ``sum`` of
         their amounts, ``rise`` the sum of the amounts they are compared with, and ``count``.
         """
-        store, model = self.loaded
+        store, model, _ = self.opened
         columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
         delta, rise = [], []
         for batch in store.batches(block.rows, self.config.batch_size, self.device, **model.reads):

@@ -13,7 +13,7 @@ from raymoe.actors.cluster import address_of
 from raymoe.data.prepare import samples_config
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
-from raymoe.features.encoder import encoder_identity
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
     Part,
@@ -26,8 +26,7 @@ from raymoe.features.parts import (
 )
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata
+from raymoe.project.provenance import Metadata, Provenance
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 

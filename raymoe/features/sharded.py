@@ -17,10 +17,11 @@ from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
-from raymoe.features.encoder import encoder_identity
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
-from raymoe.project.artifacts import FEATURES, SAMPLES, Output
+from raymoe.project.artifacts import FEATURES, SAMPLES
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console
 
@@ -122,12 +123,12 @@ class PartRunner:
         self.provenance, self.device, self.threads = provenance, device, threads
 
     def ready(self) -> str:
-        """Open the samples and load the encoders; answers with the device. Raises as ``loaded`` does."""
-        _ = self.loaded
+        """Open the samples and load the encoders; answers with the device. Raises as ``opened`` does."""
+        _ = self.opened
         return self.device
 
     @cached_property
-    def loaded(self) -> tuple[SamplesFile, PartEncoder]:
+    def opened(self) -> tuple[SamplesFile, PartEncoder]:
         """The samples and the encoders, opened once.
 
         Raises:
@@ -158,7 +159,7 @@ class PartRunner:
         """
         span = unit.start, unit.stop
         try:
-            table, encoder = self.loaded
+            table, encoder = self.opened
             (found,) = encoder.parts([(unit.index, table.rows(*span))])
             where = self.features.workspace, self.features.name
             part = commit_part(*where, found, span, encoder.infos, self.provenance)

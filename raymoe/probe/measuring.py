@@ -11,7 +11,7 @@ import ray
 
 from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.pool import first_actor, own_error, run_units
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import Cut, open_cut, save_cut
 from raymoe.probe.lock import RunLock
@@ -183,9 +183,9 @@ class Opened:
         self.files.commit(unit.number, answer)
 
 
-def runner_arguments(project: Project, provenance: Provenance) -> tuple[Explained, str]:
+def runner_arguments(project: Project, provenance: Provenance) -> tuple[ModelSource, str]:
     """What a ``UnitRunner`` needs to know, but for its device and threads."""
-    return Explained.of(project, provenance.parents), project.preset.probe.precision
+    return ModelSource.of(project, provenance.parents), project.preset.probe.precision
 
 
 def measured_rate(fleet: Fleet, plan: Plan) -> float | None:

@@ -14,9 +14,9 @@ import pyarrow as pa
 from raymoe.interactions.sums import RunningSums
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import Job, Unit, Units
-from raymoe.project.artifacts import Output
 from raymoe.project.contracts import INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, remove_interactions
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 
 ROWS = 1 << 16  # of a row group, at least

@@ -18,13 +18,14 @@ from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS, parents_in
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import (
     OLD,
     interactions_complete,
     is_of_earlier_version,
     read_interactions_metadata,
 )
+from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console

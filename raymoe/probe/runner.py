@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.features.store import FeatureStore
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.interactions.games.game import Game
 from raymoe.interactions.pieces import block_sums
-from raymoe.models.base import FusionModel
-from raymoe.models.checkpoint import CheckpointInfo
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource, OpenedModel
 from raymoe.models.target import target_weights
 from raymoe.probe.plan import Job, Unit
 from raymoe.runtime.device import device_name
@@ -28,28 +24,34 @@ class UnitRunner:
     """Holds what all units share. Nothing is opened before ``ready``, so that its errors reach the driver.
 
     Args:
-        explained: the checkpoint and the features.
+        source: the checkpoint and the features.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
         device: ``cpu`` or ``cuda``.
         threads: of torch; None leaves them as they are.
     """
 
-    def __init__(self, explained: Explained, precision: str, device: str, threads: int | None = None) -> None:
-        self.explained, self.device, self.threads = explained, device, threads
+    def __init__(self, source: ModelSource, precision: str, device: str, threads: int | None = None) -> None:
+        self.source, self.device, self.threads = source, device, threads
         self.dtype: torch.dtype = getattr(torch, precision)
 
     def ready(self) -> str:
-        """Open everything; answers with the name of the device. Raises as ``Explained.open`` does."""
-        return self.loaded.device_name
+        """Open everything; answers with the name of the device. Raises as ``ModelSource.open`` does."""
+        _ = self.opened
+        return self.device_name
 
     @cached_property
-    def loaded(self) -> Loaded:
-        """All that units share, opened once. Raises as ``Explained.open`` does."""
+    def opened(self) -> OpenedModel:
+        """Features and model, the model on the device; opened once. For what it raises see ``ready``."""
         torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
         if self.threads:
             torch.set_num_threads(self.threads)
-        store, model, info = self.explained.open()
-        return Loaded(store, model.to(self.device), info, device_name(self.device))
+        store, model, info = self.source.open()
+        return OpenedModel(store, model.to(self.device), info)
+
+    @cached_property
+    def device_name(self) -> str:
+        """As the tables will name what computed them."""
+        return device_name(self.device)
 
     def calibrate(self, job: Job) -> float:
         """Evaluations per second, measured on a job's game with random coalitions."""
@@ -85,7 +87,7 @@ class UnitRunner:
             seed=job.seed,
             all_pairs=job.candidates.pairs,
         )
-        table = pa.table(sums.columns(), metadata={"device": self.loaded.device_name})
+        table = pa.table(sums.columns(), metadata={"device": self.device_name})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
@@ -93,7 +95,7 @@ class UnitRunner:
         return answer
 
     def _game(self, job: Job) -> Game:
-        store, model = self.loaded.store, self.loaded.model
+        store, model, _ = self.opened
         index = store.index_of(job.sample_id)
         parts = {m.name: store.sequence(index, m.name) for m in store.modalities}
         features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
@@ -110,7 +112,7 @@ class UnitRunner:
         )
 
     def _target(self, job: Job, index: int) -> torch.Tensor:
-        store, model, info = self.loaded.store, self.loaded.model, self.loaded.info
+        store, model, info = self.opened
         labels = store.labels[index]
         if job.target == "predicted":
             batch = store.batch([index], self.device, **model.reads)
@@ -118,13 +120,3 @@ class UnitRunner:
                 logits = model(batch.features, batch.valid).logits_BC
             labels = store.task.explained_classes(logits)[0]
         return target_weights(labels, len(info.classes)).to(self.device)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """What a runner's units share: features, model, and the name of the device that tables will give."""
-
-    store: FeatureStore
-    model: FusionModel
-    info: CheckpointInfo
-    device_name: str

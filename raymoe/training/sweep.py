@@ -35,7 +35,7 @@ from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console, plain_table
 from raymoe.task import METRIC_NAMES
 from raymoe.training.live import LiveTable
-from raymoe.training.statistics import mean_and_std, spread
+from raymoe.training.seed_statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train
 from raymoe.training.trials import Trial, by_configuration, trials_of
 
@@ -249,7 +249,7 @@ class Observer(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: D102
         found, result = self._of(trial), trial.last_result
         state = result["outcome"] or "stopped"  # only the scheduler ends a trial before its last report
-        scores = ()
+        scores: tuple[float, ...] = ()
         if state == "stopped":
             # Of a trial whose process died its first epochs were reported more than once.
             scores = tuple(self._scores[found.name][-result["epoch"] :])

@@ -145,8 +145,8 @@ def test_importance_follows_the_recipe_for_one_sample(project):
 
     embeddings = model.project(batch.features, batch.valid)
     inputs = model.fusion_input(embeddings, batch.valid)
-    logits, attentions = model.experts(
-        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+    logits, attentions = model.experts.forward_with_attention(
+        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
     )
     weights = model.gate_weights(embeddings, batch.valid)
     score = sum(weights[0, e] * logits[e, 0, c] / len(classes) for e in range(4) for c in classes)

@@ -23,7 +23,7 @@ from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.runtime.progress import console, plain_table
 from raymoe.task import Task
-from raymoe.training.statistics import mean_and_std
+from raymoe.training.seed_statistics import mean_and_std
 
 KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
 OURS = "fl-i2moe"
