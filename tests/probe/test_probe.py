@@ -25,6 +25,8 @@ from raymoe.project.interaction_tables import of_experts, read_interactions
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
 
+EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
+
 
 def read(project):
     return read_interactions(INTERACTIONS.of(project))
@@ -177,13 +179,12 @@ def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny
     store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     config = tiny_preset(probe={"estimator": "exact", "rho": 1.0}).probe
-    experts = ["unique:text", "unique:image", "synergy", "redundancy"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("raymoe.interactions.estimators.exact.MAX_PLAYERS", 12)
         with pytest.raises(
             InputError, match=r"sample s\d+, expert synergy: exact values of \d+ players"
         ) as caught:
-            make_plan(store, importance, experts, config)
+            make_plan(store, importance, EXPERTS, config, made_by="")
     assert "probe.rho" in caught.value.remedy
 
 
@@ -195,7 +196,7 @@ def test_units_of_a_job_cover_it_exactly(tiny):
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     for unit_evaluations in (1, 50, 300, 10_000):
         config = tiny_preset(probe={"coalitions": 200}).probe
-        plan = make_plan(store, importance, ["unique:text", "unique:image", "synergy", "redundancy"], config)
+        plan = make_plan(store, importance, EXPERTS, config, made_by="")
         units = plan.cut(unit_evaluations)
         for job in plan.jobs:
             work = work_of(
@@ -250,18 +251,6 @@ def test_a_cluster_that_is_not_there_is_said_at_once(tiny, monkeypatch):
         cluster._check_reachable("127.0.0.1:1")
     assert time.monotonic() - start < 10
     cluster._check_reachable("auto")
-
-
-def test_gpus_are_refused_where_there_are_none():
-    from raymoe.actors.cluster import actor_shape
-
-    with pytest.raises(RaymoeError, match="has no GPU"):
-        actor_shape({"CPU": 4}, device="cuda")
-    assert actor_shape({"CPU": 4}).count == 4
-    assert actor_shape({"CPU": 4}, asked=2).count == 2
-    shape = actor_shape({"CPU": 8, "GPU": 2})
-    assert (shape.count, shape.num_gpus, shape.device) == (2, 1, "cuda")
-    assert actor_shape({"CPU": 8, "GPU": 2}, device="cpu").count == 8
 
 
 def test_a_damaged_unit_is_named_and_done_again(tiny, inline, monkeypatch):
