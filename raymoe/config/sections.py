@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from raymoe.catalogue import ESTIMATORS
 from raymoe.errors import InputError
 
 Task = Literal["multilabel", "multiclass", "binary"]
@@ -266,7 +268,7 @@ class ProbeConfig(Section):
     rho: float = Field(0.3, gt=0, le=1)  # share of each modality's features in the universe
     min_features: int = Field(1, ge=1)  # but at least so many of each modality, where it has them
     num_bins: int = Field(1, ge=1)  # importance bins; pairs are formed within a bin
-    estimator: Literal["shared", "surrogate", "adaptive", "exact", "paper"] = "shared"
+    estimator: str = "shared"  # one of raymoe.catalogue.ESTIMATORS
     coalitions: int = Field(32, ge=4)  # per sample and expert; other estimators get what shared would spend
     precision: Literal["float32", "float64"] = "float32"  # float32 without TF32
     seed: int = Field(0, ge=0)
@@ -280,9 +282,18 @@ class ProbeConfig(Section):
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
 
+    @field_validator("estimator")
+    @classmethod
+    def _listed(cls, value: str) -> str:
+        if value not in ESTIMATORS:
+            *most, last = map(repr, ESTIMATORS)
+            expected = f"{', '.join(most)} or {last}"
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
+
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:
-        least = {"surrogate": 16, "adaptive": 32}.get(self.estimator, 4)
+        least = ESTIMATORS[self.estimator].min_coalitions
         if self.coalitions < least:
             raise ValueError(
                 f"coalitions must be at least {least} for {self.estimator}, not {self.coalitions}"

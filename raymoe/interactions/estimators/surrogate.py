@@ -19,17 +19,22 @@ Shapes: n players, p pairs, K replicates, m coalitions fitted.
 from __future__ import annotations
 
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy.special import gammaln
 
-from raymoe.interactions.estimators.exact import exact
+from raymoe.interactions.budget import checked_budget, too_small
+from raymoe.interactions.estimators.base import Estimator, Question
+from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
 from raymoe.interactions.estimators.gaussian_process import GaussianProcess, ProductKernel
-from raymoe.interactions.games.game import Game, evaluate
-from raymoe.interactions.result import InteractionEstimate, too_small
+from raymoe.interactions.estimators.options import Options
+from raymoe.interactions.games.game import evaluate
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
 from raymoe.interactions.sampling.grid import Corners, FlipGrid
+from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import corner_terms, independent_sums
 
 FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
@@ -40,23 +45,34 @@ CONTEXTS = 128  # per replicate, for the means of base and span under the surrog
 REDRAWS = 4  # what is drawn twice is evaluated once; so often is more drawn for what that saves
 
 
-def surrogate(
-    game: Game, pairs: np.ndarray, n: int, budget: int, seed: int, law: SizeLaw
-) -> InteractionEstimate:
-    """See ``estimate``; with a budget of 2^n or more all coalitions are evaluated instead."""
-    if n <= 20 and budget >= 1 << n:
-        return exact(game, pairs, n, None, law)
+class Surrogate(Estimator):
+    """What a Gaussian process explains is known exactly; only the rest is sampled."""
+
+    name: ClassVar[str] = "surrogate"
+
+    def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
+        """See the module; where 2^n evaluations are within the budget and n is at most 20, they are made."""
+        budget, n = checked_budget(budget, self.name), question.num_players
+        if n <= MAX_PLAYERS and budget >= 1 << n:
+            return Exact().estimate(question, None, options)
+        each = FlipGrid(question.pairs, n).evaluations
+        if _split(budget, each)[2] < MIN_SPREAD:
+            least = next(b for b in count(budget) if _split(b, each)[2] >= MIN_SPREAD)
+            raise too_small(budget, self.name, question.pairs, least)
+        return _estimate(question, budget)
+
+
+def _estimate(question: Question, budget: int) -> InteractionEstimate:
+    game, pairs, n = question.game, question.pairs, question.num_players
+    seed, law = question.seed, question.law
     grid = FlipGrid(pairs, n)
-    if _split(budget, grid.evaluations)[2] < MIN_SPREAD:
-        least = next(b for b in count(budget) if _split(b, grid.evaluations)[2] >= MIN_SPREAD)
-        raise too_small(budget, "surrogate", pairs, least)
     fit_only, replicates, spread = _split(budget, grid.evaluations)
 
     sizes = spread_sizes(n, law)
-    first = drawn_coalitions(sizes, fit_only - 2, (seed, 10))
+    first = drawn_coalitions(sizes, fit_only - 2, (seed, Stream.FIT))
     first = np.concatenate([np.zeros((1, n), bool), np.ones((1, n), bool), first])
     # Independent bases: each must stand for all sizes, since each has a surrogate of its own.
-    bases = np.concatenate([_contexts(law, n, 1, (seed, 12, r)) for r in range(replicates)])
+    bases = np.concatenate([_contexts(law, n, 1, (seed, Stream.GRIDS, r)) for r in range(replicates)])
     grids = bases[:, None] ^ grid.flips
     samples, unique, which = _draw(first, grids, sizes, replicates, spread, seed)
     for _ in range(REDRAWS):
@@ -95,7 +111,7 @@ def surrogate(
                 guessed = grid.corners(bases[r][None], process.predict(grids[r], alpha)[None])
                 truth = [term[0] for term in corner_terms(*found.corners)]
                 model = [term[0] for term in corner_terms(*guessed.corners)]
-                contexts = _contexts(law, n, CONTEXTS, (seed, 13, int(r)))
+                contexts = _contexts(law, n, CONTEXTS, (seed, Stream.CONTEXTS, int(r)))
                 means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
                 by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
                 base.append(means[1] + truth[1] - model[1])
@@ -138,7 +154,7 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Spread samples [K, spread, n], and all points: the different ones, and which of them each point is."""
     n = first.shape[1]
-    samples = np.stack([_spread(sizes, spread, (seed, 11, r)) for r in range(replicates)])
+    samples = np.stack([_spread(sizes, spread, (seed, Stream.SPREAD, r)) for r in range(replicates)])
     points = np.concatenate([first, samples.reshape(-1, n), grids.reshape(-1, n)])
     return samples, *_unique(points)
 
@@ -205,7 +221,7 @@ def _fitted(which: np.ndarray, first: int, count: int, seed: int) -> np.ndarray:
     """Which of the different coalitions the process is fitted to: the first part, then others at random."""
     always = np.unique(which[:first])
     others = np.setdiff1d(np.arange(count), always)
-    order = generator(seed, 14).permutation(len(others))
+    order = generator(seed, Stream.FITTED).permutation(len(others))
     return np.concatenate([always, np.sort(others[order[: max(0, MAX_FITTED - len(always))]])])
 
 

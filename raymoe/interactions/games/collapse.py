@@ -29,6 +29,7 @@ d = D / H, W = H b, X = 3 D, M modalities, C classes, K targets.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -36,7 +37,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raymoe.interactions.games.sequence import MaskedSequence
-from raymoe.models.fusion import FusionBlock, FusionExperts
+
+if TYPE_CHECKING:
+    from raymoe.models.fusion import FusionBlock, FusionExperts
 
 # Layer 1 reads its attention from the table while the table's product (W columns) costs at most this many
 # times what it replaces (attention over half the bank and the output projection: b + D); beyond, layer 1

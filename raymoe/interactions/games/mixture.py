@@ -6,15 +6,18 @@ Shapes: m coalitions, n players, D hidden width, M modalities, E experts, C clas
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raymoe.interactions.games.expert import SequenceGame
 from raymoe.interactions.games.sequence import MaskedSequence
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.interactions.games.sequence_game import GameOptions, SequenceGame
+
+if TYPE_CHECKING:
+    from raymoe.models.fl_i2moe import FLI2MoE
 
 
 class MixtureGame(SequenceGame):
@@ -38,7 +41,7 @@ class MixtureGame(SequenceGame):
         model: FLI2MoE,
         sequence: MaskedSequence,
         target: Tensor,
-        **options,
+        **options: Unpack[GameOptions],
     ) -> None:
         super().__init__(model, model.experts, sequence, target, **options)
         self._gate = copy.deepcopy(model.gate).to(self.sequence.tokens_TD.dtype)

@@ -5,12 +5,16 @@ Shapes: T valid positions of the joint sequence, D hidden width, M modalities, n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from raymoe.errors import InputError
-from raymoe.models.base import FusionModel
+
+if TYPE_CHECKING:
+    from raymoe.models.base import FusionModel
 
 
 class MaskedSequence:
