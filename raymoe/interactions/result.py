@@ -197,5 +197,4 @@ def student_quantile(level: float, freedom: np.ndarray) -> np.ndarray:
     """Quantile of Student's t for each number of degrees of freedom, [p]."""
     from scipy.stats import t as student_t  # takes a third as long to import as torch
 
-    quantile: np.ndarray = student_t.ppf(level, freedom)
-    return quantile
+    return np.asarray(student_t.ppf(level, freedom))

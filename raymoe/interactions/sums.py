@@ -200,8 +200,9 @@ class RunningSums:
         # error: what is usual among the pairs counts too. (Contrasts: as one square more than there are.)
         with np.errstate(divide="ignore", invalid="ignore"):
             independent = n * (free * each + PRIOR * usual) / (free + PRIOR)
-        squares: np.ndarray = np.where(tiled, free * each + usual, np.where(n > 1, independent, np.nan))
-        return squares / n**2
+        squares = np.where(tiled, free * each + usual, np.where(n > 1, independent, np.nan))
+        variance: np.ndarray = squares / n**2
+        return variance
 
     def _design_effect(self, term: str) -> float:
         """What the tiling saves of a term's variance: a factor, 1 where nothing is known."""

@@ -9,6 +9,7 @@ import pyarrow as pa
 import torch
 
 from raymoe.interactions.games.expert import ExpertGame
+from raymoe.interactions.games.sequence_game import SequenceGame
 from raymoe.interactions.pieces import block_sums
 from raymoe.models.explained import Explained
 from raymoe.models.target import predicted_classes, target_weights
@@ -82,9 +83,10 @@ class UnitRunner:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        return sink.getvalue().to_pybytes()
+        answer: bytes = sink.getvalue().to_pybytes()
+        return answer
 
-    def _game(self, job: Job) -> ExpertGame:
+    def _game(self, job: Job) -> SequenceGame:
         index = self.store.index_of(job.sample_id)
         parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
         features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))

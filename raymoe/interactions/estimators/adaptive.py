@@ -24,10 +24,10 @@ from raymoe.interactions.estimators.base import Estimator, Question
 from raymoe.interactions.estimators.options import Choice, Fraction, Option, Options
 from raymoe.interactions.estimators.shared import SharedSampling
 from raymoe.interactions.result import InteractionEstimate
-from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.interactions.sampling.grid import FlipGrid
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import RunningSums
+from raymoe.runtime.seeds import seed_of
 
 FIRST_ROUND = 16  # coalitions
 SCORES = ("sii", "sii_magnitude", "redundancy_gap")

@@ -219,7 +219,7 @@ class SharedSampling:
         return share / share.sum(), np.stack(guess)
 
     def _replicate_sums(self, start: int, stop: int) -> RunningSums:
-        """Sums over whole replicates ``start..stop``, with terms weighted so that their mean is the estimate."""
+        """Sums over whole replicates ``start..stop``; terms are weighted: their mean is the estimate."""
         shape, p, law = (self.layout.replicates, self.layout.length), len(self.question.pairs), self._law
         key = (self.question.seed, Stream.TILES)
         bases_kn = tiled_coalitions(self.allocation, *shape, start, stop, key).reshape(-1, self._n)

@@ -33,7 +33,7 @@ from raymoe.interactions.estimators.options import Options
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
-from raymoe.interactions.sampling.grid import Corners, FlipGrid
+from raymoe.interactions.sampling.grid import FlipGrid
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import corner_terms, independent_sums
 
@@ -116,7 +116,7 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
                 by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
                 base.append(means[1] + truth[1] - model[1])
                 span.append(means[2] + truth[2] - model[2])
-                effects.append(model_first + _first(found) - _first(guessed))
+                effects.append(model_first + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
     sums = independent_sums(delta, np.stack(base), np.stack(span))
     main_effects = np.full(n, np.nan)
@@ -170,7 +170,8 @@ def spread_sizes(n: int, law: SizeLaw) -> np.ndarray:
         log += _log_choose(n - 2, context[known])
         square[known] += ways * np.exp(log)
     root = np.sqrt(square)
-    return root / root.sum()
+    share: np.ndarray = root / root.sum()
+    return share
 
 
 def spread_weights(coalitions: np.ndarray, pairs: np.ndarray, sizes: np.ndarray, law: SizeLaw) -> np.ndarray:
@@ -184,17 +185,21 @@ def spread_weights(coalitions: np.ndarray, pairs: np.ndarray, sizes: np.ndarray,
     inside = coalitions[:, pairs[:, 0]].astype(int) + coalitions[:, pairs[:, 1]]
     log_drawn = np.log(sizes[size]) - _log_choose(n, size)
     log_wanted = _log_probability(n, law)[size[:, None] - inside]
-    return np.where(inside == 1, -1.0, 1.0) * np.exp(log_wanted - log_drawn[:, None])
+    weights: np.ndarray = np.where(inside == 1, -1.0, 1.0) * np.exp(log_wanted - log_drawn[:, None])
+    return weights
 
 
 def _log_probability(n: int, law: SizeLaw) -> np.ndarray:
     """Log probability of one context of each size 0..n-2."""
     size = np.arange(n - 1)
-    return np.log(np.maximum(law.sizes(n - 2), np.finfo(float).tiny)) - _log_choose(n - 2, size)
+    log_size = np.log(np.maximum(law.sizes(n - 2), np.finfo(float).tiny))
+    log_each: np.ndarray = log_size - _log_choose(n - 2, size)
+    return log_each
 
 
 def _log_choose(n: int, k: np.ndarray) -> np.ndarray:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    log: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return log
 
 
 def _spread(sizes: np.ndarray, count: int, key: tuple[int, ...]) -> np.ndarray:
@@ -231,7 +236,3 @@ def _only_in_fold(which: np.ndarray, owner: np.ndarray, fold: int, count: int) -
     inside[which[owner == fold]] = True
     outside[which[owner != fold]] = True
     return inside & ~outside
-
-
-def _first(corners: Corners) -> np.ndarray:
-    return corners.first_ks[0]

@@ -50,9 +50,14 @@ class ExpertGame(SequenceGame):
         target: Tensor,
         **options: Unpack[GameOptions],
     ) -> None:
-        super().__init__(expert, expert, sequence, target, **options)
+        super().__init__(expert, sequence, target, **options)
+        self._expert = expert
         # select: parameters of its own, so the model's keep their type
         self.evaluator = self._evaluator_of(expert.select(0))
+
+    def double(self) -> ExpertGame:
+        """The same game in float64."""
+        return ExpertGame(self._expert, self.sequence, self.target, **self._double_options)
 
     @classmethod
     def of_sample(

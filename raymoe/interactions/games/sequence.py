@@ -92,7 +92,8 @@ class MaskedSequence:
                 "i2moe works on pooled vectors: it has no tokens or patches to mask",
                 "Take a model of kind fl-i2moe or dense.",
             )
-        device, dtype = model.position_TD.device, model.position_TD.dtype
+        weight = next(model.parameters())  # the first projection's
+        device, dtype = weight.device, weight.dtype
         batch = {n: features[n].to(device, dtype)[None] for n in model.names}
         sizes = [batch[n].shape[1] for n in model.names]
         if valid is None:

@@ -5,11 +5,11 @@ Shapes: m coalitions, n players (the universe), C classes, K targets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from raymoe.errors import InputError
 from raymoe.interactions.games.collapse import CollapsedExpert, DenseExpert
@@ -37,7 +37,6 @@ class SequenceGame(MaskedGame):
 
     def __init__(
         self,
-        model: nn.Module,
         experts: FusionExperts,
         sequence: MaskedSequence,
         target: Tensor,
@@ -52,15 +51,16 @@ class SequenceGame(MaskedGame):
         self._tokens_per_batch = check_options(experts, target, dtype, tokens_per_batch, device)
         # zero tokens collapse in any case, but the algebra is written for the usual residual
         self._evaluator = CollapsedExpert if collapse and experts.residual == "input" else DenseExpert
-        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
-        self._model, self.target, self.name = model, target, name
+        self._double_options: GameOptions = {
+            "collapse": collapse,
+            "dtype": torch.float64,
+            "tokens_per_batch": tokens_per_batch,
+            "name": name,
+        }
+        self.target, self.name = target, name
         self.sequence = sequence.to(dtype)
         self.num_players = len(sequence.players)
         self.player_modality = sequence.player_modality
-
-    def double(self) -> Self:
-        """The same game in float64."""
-        return type(self)(self._model, self.sequence, self.target, dtype=torch.float64, **self._options)
 
     def _evaluator_of(self, expert: FusionExperts) -> CollapsedExpert | DenseExpert:
         """What evaluates one expert, in the game's precision."""
