@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project
-from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, Contract
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES, INTERACTIONS, SAMPLES
+from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, Contract
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table
+from raymoe.task import Task
 
 ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
 
@@ -56,9 +58,9 @@ class Explained:
         return self.metadata("samples")["classes"]
 
     @property
-    def task(self) -> str:
-        """``multilabel``, ``multiclass`` or ``binary``."""
-        return self.metadata("samples")["task"]
+    def task(self) -> Task:
+        """What the labels mean."""
+        return Task.named(self.metadata("samples")["task"])
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -97,7 +99,7 @@ def read_inputs(project: Project) -> Inputs:
         **explained,
         epochs=read(f"{project.run}/epochs.parquet", "train"),
         metrics=read(f"{project.run}/metrics.parquet", "train"),
-        baselines=read(project.baselines, "baselines"),
+        baselines=read(artifacts.BASELINES.of(project).name, "baselines"),
     )
 
 
@@ -111,15 +113,14 @@ def read_explained(project: Project) -> Explained:
     def read(name: str, contract: Contract, stage: str) -> pa.Table:
         return read_table(project.workspace, name, contract, project.command(stage))
 
-    made_by = project.command("prepare")
     light = ["sample_id", "split", "labels"]
     found = Explained(
-        samples=read_table(project.workspace, project.samples, SAMPLES, made_by, light),
-        source=SamplesFile(project.workspace, project.samples, made_by),
+        samples=SAMPLES.of(project).read(light),
+        source=SamplesFile(SAMPLES.of(project)),
         predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
         importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),
-        interactions=read_interactions(project.workspace, project.run, project.command("probe")),
-        store=FeatureStore.open(project.workspace, project.features, project.command("encode")),
+        interactions=read_interactions(INTERACTIONS.of(project)),
+        store=FeatureStore.open(FEATURES.of(project)),
     )
     _refuse_mixed(project, found)
     return found
@@ -148,14 +149,6 @@ def _refuse_mixed(project: Project, found: Explained) -> None:
 
 def _parents(table: pa.Table) -> dict[str, str]:
     return Provenance.from_json(metadata_of(table.schema)["made_by"]).parents
-
-
-def probabilities(logits: np.ndarray, task: str) -> np.ndarray:
-    """Class probabilities ``[..., C]``: sigmoid where labels are independent, else softmax."""
-    if task == "multilabel":
-        return 1 / (1 + np.exp(-logits))
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -12,7 +12,8 @@ from raymoe.errors import ParentError
 from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.interaction_tables import read_interactions, read_interactions_metadata
 from raymoe.project.provenance import Provenance
@@ -76,7 +77,7 @@ class ProbedRun:
             ParentError: it is damaged.
         """
         project = self.run.project
-        return read_interactions(project.workspace, project.run, self.command("probe"))
+        return read_interactions(INTERACTIONS.of(project))
 
 
 def probed_seeds(project: Project, store: FeatureStore) -> list[ProbedRun]:
@@ -156,7 +157,7 @@ def _open(asked: Project, store: FeatureStore, seed: int) -> ProbedRun:
     if info.features != store.fingerprint:
         raise ParentError(
             f"{workspace.path(run)}/checkpoint was trained on features {info.features}, those in "
-            f"{workspace.path(project.features)} are {store.fingerprint}",
+            f"{artifacts.FEATURES.of(project).path} are {store.fingerprint}",
             f"Train again with: {commands['train']} --overwrite; then attribute and probe again.",
         )
     made = Provenance.from_json(importance["made_by"]).parents.get("checkpoint")

@@ -13,10 +13,10 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
+from raymoe.project.artifacts import Artifact
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import Contract
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
@@ -118,7 +118,7 @@ def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list
     """
     labels = [store.labels[i] for i in indices]
     without = [store.sample_ids[i] for i in indices if not len(store.labels[i])]
-    if len(without) == len(labels) or (without and store.task != "multilabel"):
+    if len(without) == len(labels) or (without and store.task.one_label):
         raise InputError(
             f"{len(without)} of {len(labels)} samples of the split {split!r} have no label ("
             + ", ".join(without[:3])
@@ -158,7 +158,4 @@ def is_current(workspace: Workspace, name: str, contract: Contract, made: Proven
 
     A table of other runs, or a damaged one, is no error here: it is made from what is there now.
     """
-    try:
-        return is_complete(workspace, name, contract, made, "")
-    except ParentError:
-        return False
+    return Artifact(contract.name, ("evaluate",), name, contract).at(workspace, name, "").is_current(made)

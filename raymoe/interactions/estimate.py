@@ -9,7 +9,7 @@ import numpy as np
 
 from raymoe.errors import InputError
 from raymoe.interactions.estimators import CoalitionEstimator, Question, find_estimator
-from raymoe.interactions.estimators.options import Value
+from raymoe.interactions.estimators.option_types import Value
 from raymoe.interactions.games.game import Game, checked_players
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw

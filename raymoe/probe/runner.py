@@ -11,8 +11,8 @@ import torch
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.interactions.games.sequence_game import SequenceGame
 from raymoe.interactions.pieces import block_sums
-from raymoe.models.explained import Explained
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.model_source import ModelSource
+from raymoe.models.target import target_weights
 from raymoe.probe.plan import Job, Unit
 from raymoe.runtime.device import device_name
 
@@ -23,23 +23,23 @@ class UnitRunner:
     """Holds what all units share. Nothing is opened before ``ready``, so that its errors reach the driver.
 
     Args:
-        explained: the checkpoint and the features.
+        source: the checkpoint and the features.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
         device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
     """
 
-    def __init__(self, explained: Explained, precision: str, device: str) -> None:
-        self.explained, self.device = explained, device
+    def __init__(self, source: ModelSource, precision: str, device: str) -> None:
+        self.source, self.device = source, device
         self.dtype = getattr(torch, precision)
         self.name: str | None = None  # of the device, once everything is open
 
     def ready(self) -> str:
-        """Open everything; answers with the name of the device. Raises as ``Explained.open`` does."""
+        """Open everything; answers with the name of the device. Raises as ``ModelSource.open`` does."""
         if self.name is None:
             torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
             if self.device == "cpu":
                 torch.set_num_threads(1)
-            self.store, model, self.info = self.explained.open()
+            self.store, model, self.info = self.source.open()
             self.model = model.to(self.device)
             self.name = device_name(self.device)
         return self.name
@@ -108,5 +108,5 @@ class UnitRunner:
             batch = self.store.batch([index], self.device, **self.model.reads)
             with torch.no_grad():
                 logits = self.model(batch.features, batch.valid).logits_BC
-            labels = predicted_classes(logits, self.info.task)[0]
+            labels = self.store.task.explained_classes(logits)[0]
         return target_weights(labels, len(self.info.classes)).to(self.device)

@@ -28,10 +28,9 @@ from raymoe.data.planted import (
     read_planted,
 )
 from raymoe.errors import InputError, ParentError
-from raymoe.features.packaged import load
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.features.lookup import load_encoder
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 
@@ -145,7 +144,7 @@ def test_every_word_is_one_token_of_the_encoder():
     preset = load_preset("planted")
     config = preset.data.modalities[0].encoder
     assert config.layer == 0, "what a word says is at that word alone"
-    encoder = load(config.model_copy(update={"max_length": len(DRAWINGS) + 3}))
+    encoder = load_encoder("text", config.model_copy(update={"max_length": len(DRAWINGS) + 3}))
     (tokens,) = encoder.encode([" ".join([*DRAWINGS, "and"])]).tokens
     assert tokens == ["[CLS]", *DRAWINGS, "and", "[SEP]"]
 
@@ -153,7 +152,7 @@ def test_every_word_is_one_token_of_the_encoder():
 def test_prepare_writes_the_truth_beside_the_samples(tmp_path):
     project = Project(load_preset("planted", ["data.scenes=40"]), Workspace(tmp_path), "planted")
     assert prepare(project).ran
-    table = read_table(project.workspace, project.samples, SAMPLES, "")
+    table = artifacts.SAMPLES.of(project).read()
     assert table.num_rows == 40 + 5 + 1 + 8
     for row in table.to_pylist():
         truth = json.loads(row["planted"])["targets"]

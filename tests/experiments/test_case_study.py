@@ -20,9 +20,10 @@ from raymoe.errors import InputError
 from raymoe.experiments.case_study import measure as module
 from raymoe.experiments.case_study.measure import case_study, file_name
 from raymoe.experiments.registry import evaluate
-from raymoe.project import Project
-from raymoe.project.contracts import IMPORTANCE, INTERACTIONS, SAMPLES, SUMS
-from raymoe.project.interaction_tables import interactions_name
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import INTERACTIONS
+from raymoe.project.contracts import IMPORTANCE, SAMPLES, SUMS
+from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.training.train import train
@@ -44,10 +45,12 @@ def trained(tmp_path) -> Project:
     name = f"{project.run}/importance.arrow"
     importance = metadata_of(read_table(project.workspace, name, IMPORTANCE, "").schema)
     parents = Provenance.from_json(importance["made_by"]).parents
-    made = Provenance("probe", INTERACTIONS.tag, {}, parents | {"importance": importance["fingerprint"]})
+    made = Provenance(
+        "probe", INTERACTIONS.contract.tag, {}, parents | {"importance": importance["fingerprint"]}
+    )
     for expert in ("synergy", "redundancy"):
         rows = [
-            dict.fromkeys(INTERACTIONS.schema.names, 0)
+            dict.fromkeys(INTERACTIONS.contract.schema.names, 0)
             | dict.fromkeys(SUMS, 0.0)
             | {
                 "sample_id": "s2",
@@ -66,9 +69,9 @@ def trained(tmp_path) -> Project:
         ]
         write_table(
             project.workspace,
-            interactions_name(project.run, expert),
-            pa.Table.from_pylist(rows, INTERACTIONS.schema),
-            INTERACTIONS,
+            of_expert(INTERACTIONS.of(project), expert).name,
+            pa.Table.from_pylist(rows, INTERACTIONS.contract.schema),
+            INTERACTIONS.contract,
             made,
             {"experts": ["synergy", "redundancy"], "plan": "p", "skipped": []},
         )
@@ -89,7 +92,12 @@ def trained(tmp_path) -> Project:
         "modalities": {"text": "text", "image": "image"},
     }
     write_table(
-        project.workspace, project.samples, samples, SAMPLES, Provenance("prepare", SAMPLES.tag, {}), extra
+        project.workspace,
+        artifacts.SAMPLES.of(project).name,
+        samples,
+        SAMPLES,
+        Provenance("prepare", SAMPLES.tag, {}),
+        extra,
     )
     return project
 

@@ -12,7 +12,8 @@ from raymoe.experiments.comparison import measure as comparison_module
 from raymoe.experiments.comparison.measure import comparison
 from raymoe.experiments.registry import evaluate
 from raymoe.experiments.runs import of_kind
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import COMPARISON, METRICS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
@@ -31,7 +32,7 @@ def project(tmp_path) -> Project:
 
 
 def features_of(project: Project) -> str:
-    return comparison_module.read_marker(project.workspace, project.features, "")["fingerprint"]
+    return comparison_module.read_marker(FEATURES.of(project))["fingerprint"]
 
 
 def write_sweep(
@@ -186,7 +187,7 @@ def test_nothing_to_compare_names_the_commands(project):
     with pytest.raises(ParentError, match="no finished run") as caught:
         comparison(project)
     assert "raymoe sweep tiny" in caught.value.remedy
-    project.workspace.remove(project.features)
+    artifacts.FEATURES.of(project).remove()
     with pytest.raises(ParentError, match="no complete feature store"):
         comparison(project)
 

@@ -13,6 +13,7 @@ from support import experiments_fixture, workspace_fixture
 
 from raymoe.display.inputs import read_inputs
 from raymoe.errors import ParentError
+from raymoe.project import artifacts
 from raymoe.project.contracts import ALIGNMENT, COMPARISON, PAIR_MASKING, PLANTED, PREDICTIONS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table
@@ -35,10 +36,10 @@ def test_every_table_has_figures_and_files(finished):
     assert {key for key, e in shown.items() if e.gap} == {"robustness"}
     for experiment in shown.values():
         for figure in experiment.shown.figures:
-            assert workspace.exists(f"{project.report}/figures/{figure}.svg")
-            assert workspace.exists(f"{project.report}/figures/{figure}.png")
+            assert workspace.exists(f"{artifacts.REPORT.of(project).name}/figures/{figure}.svg")
+            assert workspace.exists(f"{artifacts.REPORT.of(project).name}/figures/{figure}.png")
         for name, table in experiment.tables.items():
-            text = workspace.read(f"{project.report}/tables/{name}.csv").decode()
+            text = workspace.read(f"{artifacts.REPORT.of(project).name}/tables/{name}.csv").decode()
             rows = list(csv.DictReader(io.StringIO(text)))
             assert len(rows) == len(table)
             numbers = [c for c in table.column_names if c in ("mean", "value", "drop")]
@@ -47,7 +48,9 @@ def test_every_table_has_figures_and_files(finished):
                     "" if v is None else str(v) for v in table[column].to_pylist()
                 ]
         for sheet in experiment.shown.sheets:
-            assert b"toprule" in workspace.read(f"{project.report}/tables/{sheet.name}.tex")
+            assert b"toprule" in workspace.read(
+                f"{artifacts.REPORT.of(project).name}/tables/{sheet.name}.tex"
+            )
 
 
 def test_paired_differences_are_shown_beside_what_they_compare(finished):

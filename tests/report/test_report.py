@@ -16,6 +16,7 @@ from support import workspace_fixture
 from raymoe.display.inputs import read_inputs
 from raymoe.display.samples import choose
 from raymoe.errors import ParentError
+from raymoe.project import artifacts
 from raymoe.report import report
 from raymoe.report.page import embedded_json
 
@@ -24,7 +25,9 @@ FIGURES = ["expert-weights", "interactions", "test-metrics", "training", "sample
 
 @pytest.fixture
 def page(finished) -> str:
-    return finished.project.workspace.read(f"{finished.project.report}/index.html").decode()
+    return finished.project.workspace.read(
+        f"{artifacts.REPORT.of(finished.project).name}/index.html"
+    ).decode()
 
 
 def explorer_data(page: str) -> dict:
@@ -36,9 +39,11 @@ def explorer_data(page: str) -> dict:
 def test_writes_every_figure(finished):
     project = finished.project
     for name in FIGURES:
-        picture = Image.open(io.BytesIO(project.workspace.read(f"{project.report}/figures/{name}.png")))
+        picture = Image.open(
+            io.BytesIO(project.workspace.read(f"{artifacts.REPORT.of(project).name}/figures/{name}.png"))
+        )
         assert len(picture.convert("L").getcolors(256)) > 10, f"{name}.png is blank"
-        assert b"<path" in project.workspace.read(f"{project.report}/figures/{name}.svg")
+        assert b"<path" in project.workspace.read(f"{artifacts.REPORT.of(project).name}/figures/{name}.svg")
 
 
 def test_the_page_refers_to_nothing_outside_itself(page):
@@ -47,7 +52,10 @@ def test_the_page_refers_to_nothing_outside_itself(page):
 
 
 def test_the_same_inputs_give_the_same_bytes(project):
-    files = (f"{project.report}/index.html", f"{project.report}/figures/sample-1.svg")
+    files = (
+        f"{artifacts.REPORT.of(project).name}/index.html",
+        f"{artifacts.REPORT.of(project).name}/figures/sample-1.svg",
+    )
     report(project)
     first = [project.workspace.read(name) for name in files]
     report(project, overwrite=True)

@@ -1,13 +1,13 @@
 """A small project that can be learned: what a training is tried on."""
 
 import numpy as np
-from support.tiny import CLASSES, tiny_preset
 
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
+from support.tiny import CLASSES, tiny_preset
 
 SETTINGS = {"epochs": 4, "lr": 3e-3, "batch_size": 16, "selection": "micro_f1"}
 
@@ -35,6 +35,21 @@ def make_project(folder, task: str = "multilabel", split_of=None, **settings) ->
         }
         rows.append(Row(f"s{i}", split_of(i), [label], sequences))
     made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, len(rows)]})
-    write_marker(project.workspace, project.features, made, infos, [len(rows)], classes=CLASSES, task=task)
+    write_part(
+        project.workspace,
+        part_name(artifacts.FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        made,
+        {"rows": [0, len(rows)]},
+    )
+    write_marker(
+        project.workspace,
+        artifacts.FEATURES.of(project).name,
+        made,
+        infos,
+        [len(rows)],
+        classes=CLASSES,
+        task=task,
+    )
     return project

@@ -23,6 +23,7 @@ from raymoe.experiments.runs import is_current, over_seeds, print_left_out, seed
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import ALIGNMENT
 from raymoe.project.provenance import Provenance
@@ -56,7 +57,7 @@ def alignment(project: Project, *, overwrite: bool = False) -> StageResult:
     project = with_chosen(project)
     workspace = project.workspace
     refuse_smaller_universe(project)
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = {"features": store.fingerprint}
     for run in runs:

@@ -22,6 +22,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.experiments.runs import of_kind
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import CHECKPOINT
 from raymoe.project.chosen import with_chosen
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console
@@ -135,9 +136,7 @@ def _dense_maps(
         of_dense = with_chosen(of_dense)
         if not finished(of_dense, inputs.store.fingerprint):
             return {}, f"There is no finished dense run. Make it with: {command}"
-        model, _ = load_checkpoint(
-            project.workspace, f"{of_dense.run}/checkpoint", command, features=inputs.store.fingerprint
-        )
+        model, _ = load_checkpoint(CHECKPOINT.of(of_dense), features=inputs.store.fingerprint)
     except ParentError as error:
         return {}, f"{error.message}. Make it with: {command}"
     device = resolve_device(device)

@@ -12,24 +12,21 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.errors import ParentError
-from raymoe.experiments.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
+from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.runs import TrainedRun, finished_seeds, of_kind
 from raymoe.features.parts import read_marker
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import COMPARISON, METRICS, PREDICTIONS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.runtime.progress import console, plain_table
-from raymoe.training.statistics import mean_and_std
+from raymoe.task import Task
+from raymoe.training.seed_statistics import mean_and_std
 
 KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
 OURS = "fl-i2moe"
-METRICS_OF = {  # what the paper reports for tasks of that kind (§4.1)
-    "multilabel": ("micro_f1", "macro_f1"),
-    "multiclass": ("accuracy",),
-    "binary": ("accuracy", "macro_f1"),
-}
 # Table 2 of the paper, per cent, mean and standard deviation over three runs.
 PAPER = {
     ("mmimdb", "i2moe", "micro_f1"): (60.33, 0.47),
@@ -72,11 +69,11 @@ def comparison(project: Project) -> StageResult:
     Raises:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
     """
-    workspace, data = project.workspace, project.preset.data
-    marker = read_marker(workspace, project.features, project.command("encode"))
+    workspace, task = project.workspace, Task.named(project.preset.data.task)
+    marker = read_marker(FEATURES.of(project))
     if marker is None:
         raise ParentError(
-            f"{workspace.path(project.features)} holds no complete feature store",
+            f"{artifacts.FEATURES.of(project).path} holds no complete feature store",
             f"Begin with: {project.command('sweep')}",
         )
     found: dict[str, Scores] = {}
@@ -93,19 +90,19 @@ def comparison(project: Project) -> StageResult:
     rows = [
         _row(project.dataset, kind, scores, metric)
         for kind, scores in found.items()
-        for metric in METRICS_OF[data.task]
+        for metric in task.metrics
     ]
     made = Provenance(
         "evaluate",
         COMPARISON.tag,
-        {"protocol": "comparison", "dataset": project.dataset, "task": data.task},
+        {"protocol": "comparison", "dataset": project.dataset, "task": task.name},
         {kind: scores.fingerprint for kind, scores in found.items()},
     )
     name = f"{project.root}/evaluation/comparison.parquet"
-    differences = list(_differences(found, METRICS_OF[data.task]))
+    differences = list(_differences(found, task.metrics))
     table = pa.Table.from_pylist(rows, COMPARISON.schema)
     write_table(workspace, name, table, COMPARISON, made, {"differences": differences})
-    console.print(_table(rows, METRICS_OF[data.task]))
+    console.print(_table(rows, task.metrics))
     for d in differences:
         console.print(
             f"{KINDS[d['kind']]} over {KINDS[d['against']]}, {d['metric'].replace('_f1', '-F1')}: "
@@ -127,15 +124,16 @@ def _scores(project: Project, features: str) -> Scores | None:
     # Of the seeds that the mean is of, or none: an interval around another mean would mislead.
     runs = [run for run in runs if run.seed in scores.seeds]
     complete = len(runs) == len(scores.seeds)
-    return replace(scores, resampled=_resampled(runs, project.preset.data.task) if complete else {})
+    task = Task.named(project.preset.data.task)
+    return replace(scores, resampled=_resampled(runs, task) if complete else {})
 
 
-def _resampled(runs: list[TrainedRun], task: str) -> dict[str, np.ndarray]:
+def _resampled(runs: list[TrainedRun], task: Task) -> dict[str, np.ndarray]:
     """By metric the mean over the runs on every resample of the test samples, [R].
 
     The same for every kind of model, so that differences are paired.
     """
-    found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS_OF[task]}
+    found: dict[str, list[np.ndarray]] = {metric: [] for metric in task.metrics}
     for run in runs:
         name, command = f"{run.project.run}/predictions.parquet", run.project.command("train")
         table = read_table(run.project.workspace, name, PREDICTIONS, f"{command} --overwrite")
@@ -143,10 +141,7 @@ def _resampled(runs: list[TrainedRun], task: str) -> dict[str, np.ndarray]:
         logits_NC, labels = np.array(table["logits"].to_pylist()), table["labels"].to_pylist()
         counts_RN = resample_counts(len(labels))
         for metric, values in found.items():
-            if metric == "macro_f1":
-                values.append(resampled_macro_f1(logits_NC, labels, task, counts_RN))
-            else:
-                values.append(resampled_metric(logits_NC[None], labels, task, counts_RN)[0])
+            values.append(resampled_metric(logits_NC[None], labels, task, counts_RN, metric)[0])
     return {metric: np.mean(values, 0) for metric, values in found.items()}
 
 

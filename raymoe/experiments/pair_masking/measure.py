@@ -25,12 +25,12 @@ from raymoe.attribution.attribute import explained_split
 from raymoe.errors import InputError
 from raymoe.experiments.alignment.measure import OF_PAPER, SCORES, binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.comparison.measure import METRICS_OF
 from raymoe.experiments.masking import masked_logits, over_batches
 from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
 from raymoe.experiments.runs import is_current, labels_of, over_seeds, print_left_out, seeds_of, seeds_said
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import PAIR_MASKING
 from raymoe.project.provenance import Provenance
@@ -38,6 +38,7 @@ from raymoe.project.tables import metadata_of, read_schema, read_table, write_ta
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, plain_table
 from raymoe.runtime.seeds import seed_of
+from raymoe.task import Task
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
@@ -78,7 +79,7 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     project = with_chosen(project)
     workspace, config = project.workspace, project.preset.attribute
     refuse_smaller_universe(project)
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = {"features": store.fingerprint}
     for run in runs:
@@ -323,7 +324,7 @@ def _rows(
     features_SV: np.ndarray,
     sizes: list[dict[str, list[int]]],
     samples: int,
-    task: str,
+    task: Task,
 ) -> Iterator[dict]:
     """Of the table, means over the seeds given.
 
@@ -357,7 +358,7 @@ def _rows(
                         "score": score,
                         "share": share,
                         "masking": masking,
-                        "metric": METRICS_OF[task][0],
+                        "metric": task.main_metric,
                         **_spread("value", value_SR),
                         **_spread("drop", base_SR - value_SR),
                         "pairs": 0.0 if masking == ORIGINAL else float(pairs),

@@ -18,6 +18,7 @@ from raymoe.experiments.probed import ProbedRun, probed
 from raymoe.experiments.runs import finished_runs, is_current
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import PLANTED, PLANTED_EXPERTS
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table, write_table
@@ -42,7 +43,7 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
         ParentError: no run was probed; names the commands. The samples are not those that were encoded.
     """
     workspace = project.workspace
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     truth, made_from = read_truth(project, store)
     finished = finished_runs(project, store, ("fl-i2moe",))
     own = {"train.seed": project.preset.train.seed}

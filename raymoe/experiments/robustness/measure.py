@@ -24,7 +24,7 @@ from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.experiments.alignment.measure import RHO, SCORES
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.comparison.measure import KINDS, METRICS_OF
+from raymoe.experiments.comparison.measure import KINDS
 from raymoe.experiments.masking import over_batches, threads
 from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, is_current, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
@@ -32,8 +32,9 @@ from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.estimate import estimate, evaluations_per_coalition
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.models.base import FusionModel
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.target import target_weights
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import ROBUSTNESS
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table, write_table
@@ -86,7 +87,7 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
         InputError: the split has no samples, or none with a label.
     """
     workspace, config, probe = project.workspace, project.preset.attribute, project.preset.probe
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)
@@ -115,7 +116,7 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
     rows = read_table(workspace, name, ROBUSTNESS, made_by).to_pylist()
     for run in runs:
         of_run = [r for r in rows if (r["kind"], r["seed"]) == (run.kind, run.seed)]
-        console.print(_table(f"{KINDS[run.kind]}, seed {run.seed}", of_run, METRICS_OF[store.task][0]))
+        console.print(_table(f"{KINDS[run.kind]}, seed {run.seed}", of_run, store.task.main_metric))
     return StageResult(workspace.path(name), made.fingerprint, ran)
 
 
@@ -177,7 +178,7 @@ class _Run:
         task = self.store.task
         metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), self.labels, task, counts_RN)
         for v, disturbance in enumerate(self.disturbances):
-            quantities = [(METRICS_OF[task][0], None, metric_VR[v])]
+            quantities = [(task.main_metric, None, metric_VR[v])]
             if len(self.model.expert_names) > 1:
                 weights_RE = counts_RN @ weights_NVE[:, v] / counts_RN.sum(1, keepdims=True)
                 names = self.model.expert_names
@@ -263,7 +264,7 @@ class _Run:
         if self.attribute.target == "predicted" or not len(targets[0]):
             with torch.no_grad():
                 logits_BC = model(batch.features, batch.valid).logits_BC
-            targets = predicted_classes(logits_BC, store.task)
+            targets = store.task.explained_classes(logits_BC)
         found = importance(model, batch, store.task, targets, self.attribute).scores
         allowed = store.candidates(index)
         agreements = {}

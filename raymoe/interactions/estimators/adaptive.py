@@ -21,7 +21,7 @@ import numpy as np
 
 from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question
-from raymoe.interactions.estimators.options import Choice, Fraction, Option, Options
+from raymoe.interactions.estimators.option_types import Choice, Fraction, Option, Options
 from raymoe.interactions.estimators.shared import SharedSampling
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.grid import FlipGrid

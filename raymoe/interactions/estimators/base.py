@@ -18,7 +18,7 @@ import numpy as np
 
 from raymoe.errors import InputError
 from raymoe.interactions.budget import checked_budget, too_small
-from raymoe.interactions.estimators.options import Option, Options, Value
+from raymoe.interactions.estimators.option_types import Option, Options, Value
 from raymoe.interactions.games.game import Game
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw

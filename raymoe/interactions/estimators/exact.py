@@ -13,7 +13,7 @@ import numpy as np
 from raymoe.errors import InputError
 from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question, Work
-from raymoe.interactions.estimators.options import Options
+from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import Game, evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw

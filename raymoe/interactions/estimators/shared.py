@@ -27,7 +27,7 @@ from typing import ClassVar
 import numpy as np
 
 from raymoe.interactions.estimators.base import CoalitionEstimator, Question, Work
-from raymoe.interactions.estimators.options import Options
+from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, context_probability, tiled_coalitions

@@ -29,7 +29,7 @@ from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question
 from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
 from raymoe.interactions.estimators.gaussian_process import GaussianProcess, ProductKernel
-from raymoe.interactions.estimators.options import Options
+from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator

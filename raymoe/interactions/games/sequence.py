@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from raymoe.errors import InputError
+from raymoe.interactions.games.precision import full_precision
 
 if TYPE_CHECKING:
     from raymoe.models.base import FusionModel
@@ -67,6 +68,7 @@ class MaskedSequence:
 
     @classmethod
     @torch.no_grad()
+    @full_precision()
     def of_sample(
         cls,
         model: FusionModel,
