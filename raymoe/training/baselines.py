@@ -85,7 +85,7 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
         "chosen_positive_weight": {model: weight for model, (_, weight) in chosen.items()},
         "not_converged": stopped,
     }
-    table = pa.Table.from_pylist(rows, BASELINES.contract.schema)
+    table = pa.Table.from_pylist(rows, baselines.contract.schema)
     baselines.write(table, made, extra)
     return StageResult(baselines.path, made.fingerprint, ran=True)
 

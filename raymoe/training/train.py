@@ -15,7 +15,7 @@ from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, contracts
 from raymoe.project.artifacts import CHECKPOINT, EPOCHS, FEATURES, METRICS, PREDICTIONS, Artifact
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
@@ -234,7 +234,7 @@ def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, mod
             found = store.task.scores(logits, labels) | {f"f1:{c}": float(value) for c, value in by_class}
             for metric, value in found.items():
                 rows.append({"model": name, "split": split, "metric": metric, "value": value})
-    return pa.Table.from_pylist(rows, METRICS.contract.schema)
+    return pa.Table.from_pylist(rows, contracts.METRICS.schema)
 
 
 def _predictions_table(predictions: dict[str, Predictions], store: FeatureStore) -> pa.Table:
@@ -249,5 +249,5 @@ def _predictions_table(predictions: dict[str, Predictions], store: FeatureStore)
             "expert_weights": list(answers.expert_weights),
             "expert_logits": list(answers.expert_logits.reshape(len(indices), -1)),
         }
-        parts.append(pa.table(columns, PREDICTIONS.contract.schema))
+        parts.append(pa.table(columns, contracts.PREDICTIONS.schema))
     return pa.concat_tables(parts)
