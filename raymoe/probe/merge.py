@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from functools import reduce
 from itertools import groupby
-from operator import add
 from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from raymoe.interactions.sums import RunningSums
+from raymoe.interactions.sums import RunningSums, summed
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import Job, Unit, Units
 from raymoe.project.contracts import INTERACTIONS
@@ -95,8 +93,8 @@ def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
     """A job's sums: blocks of coalitions added, blocks of pairs put side by side."""
     blocks = []
     for _, parts in groupby(units, key=lambda unit: unit.pairs.start):
-        blocks.append(reduce(add, (_answer(unit, files) for unit in parts)).columns())
-    return RunningSums(**{name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]})
+        blocks.append(summed(_answer(unit, files) for unit in parts))
+    return RunningSums.side_by_side(blocks)
 
 
 def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
@@ -105,8 +103,8 @@ def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
         table = pa.ipc.open_stream(answer).read_all()
         if table.num_rows != rows:
             raise ValueError(f"{table.num_rows} rows, expected {rows}")
-        return RunningSums(**{name: table[name].to_numpy() for name in table.column_names})
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        return RunningSums.of_columns({name: table[name].to_numpy() for name in table.column_names})
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise files.damaged(unit.number, str(error)) from None
 
 

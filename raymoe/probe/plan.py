@@ -22,7 +22,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.pieces import Piece, Work, pieces, work_of
-from raymoe.interactions.sampling.coalitions import seed_of
+from raymoe.runtime.seeds import seed_of
 
 JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from raymoe.interactions.games.expert import ExpertGame
-from raymoe.interactions.games.game import Game
+from raymoe.interactions.games.sequence_game import SequenceGame
 from raymoe.interactions.pieces import block_sums
 from raymoe.models.model_source import ModelSource, OpenedModel
 from raymoe.models.target import target_weights
@@ -94,7 +94,7 @@ class UnitRunner:
         answer: bytes = sink.getvalue().to_pybytes()
         return answer
 
-    def _game(self, job: Job) -> Game:
+    def _game(self, job: Job) -> SequenceGame:
         store, model, _ = self.opened
         index = store.index_of(job.sample_id)
         parts = {m.name: store.sequence(index, m.name) for m in store.modalities}

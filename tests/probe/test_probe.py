@@ -11,11 +11,11 @@ import pytest
 import torch
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
+from raymoe.catalogue import ESTIMATORS, ListedEstimator
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate, select_candidates
 from raymoe.interactions.pieces import work_of
-from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
@@ -24,6 +24,7 @@ from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_experts, read_interactions
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
+from raymoe.runtime.seeds import seed_of
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 
@@ -170,6 +171,22 @@ def test_every_estimator_comes_through_the_same_door(tiny, inline, estimator):
     for score in ("sii", "redundancy_gap"):
         error = np.abs(found[score] - truth[score])
         assert (error <= 6 * found[f"{score}_stderr"] + 1e-6).mean() > 0.98
+
+
+def test_an_estimator_that_was_added_comes_through_it_too(tiny, inline, monkeypatch):
+    """One line of the catalogue; plan, units, merging and table know nothing of it."""
+    monkeypatch.setitem(ESTIMATORS, "toy", ListedEstimator("support.toy_estimator:Toy"))
+    tables = []
+    for unit in (100, 100_000):
+        probe(with_probe(tiny, estimator="toy", coalitions=12, unit_evaluations=unit), overwrite=True)
+        tables.append(read(tiny).to_pandas())
+    assert (tables[0]["n_coalitions"] == 12).all()
+    for column in ("sii", "sii_stderr", "redundancy_gap"):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], atol=1e-6)
+    probe(with_probe(tiny, estimator="exact"), overwrite=True)
+    truth = read(tiny).to_pandas()
+    error = np.abs(tables[0]["sii"] - truth["sii"])
+    assert (error <= 6 * tables[0]["sii_stderr"] + 1e-6).mean() > 0.98
 
 
 def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny):
