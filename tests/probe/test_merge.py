@@ -27,7 +27,7 @@ from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
-from raymoe.project.artifacts import FEATURES, INTERACTIONS
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
@@ -338,8 +338,9 @@ def test_an_actor_with_other_packages_names_both_and_itself(tiny):
 
 
 def test_an_actor_that_does_not_reach_the_workspace_says_so(tiny, tmp_path):
+    elsewhere = replace(tiny, workspace=Workspace(tmp_path / "elsewhere"))
     with pytest.raises(WorkspaceError, match="does not reach the workspace") as caught:
-        runner(replace(tiny, workspace=Workspace(tmp_path / "elsewhere"))).ready()
+        runner(tiny, checkpoint=CHECKPOINT.of(elsewhere), features=FEATURES.of(elsewhere)).ready()
     assert "shared folder" in caught.value.remedy
 
 
