@@ -27,7 +27,7 @@ from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
-from raymoe.project.artifacts import FEATURES, INTERACTIONS
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
@@ -118,7 +118,7 @@ def test_a_table_per_expert_says_what_made_it(tiny, inline):
     assert about["experts"] == ["synergy", "redundancy"]
     assert about["expert"] == "synergy"
     assert about["versions"] == package_versions()
-    assert about["devices"] == [inline.runner.name]
+    assert about["devices"] == [inline.runner.device_name]
     assert about["devices"][0].startswith("cpu")
     assert re.fullmatch("[0-9a-f]{16}", about["plan"])
     assert about["failed"] == {}
@@ -225,7 +225,7 @@ def test_a_parent_that_changes_in_mid_run_is_refused_at_the_end(tiny, inline, pa
             if parent == "features":
                 write_tiny_features(tiny, seed=9)
             else:
-                write_tiny_run(tiny, inline.runner.explained.expected["features"], seed=4)
+                write_tiny_run(tiny, inline.runner.source.expected["features"], seed=4)
             if parent == "checkpoint":
                 tiny.workspace.write(f"{tiny.run}/importance.arrow", old)
 
@@ -325,8 +325,8 @@ def test_expert_names_become_file_names(tiny):
 
 def runner(project, **changes):
     _, provenance = stage.parents_of(project)
-    explained, precision = runner_arguments(project, provenance)
-    return UnitRunner(replace(explained, **changes), precision, "cpu")
+    source, precision = runner_arguments(project, provenance)
+    return UnitRunner(replace(source, **changes), precision, "cpu")
 
 
 def test_an_actor_with_other_packages_names_both_and_itself(tiny):
@@ -338,8 +338,9 @@ def test_an_actor_with_other_packages_names_both_and_itself(tiny):
 
 
 def test_an_actor_that_does_not_reach_the_workspace_says_so(tiny, tmp_path):
+    elsewhere = replace(tiny, workspace=Workspace(tmp_path / "elsewhere"))
     with pytest.raises(WorkspaceError, match="does not reach the workspace") as caught:
-        runner(tiny, workspace=Workspace(tmp_path / "elsewhere")).ready()
+        runner(tiny, checkpoint=CHECKPOINT.of(elsewhere), features=FEATURES.of(elsewhere)).ready()
     assert "shared folder" in caught.value.remedy
 
 
