@@ -1,9 +1,9 @@
-"""Importance of a block of samples. The runner is a plain class; whoever has actors may put it on them."""
+"""Importance in blocks of samples: cut, answered by a runner here or on an actor, and put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -41,19 +41,29 @@ class BlockRunner:
     Args:
         source: the model and the features.
         config: method, target and batch size.
-        threads: of torch; None leaves them as they are.
         device: as torch names it.
+        threads: of torch; None leaves them as they are.
     """
 
     def __init__(
-        self, source: ModelSource, config: AttributeConfig, threads: int | None, device: str
+        self, source: ModelSource, config: AttributeConfig, device: str, threads: int | None = None
     ) -> None:
-        self.source, self.config, self.threads, self.device = source, config, threads, device
-        self._opened: OpenedModel | None = None
+        self.source, self.config, self.device, self.threads = source, config, device, threads
+
+    @cached_property
+    def opened(self) -> OpenedModel:
+        """Model and features, the model on the device and without gradients; opened once.
+
+        For what it raises see ``ModelSource.open``.
+        """
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        store, model, info = self.source.open()
+        return OpenedModel(store, model.to(self.device).requires_grad_(False), info)
 
     def ready(self) -> str:
         """Open model and features; answers with the device. For what it raises see ``ModelSource.open``."""
-        self._open()
+        _ = self.opened
         return self.device
 
     def run(self, block: Block) -> bytes:
@@ -62,7 +72,7 @@ class BlockRunner:
         With integrated gradients its metadata says of the N * E convergence deltas ``max`` and ``sum`` of
         their amounts, ``rise`` the sum of the amounts they are compared with, and ``count``.
         """
-        store, model, _ = self._open()
+        store, model, _ = self.opened
         columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
         delta, rise = [], []
         for batch in store.batches(block.rows, self.config.batch_size, self.device, **model.reads):
@@ -90,20 +100,6 @@ class BlockRunner:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue().to_pybytes()
-
-    def _open(self) -> OpenedModel:
-        """Model and features, the model on the device and without gradients; opened once."""
-        if self._opened is None:
-            if self.threads:
-                torch.set_num_threads(self.threads)
-            store, model, info = self.source.open()
-            self._opened = OpenedModel(store, model.to(self.device).requires_grad_(False), info)
-        return self._opened
-
-
-# Has blocks done on actors: a runner's class, its arguments but for threads and device, the blocks, and what
-# is told of each block and its answer, in any order.
-Share = Callable[[type, tuple, list[Block], Callable[[Block, bytes], None]], None]
 
 
 def blocks_of(rows: np.ndarray, batch_size: int) -> list[Block]:

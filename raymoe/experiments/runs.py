@@ -13,7 +13,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
-from raymoe.project.artifacts import Artifact, Output
+from raymoe.project.artifacts import Artifact
 from raymoe.project.chosen import with_chosen
 from raymoe.project.contracts import Contract
 from raymoe.project.provenance import Provenance
@@ -158,6 +158,4 @@ def is_current(workspace: Workspace, name: str, contract: Contract, made: Proven
 
     A table of other runs, or a damaged one, is no error here: it is made from what is there now.
     """
-    return Output(Artifact(contract.name, ("evaluate",), name, contract), workspace, name, "").is_current(
-        made
-    )
+    return Artifact(contract.name, ("evaluate",), name, contract).at(workspace, name, "").is_current(made)

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.artifacts import Output
 from raymoe.project.contracts import FEATURES
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata, conform, metadata_of
+from raymoe.project.outputs import Output
+from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"

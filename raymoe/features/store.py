@@ -16,7 +16,7 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.project.artifacts import Output
+from raymoe.project.outputs import Output
 from raymoe.runtime.ordered import in_order
 from raymoe.task import Task
 

@@ -19,7 +19,7 @@ from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.base import FusionModel, expert_names
 from raymoe.models.build import build_model
-from raymoe.project.artifacts import Output
+from raymoe.project.outputs import Output
 
 FORMAT = "fl-i2moe/1"
 

@@ -11,7 +11,8 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
+from raymoe.project.outputs import Output
 from raymoe.runtime.versions import differing, package_versions
 
 
@@ -80,5 +81,5 @@ class ModelSource:
             )
 
     def _check(self, output: Output, fingerprint: str) -> None:
-        if fingerprint != self.expected[output.artifact.name]:
+        if fingerprint != self.expected[output.kind]:
             raise ParentError(f"{output.path} changed since this was planned", "Run it again.")

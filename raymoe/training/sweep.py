@@ -25,7 +25,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.table import Table
 
-from raymoe.actors.cluster import actor_shape, connected, node_resources
+from raymoe.actors.cluster import connected, node_resources
+from raymoe.actors.shape import device_of
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
@@ -111,12 +112,13 @@ def sweep(
     if missing:
         workspace.check_writable()
         with connected(address) as ray:
-            shape = actor_shape(ray.cluster_resources(), num_actors, device)
+            nodes = node_resources(ray)
+            device = device_of(nodes, device)
             # ASHA compares with what earlier trials scored on their way, so it is shown those too.
             shown = trials if asha else missing
             per_gpu = project.preset.sweep.trials_per_gpu
-            resources = trial_resources(node_resources(ray), shape.device, per_gpu, len(shown), num_actors)
-            found = _schedule(project, shown, features, shape.device, resources, num_actors)
+            resources = trial_resources(nodes, device, per_gpu, len(shown), num_actors)
+            found = _schedule(project, shown, features, device, resources, num_actors)
         outcomes = found | outcomes
         for trial in missing:
             if outcomes[trial.name].state == "finished":
