@@ -29,8 +29,8 @@ class Importance:
     Attributes:
         scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0.
         targets: the classes that were explained.
-        notes: what a method has to say of itself, per name [E, N]; integrated gradients: ``delta``, the sum
-            of the attributions minus the ``rise`` of the target's logit that they are to explain.
+        notes: figures of the method itself, each [E, N]. Integrated gradients give ``rise``, by how much the
+            target's logit rises from baseline to input, and ``delta``, the sum of the attributions minus it.
     """
 
     scores: dict[str, np.ndarray]
@@ -49,7 +49,7 @@ def importance(
 
     * ``grad_attnroll`` differentiates the mixture's mean logit over the target classes, so what an expert
       contributes is weighted by the gate; scaling per expert and modality takes most of that out again.
-    * ``attnroll`` knows no target.
+    * ``attnroll`` does not depend on the target.
     * ``ig`` explains the expert's own mean logit over the target classes, with sign: what speaks against them
       comes last.
     * ``random`` is the baseline: uniform, keyed by sample, expert and modality.

@@ -39,7 +39,7 @@ class Batch(Protocol):
 
 @dataclass
 class Output:
-    """What every model answers: the prediction, and what each expert contributed to it."""
+    """What every model answers: the mixture's logits, each expert's own, and the weights that mix them."""
 
     logits_BC: Tensor
     expert_logits_EBC: Tensor
@@ -72,7 +72,9 @@ class FusionInput:
 
 
 class FusionModel(nn.Module):
-    """A mixture of fusion Transformers over the modalities' sequences; subclasses say of which, and its gate.
+    """A mixture of fusion Transformers over the modalities' sequences.
+
+    A subclass says how many experts there are, what their inputs are and how the gate weighs them.
 
     Args:
         modalities: name, width and longest sequence of each; their order is that of the joint sequence.

@@ -18,11 +18,17 @@ COLOURS = {"running": "cyan", "finished": "green", "stopped": "yellow", "failed"
 
 @dataclass
 class Standing:
-    """Where a trial is: ``waiting``, ``running``, ``finished``, ``stopped`` or ``failed``."""
+    """How far a trial has come.
+
+    Attributes:
+        state: ``waiting``, ``running``, ``finished``, ``stopped`` or ``failed``.
+        epoch: the last one that is finished; 0 before the first.
+        best: the best validation score until then.
+    """
 
     state: str = "waiting"
     epoch: int = 0
-    best: float | None = None  # validation score
+    best: float | None = None
 
 
 class LiveTable:

@@ -13,11 +13,17 @@ from raymoe.models.base import FusionModel
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers on N samples, as float32 arrays."""
+    """Answers on N samples, float32.
 
-    logits: np.ndarray  # [N, C]
-    expert_weights: np.ndarray  # [N, E]
-    expert_logits: np.ndarray  # [N, E, C]
+    Attributes:
+        logits: the mixture's, [N, C].
+        expert_weights: the gate's, [N, E]; rows sum to 1.
+        expert_logits: each expert's own, [N, E, C].
+    """
+
+    logits: np.ndarray
+    expert_weights: np.ndarray
+    expert_logits: np.ndarray
 
 
 @torch.no_grad()
