@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from raymoe.errors import InputError, Interrupted, RaymoeError
+from raymoe.experiments.registry import experiments, experiments_help
 from raymoe.project import DEFAULT_WORKSPACE, Project
 from raymoe.runtime.progress import console
 
@@ -356,15 +357,14 @@ def report(
     )
 
 
-@app.command()
+@app.command(epilog=experiments_help())
 def evaluate(
     dataset: Dataset,
-    protocol: Annotated[
+    experiment: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROTOCOL]",
-            help="comparison, faithfulness, alignment, pair-masking, robustness, planted or case-study; "
-            "default all of them",
+            metavar="[EXPERIMENT]",
+            help=f"{', '.join(experiments())}; default all that suit the data",
             show_default=False,
         ),
     ] = None,
@@ -378,23 +378,19 @@ def evaluate(
         typer.Option("--sample", metavar="ID", help="Of the case study; repeatable. Default: the strongest."),
     ] = None,
 ) -> None:
-    """The paper's experiments, and more, from what train, attribute and probe made.
-
-    comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study
-    (Fig. 5), robustness to noise and missing modalities, and planted: do the scores find known interactions?
-    """
+    """The paper's experiments, and more, from what train, attribute and probe made."""
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
     settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
     project = _project(dataset, workspace, settings)
 
-    from raymoe.experiments.registry import evaluate, evaluate_all  # after what is quickly refused
+    from raymoe.experiments.running import evaluate, evaluate_all  # after what is quickly refused
     from raymoe.features.encode import refuse_other_features
 
     with _stopped_kindly(project):
         refuse_other_features(project)
-        if protocol is not None:
-            evaluate(project, protocol, device=device, overwrite=overwrite, samples=sample or ())
+        if experiment is not None:
+            evaluate(project, experiment, device=device, overwrite=overwrite, samples=sample or ())
             return
         if sample:
             raise InputError("--sample is for the case study", f"raymoe evaluate {dataset} case-study ...")

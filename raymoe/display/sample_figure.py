@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,19 +17,19 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
-from raymoe.display.charts import STYLE
-from raymoe.display.palette import (
+from raymoe.display.pictures import opened
+from raymoe.display.plots import style
+from raymoe.display.samples import End, Pair, Sample, Sequence
+from raymoe.display.vocabulary import (
     INK,
     LINE,
     MUTED,
     NEGATIVE,
-    SCORES,
+    SCORE_TITLES,
     default_score,
     expert_colors,
     expert_label,
 )
-from raymoe.display.pictures import opened
-from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.words import is_right_to_left
 
 PIECES_SHOWN = 44  # of a longer text, those around the linked pieces
@@ -74,7 +73,7 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
     score = default_score(expert)
     return Panel(
         title=f"{expert_label(expert)} expert",
-        subtitle=f"strongest pairs by {SCORES[score]}, patches as (row, column)",
+        subtitle=f"strongest pairs by {SCORE_TITLES[score]}, patches as (row, column)",
         color=expert_colors(experts)[expert],
         heat=sample.importance.get(expert, {}),
         pairs=tuple(sample.pairs.get(expert, {}).get(score, [])[:count]),
@@ -85,7 +84,7 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
 def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], float]]) -> Figure:
     """A figure of lines of panels; each line has its panels' width, in hundredths of an inch."""
     total = max(len(panels) * width for panels, width in lines)
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
         figure = Figure(figsize=(total / 100, 6))
         FigureCanvasAgg(figure)  # its renderer measures the words

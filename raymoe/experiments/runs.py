@@ -1,4 +1,4 @@
-"""The trained models that a protocol looks at: of each kind every seed that finished."""
+"""The trained models that an experiment looks at: of each kind every seed that finished."""
 
 from __future__ import annotations
 
@@ -14,10 +14,6 @@ from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete
-from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
 
@@ -135,30 +131,3 @@ def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
         ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
         more = ", ..." if len(ids) > SHOWN else ""
         console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
-
-
-def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of a table with rows per seed and, without one, of all: the latter; all rows where it has none."""
-    return [row for row in rows if row["seed"] is None] or rows
-
-
-def seeds_of(rows: list[dict[str, Any]]) -> list[int]:
-    """The seeds of such a table, in order."""
-    return sorted({row["seed"] for row in rows} - {None})
-
-
-def seeds_said(seeds: Sequence[int]) -> str:
-    """Of which seeds figures are, for a title."""
-    shown = ", ".join(map(str, seeds))
-    return f"mean over seeds {shown}" if len(seeds) > 1 else f"seed {shown}"
-
-
-def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
-    """Whether a protocol's table is there, made from the same inputs.
-
-    A table of other runs, or a damaged one, is no error here: it is made from what is there now.
-    """
-    try:
-        return is_complete(workspace, name, contract, made, "")
-    except ParentError:
-        return False

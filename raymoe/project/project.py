@@ -72,18 +72,18 @@ class Project:
         """The report's folder."""
         return f"{self.run}/report"
 
-    def command(self, stage: str) -> str:
-        """How a user runs a stage of this project."""
-        words = ["raymoe", stage, self.dataset]
+    def command(self, stage: str, *words: str) -> str:
+        """How a user runs a stage of this project; ``words`` follow the dataset."""
+        line = ["raymoe", stage, self.dataset, *words]
         if self.workspace.uri != DEFAULT_WORKSPACE:
-            words += ["--workspace", self.workspace.uri]
-        if self.source is not None:
-            words += ["--source", self.source]
+            line += ["--workspace", self.workspace.uri]
+        if self.source is not None and stage != "evaluate":  # which makes nothing that is missing
+            line += ["--source", self.source]
         data_only = stage in ("prepare", "encode")  # they depend on the data section alone
         for setting in self.settings:
             if not data_only or setting.startswith("data."):
-                words += ["--set", setting]
-        return shlex.join(words)
+                line += ["--set", setting]
+        return shlex.join(line)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ def read_explained_of(finished, monkeypatch):
 def test_the_sample_option_is_repeatable(monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "raymoe.experiments.registry.evaluate", lambda project, protocol, **options: asked.update(options)
+        "raymoe.experiments.running.evaluate", lambda project, name, **options: asked.update(options)
     )
     result = CliRunner().invoke(app, ["evaluate", "demo", "case-study", "--sample", "a/b", "--sample", "c"])
     assert result.exit_code == 0, result.output

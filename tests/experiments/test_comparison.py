@@ -8,12 +8,13 @@ import pytest
 from support.tiny import tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
+from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.comparison import measure as comparison_module
-from raymoe.experiments.comparison.measure import comparison
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.comparison.measure import measure as comparison
+from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import of_kind
 from raymoe.project import Project
-from raymoe.project.contracts import COMPARISON, METRICS, SWEEP
+from raymoe.project.contracts import METRICS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
@@ -100,8 +101,8 @@ def test_table_2_of_a_dataset_of_the_paper(project, capsys):
 
     lines = capsys.readouterr().out.splitlines()
     words = [" ".join(line.split()) for line in lines]
-    assert "FL-I2MoE 3 70.00 ± 2.65 67.85 ± 0.45 +2.15 52.00 ± 3.46 56.35 ± 0.15 -4.35" in words
-    assert "I2MoE 3 61.00 ± 1.00 60.33 ± 0.47 +0.67 52.00 ± 3.46 51.21 ± 0.57 +0.79" in words
+    assert "FL-I2MoE 3 70.00 ± 2.65 – 67.85 ± 0.45 +2.15 52.00 ± 3.46 – 56.35 ± 0.15 −4.35" in words
+    assert "I2MoE 3 61.00 ± 1.00 – 60.33 ± 0.47 +0.67 52.00 ± 3.46 – 51.21 ± 0.57 +0.79" in words
     assert any(line.startswith("no finished run of Dense") and "model.kind=dense" in line for line in lines)
     assert lines[-1].endswith("evaluation/comparison.parquet")
 
@@ -197,7 +198,7 @@ def test_a_sweep_on_other_features_is_refused(project):
         comparison(project)
 
 
-def test_an_unknown_protocol_lists_those_there_are(project):
-    with pytest.raises(InputError, match="unknown protocol 'sideways'") as caught:
+def test_an_unknown_experiment_lists_those_there_are(project):
+    with pytest.raises(InputError, match="unknown experiment 'sideways'") as caught:
         evaluate(project, "sideways")
     assert "comparison" in caught.value.remedy

@@ -19,29 +19,20 @@ from support.tiny import (
 )
 
 from raymoe.config import ModelConfig
+from raymoe.display.vocabulary import SCORES
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.alignment.measure import SCORES
+from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED
 from raymoe.experiments.pair_masking import measure as module
-from raymoe.experiments.pair_masking.measure import (
-    DRAWS,
-    MATCHED,
-    ORIGINAL,
-    RANDOM,
-    RANKED,
-    SHARES,
-    Candidates,
-    pair_masking,
-    pairs_within,
-    variants_of,
-)
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, Candidates, pairs_within, variants_of
+from raymoe.experiments.pair_masking.measure import measure as pair_masking
+from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import TrainedRun, labels_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
-from raymoe.project.contracts import FEATURES, IMPORTANCE, PAIR_MASKING
+from raymoe.project.contracts import FEATURES, IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace

@@ -105,7 +105,7 @@ def test_names_the_command_that_makes_a_missing_parent(project, name, command):
 
 def test_the_top_pairs_are_those_of_the_table(finished, page):
     rows = finished.inputs.interactions.to_pylist()
-    columns = {"sii": ("sii", "sii_stderr"), "gap": ("redundancy_gap", "redundancy_gap_stderr")}
+    columns = {score: (score, f"{score}_stderr") for score in ("sii", "redundancy_gap")}
     for sample in explorer_data(page)["samples"]:
         for expert, scores in sample["pairs"].items():
             mine = [r for r in rows if r["sample_id"] == sample["id"] and r["expert"] == expert]

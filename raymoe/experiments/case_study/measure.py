@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from raymoe.attribution.importance import importance
-from raymoe.display.charts import png, svg
 from raymoe.display.inputs import Explained, read_explained
-from raymoe.display.palette import DENSE, SCORES, default_score, expert_colors, expert_label
+from raymoe.display.plots import png, svg
 from raymoe.display.sample_figure import PANEL_WIDTH, Panel, pair_panel, paneled
 from raymoe.display.samples import Sample, choose, describe
+from raymoe.display.vocabulary import DENSE, SCORE_TITLES, default_score, expert_colors, expert_label
 from raymoe.errors import InputError, ParentError
+from raymoe.experiments.case_study import pictures_of
 from raymoe.experiments.runs import of_kind
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project, StageResult
@@ -31,7 +32,7 @@ MAP_WIDTH = 330.0  # of a panel without pairs, in hundredths of an inch
 PAIRS = ("synergy", "redundancy")  # whose pairs Fig. 5 shows
 
 
-def case_study(project: Project, *, samples: Sequence[str] = (), device: str | None = None) -> StageResult:
+def measure(project: Project, *, samples: Sequence[str] = (), device: str | None = None) -> StageResult:
     """Draw Fig. 5 for some samples: ``evaluation/case-study/NAME.svg`` and ``.png`` in the run's folder.
 
     Args:
@@ -60,7 +61,7 @@ def case_study(project: Project, *, samples: Sequence[str] = (), device: str | N
     chosen = chosen or choose(inputs.interactions, 1, config.seed)
     shown = describe(inputs, chosen, config.pairs)
     dense, gap = _dense_maps(asked, inputs, [sample.sample_id for sample in shown], device)
-    folder = f"{project.run}/evaluation/case-study"
+    folder = pictures_of(project)
     for sample in shown:
         figure = paneled(
             sample, inputs.classes, _lines(project, inputs, sample, dense.get(sample.sample_id), gap)
@@ -113,8 +114,8 @@ def _lines(
                 ""
                 if panel.pairs
                 else (
-                    f"No pair of this sample was measured for this expert ({SCORES[default_score(expert)]}): "
-                    f"{project.command('probe')}"
+                    "No pair of this sample was measured for this expert "
+                    f"({SCORE_TITLES[default_score(expert)]}): {project.command('probe')}"
                 )
             )
             pairs.append(replace(panel, title=f"(c) {panel.title}", gap=missing))

@@ -1,1 +1,43 @@
 """The paper's Table 2: each model's test scores over the seeds, beside the paper's figures."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.contracts import Contract
+
+# One row per kind of model and metric, over the seeds that finished, in per cent. low and high are a 95 %
+# interval over samples, null where the runs are gone; paper_* and difference are null where the paper has no
+# such figure.
+COMPARISON = Contract(
+    "comparison",
+    2,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "metric": pa.string(),
+            "seeds": pa.list_(pa.int32()),
+            "mean": pa.float64(),
+            "std": pa.float64(),  # null for a single seed
+            "low": pa.float64(),
+            "high": pa.float64(),
+            "paper_mean": pa.float64(),
+            "paper_std": pa.float64(),
+            "difference": pa.float64(),
+        }
+    ),
+)
+
+TABLE = evaluation_table("comparison", COMPARISON)
+
+EXPERIMENT = Experiment(
+    name="comparison",
+    title="Comparison",
+    place="Table 2, §5.1",
+    question="Does looking at tokens and patches instead of pooled vectors cost accuracy?",
+    help="comparison (Table 2)",
+    folder=__name__,
+    tables=(TABLE,),
+)

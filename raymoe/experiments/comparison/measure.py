@@ -9,27 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 
+from raymoe.display.vocabulary import METRICS_OF, MODELS, model_label
 from raymoe.errors import ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
+from raymoe.experiments.comparison import COMPARISON, TABLE
 from raymoe.experiments.runs import TrainedRun, finished_seeds, of_kind
 from raymoe.features.parts import read_marker
 from raymoe.project import Project, StageResult
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import COMPARISON, METRICS, PREDICTIONS, SWEEP
+from raymoe.project.contracts import METRICS, PREDICTIONS, SWEEP
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table, write_table
-from raymoe.runtime.progress import console, plain_table
+from raymoe.project.tables import metadata_of, read_table
+from raymoe.runtime.progress import console
 from raymoe.training.statistics import mean_and_std
 
-KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
 OURS = "fl-i2moe"
-METRICS_OF = {  # what the paper reports for tasks of that kind (§4.1)
-    "multilabel": ("micro_f1", "macro_f1"),
-    "multiclass": ("accuracy",),
-    "binary": ("accuracy", "macro_f1"),
-}
 # Table 2 of the paper, per cent, mean and standard deviation over three runs.
 PAPER = {
     ("mmimdb", "i2moe", "micro_f1"): (60.33, 0.47),
@@ -61,8 +56,8 @@ class Scores:
     resampled: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def comparison(project: Project) -> StageResult:
-    """Compare the kinds of model that have finished runs; print and write ``evaluation/comparison.parquet``.
+def measure(project: Project) -> StageResult:
+    """Compare the kinds of model that have finished runs; write ``evaluation/comparison.parquet``.
 
     A kind that was swept is represented by the configuration that its sweep chose on validation, the others
     by their runs with the preset's settings, for the seeds of ``sweep.seeds`` and ``train.seed``. The 95 %
@@ -80,11 +75,11 @@ def comparison(project: Project) -> StageResult:
             f"Begin with: {project.command('sweep')}",
         )
     found: dict[str, Scores] = {}
-    for kind in KINDS:
+    for kind in MODELS:
         scores = _scores(of_kind(project, kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
-    commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in KINDS}
+    commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in MODELS}
     if not found:
         raise ParentError(
             f"{workspace.path(project.root)}/runs has no finished run with these settings",
@@ -95,26 +90,18 @@ def comparison(project: Project) -> StageResult:
         for kind, scores in found.items()
         for metric in METRICS_OF[data.task]
     ]
-    made = Provenance(
-        "evaluate",
-        COMPARISON.tag,
+    for kind in [kind for kind in MODELS if kind not in found]:
+        console.print(
+            f"no finished run of {model_label(kind)}; make them with: {commands[kind]}", markup=False
+        )
+    output = TABLE.of(project)
+    made = output.made_from(
         {"protocol": "comparison", "dataset": project.dataset, "task": data.task},
         {kind: scores.fingerprint for kind, scores in found.items()},
     )
-    name = f"{project.root}/evaluation/comparison.parquet"
     differences = list(_differences(found, METRICS_OF[data.task]))
-    table = pa.Table.from_pylist(rows, COMPARISON.schema)
-    write_table(workspace, name, table, COMPARISON, made, {"differences": differences})
-    console.print(_table(rows, METRICS_OF[data.task]))
-    for d in differences:
-        console.print(
-            f"{KINDS[d['kind']]} over {KINDS[d['against']]}, {d['metric'].replace('_f1', '-F1')}: "
-            f"{d['more']:+.2f} ({d['more_low']:+.2f} to {d['more_high']:+.2f}), 95 % over samples",
-            markup=False,
-        )
-    for kind in [kind for kind in KINDS if kind not in found]:
-        console.print(f"no finished run of {KINDS[kind]}; make them with: {commands[kind]}", markup=False)
-    return StageResult(workspace.path(name), made.fingerprint, ran=True)
+    output.write(pa.Table.from_pylist(rows, COMPARISON.schema), made, {"differences": differences})
+    return StageResult(output.path, made.fingerprint, ran=True)
 
 
 def _scores(project: Project, features: str) -> Scores | None:
@@ -224,40 +211,3 @@ def _differences(found: dict[str, Scores], metrics: tuple[str, ...]) -> Iterator
             low, high = interval(more_R)
             more = {"more": float(more_R[0]), "more_low": low, "more_high": high}
             yield {"kind": OURS, "against": against, "metric": metric, **more}
-
-
-def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
-    """Table 2's layout: a row per model; per metric ours, the paper's and the difference."""
-    table = plain_table(
-        "comparison (Table 2): test split, per cent, mean ± standard deviation over seeds (95 % over samples)"
-    )
-    table.add_column("model", min_width=8)
-    table.add_column("seeds", justify="right")
-    in_paper = any(row["paper_mean"] is not None for row in rows)
-    for metric in metrics:
-        table.add_column(metric.replace("_f1", "-F1"), min_width=12)
-        if in_paper:
-            table.add_column("paper", min_width=12)
-            table.add_column("difference", justify="right", min_width=10)
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        of_kind = [row for row in rows if row["kind"] == kind]
-        cells = [KINDS[kind], str(len(of_kind[0]["seeds"]))]
-        for row in of_kind:
-            within = "" if row["low"] is None else f" ({row['low']:.1f} to {row['high']:.1f})"
-            cells.append(_cell(row["mean"], row["std"]) + within)
-            if in_paper:
-                difference = row["difference"]
-                cells += [
-                    _cell(row["paper_mean"], row["paper_std"]),
-                    "–" if difference is None else f"{difference:+.2f}",
-                ]
-        table.add_row(*cells)
-    variants = {KINDS[row["kind"]]: row["variant"] for row in rows if row["variant"]}
-    table.caption = "; ".join(f"{name}: {variant[1:]}" for name, variant in variants.items()) or None
-    return table
-
-
-def _cell(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return "–"
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"

@@ -1,1 +1,66 @@
 """Does masking what an attribution calls important hurt (paper §4.2, Fig. 3)? And ERASER's measures of it."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.contracts import Contract
+
+# One row per run, expert, method and share (K, per cent) of each modality's features that is zeroed. drop is
+# base - masked, fractions; comprehensiveness and sufficiency are falls of the predicted classes' probability.
+FAITHFULNESS = Contract(
+    "faithfulness",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "method": pa.string(),
+            "share": pa.int32(),
+            "metric": pa.string(),
+            "base": pa.float64(),
+            "masked": pa.float64(),
+            "drop": pa.float64(),
+            "comprehensiveness": pa.float64(),
+            "sufficiency": pa.float64(),
+        }
+    ),
+)
+
+# Means over shares and seeds per kind of model, expert (or "all experts") and method. *_low and *_high are
+# 95 % intervals of a paired bootstrap over samples, drop_std the deviation over seeds (null for one).
+FAITHFULNESS_SUMMARY = Contract(
+    "faithfulness-summary",
+    1,
+    pa.schema(
+        {
+            "kind": pa.string(),
+            "variant": pa.string(),
+            "seeds": pa.list_(pa.int32()),
+            "expert": pa.string(),
+            "method": pa.string(),
+            "metric": pa.string(),
+            **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), pa.float64()),
+            **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), pa.float64()),
+            "comprehensiveness": pa.float64(),
+            "sufficiency": pa.float64(),
+        }
+    ),
+)
+
+TABLE = evaluation_table("faithfulness", FAITHFULNESS)
+SUMMARY_TABLE = evaluation_table("faithfulness", FAITHFULNESS_SUMMARY)
+
+EXPERIMENT = Experiment(
+    name="faithfulness",
+    title="Faithfulness",
+    place="Fig. 3, §4.2",
+    question="Does masking what an attribution calls important hurt more than masking anything else?",
+    help="faithfulness (Fig. 3)",
+    folder=__name__,
+    tables=(TABLE, SUMMARY_TABLE),
+    options=("device", "overwrite"),
+)

@@ -1,1 +1,63 @@
 """Do the scores find the interactions that are there? On data where they are known (data/planted.py)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.contracts import Contract
+
+# Ground truth of planted interactions. One row per seed (null: mean over seeds), expert, kind of interaction,
+# method (sii, -sii, redundancy_gap, product, attention, random) and measure (average_precision, auroc,
+# precision_at_k): how well the method's scores find the true pairs. chance is what random scores would have.
+PLANTED = Contract(
+    "planted",
+    1,
+    pa.schema(
+        {
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "interaction": pa.string(),
+            "method": pa.string(),
+            "measure": pa.string(),
+            **dict.fromkeys(("value", "low", "high", "chance"), pa.float64()),
+            "positives": pa.int64(),
+            "pairs": pa.int64(),
+            "samples": pa.int64(),
+        }
+    ),
+)
+
+# Does each expert do what its name says? One row per seed (null: mean over seeds), expert, kind of planted
+# interaction and quantity, such as its weight in the mixture, or how well it alone tells the class.
+PLANTED_EXPERTS = Contract(
+    "planted-experts",
+    1,
+    pa.schema(
+        {
+            "seed": pa.int32(),
+            "expert": pa.string(),
+            "interaction": pa.string(),
+            "quantity": pa.string(),
+            **dict.fromkeys(("value", "low", "high"), pa.float64()),
+            "samples": pa.int64(),
+        }
+    ),
+)
+
+MIXTURE = "mixture"  # stands beside the experts
+
+PAIRS_TABLE = evaluation_table("planted", PLANTED)
+EXPERTS_TABLE = evaluation_table("planted", PLANTED_EXPERTS)
+
+EXPERIMENT = Experiment(
+    name="planted",
+    title="Planted interactions",
+    place="beyond the paper",
+    question="Where the interactions are known: are they found, and does each expert do what its name says?",
+    help="planted (do the scores find known interactions?)",
+    folder=__name__,
+    tables=(PAIRS_TABLE, EXPERTS_TABLE),
+    options=("device", "overwrite"),
+    formats=("planted",),
+)
