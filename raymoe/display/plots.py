@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
@@ -52,7 +52,7 @@ STYLE = {
     "svg.fonttype": "path",  # looks the same where the font isn't installed
 }
 MARKERS = "osD^vPX"
-WHISKERS = {"elinewidth": 1.1, "capsize": 2.5}
+WHISKERS: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5}
 Interval = tuple[
     float, float, float
 ]  # a value, and the low and high end of its interval; NaN where there is none

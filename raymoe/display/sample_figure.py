@@ -90,7 +90,8 @@ def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], f
         FigureCanvasAgg(figure)  # its renderer measures the words
         drawn, heights = [], []
         for i, (panels, width) in enumerate(lines):
-            axes_of_line, bottom = [], 0.0
+            axes_of_line: list[Axes] = []
+            bottom = 0.0
             for panel in panels:
                 axes = figure.add_axes((0, 0, width / total, 1), label=f"{i}-{len(axes_of_line)}")
                 axes.axis("off")
@@ -117,16 +118,16 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
     right = width - MARGIN
     axes.text(MARGIN, 42, panel.title, color=INK, fontsize=12, fontweight="bold")
     narrow = width < PANEL_WIDTH
-    x, y, side = (MARGIN, 58, "left") if narrow else (right, 42, "right")
-    axes.text(x, y, panel.subtitle, color=MUTED, ha=side, fontsize=8 if narrow else 9)
+    x, y, end = (MARGIN, 58, "left") if narrow else (right, 42, "right")
+    axes.text(x, y, panel.subtitle, color=MUTED, ha=end, fontsize=8 if narrow else 9)
     if panel.gap:
         lines = textwrap.wrap(panel.gap, max(20, int(width / 6.2)), break_long_words=True)
         axes.text(MARGIN, 86, "\n".join(lines), color=MUTED, va="top", fontsize=8.5)
         return 100 + 17 * len(lines)
     linked: dict[str, set[int]] = {name: set() for name in sample.sequences}
     for pair in panel.pairs:
-        for end in (pair.u, pair.v):
-            linked[end.modality].add(end.index)
+        for side_of_pair in (pair.u, pair.v):
+            linked[side_of_pair.modality].add(side_of_pair.index)
     spots: dict[End, tuple[float, float]] = {}
     bottom = 70.0 if narrow else 58.0
     for name, sequence in sample.sequences.items():
@@ -241,7 +242,9 @@ def _words(
     panel_width: float,
 ) -> tuple[dict[int, tuple[float, float]], float]:
     """Draw the pieces as lines of chips; where each one's lower edge is, and where the text ends."""
-    renderer = axes.figure.canvas.get_renderer()
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)  # see paneled
+    renderer = canvas.get_renderer()
     scale = 100 / axes.figure.dpi
     keep = _kept(words, linked, scores)
     x, y, right = MARGIN, top, panel_width - MARGIN

@@ -73,6 +73,16 @@ def score_label(score: str) -> str:
     return SCORES.get(score, score)
 
 
+def attribution_label(method: str) -> str:
+    """How a method of attribution is written."""
+    return ATTRIBUTIONS.get(method, method)
+
+
+def ranking_label(method: str) -> str:
+    """How it is written what planted pairs are ranked by."""
+    return RANKED_BY.get(method, method)
+
+
 def score_columns(score: str) -> tuple[str, str]:
     """A score's columns in the table of interactions: its values and their standard errors."""
     return score, f"{score}_stderr"

@@ -109,8 +109,8 @@ def probed(project: Project, store: FeatureStore, seeds: Iterable[int]) -> list[
             missing.append((seed, error))
     if not found:
         raise missing[0][1]
-    for seed, error in missing:
-        console.print(f"  seed {seed} left out: {error.message}. {error.remedy}", markup=False)
+    for seed, why in missing:
+        console.print(f"  seed {seed} left out: {why.message}. {why.remedy}", markup=False)
     return sorted(found, key=lambda run: run.seed)
 
 
@@ -175,5 +175,5 @@ def _open(asked: Project, store: FeatureStore, seed: int) -> ProbedRun:
                 f"the one there is {fingerprint}",
                 f"Measure them again with: {commands['probe']} --overwrite",
             )
-    run = TrainedRun(project, project.preset.model.kind, seed, info.fingerprint)
-    return ProbedRun(run, asked, importance, probe)
+    trained = TrainedRun(project, project.preset.model.kind, seed, info.fingerprint)
+    return ProbedRun(trained, asked, importance, probe)

@@ -45,8 +45,7 @@ def seed_spread(scale: float, deviation: float | None, several: bool, digits: in
 
 def percent(row: Row, name: str, digits: int = 1, signed: bool = False) -> Amount:
     """A fraction with its interval, if it has one, in per cent."""
-    values = (row[name], row.get(f"{name}_low"), row.get(f"{name}_high"))
-    return Amount(*(None if v is None else 100 * v for v in values), digits=digits, signed=signed)
+    return Amount.scaled(100, row[name], row.get(f"{name}_low"), row.get(f"{name}_high"), digits, signed)
 
 
 def of_paper(rows: Rows) -> Rows:

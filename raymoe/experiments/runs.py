@@ -94,7 +94,7 @@ def finished_seeds(
         seeds: of these; by default every seed of ``sweep.seeds``, and ``train.seed``.
     """
     if seeds is None:
-        seeds = dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed])
+        seeds = list(dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed]))
     for seed in seeds:
         of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
         try:

@@ -18,8 +18,9 @@ from raymoe.display.inputs import read_explained
 from raymoe.display.samples import describe
 from raymoe.errors import InputError
 from raymoe.experiments.case_study import measure as module
-from raymoe.experiments.case_study.measure import case_study, file_name
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.case_study.measure import file_name
+from raymoe.experiments.case_study.measure import measure as case_study
+from raymoe.experiments.running import evaluate
 from raymoe.project import Project
 from raymoe.project.contracts import IMPORTANCE, INTERACTIONS, SAMPLES, SUMS
 from raymoe.project.interaction_tables import interactions_name

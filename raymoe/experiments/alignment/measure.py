@@ -122,7 +122,10 @@ def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tup
                     codes, names = pd.factorize(part["sample_id"])
                     rows = np.array([store.index_of(name) for name in names], np.int32)
                     stderr = float(part[score_columns(score)[1]].mean())
-                    yield (expert, score, number), Part(seed, part[score].to_numpy(), rows[codes], stderr)
+                    yield (
+                        (str(expert), score, number),
+                        Part(seed, part[score].to_numpy(), rows[codes], stderr),
+                    )
 
 
 def _rows(found: dict[Key, list[Part]]) -> Iterator[dict]:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from raymoe.display.plots import MARKERS, grouped_bars, new_figure, outside_legend
-from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
 from raymoe.display.vocabulary import (
     ALL_EXPERTS,
-    ATTRIBUTIONS,
     MODEL_COLORS,
     MUTED,
     SERIES,
+    attribution_label,
     expert_colors,
     expert_label,
     metric_label,
@@ -96,10 +96,10 @@ def _sheet(summary: Rows, metric: str) -> Sheet:
         "over samples), and by how much the predicted classes' probability falls with the top features "
         "masked (comprehensiveness) and with all but them masked (sufficiency), in points too"
     )
-    cells = tuple(
+    cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
             model_label(row["kind"]) + (f", {expert_label(row['expert'])}" if row["kind"] != "dense" else ""),
-            ATTRIBUTIONS.get(row["method"], row["method"]),
+            attribution_label(row["method"]),
             percent(row, "drop"),
             *seed_spread(100, row["drop_std"], several, 1),
             Amount(None) if row["method"] == "random" else percent(row, "over_random", signed=True),
@@ -114,7 +114,7 @@ def _sheet(summary: Rows, metric: str) -> Sheet:
 def draw(summary: Rows) -> Figure:
     """Fig. 3: mean drop per method, of each model and of each expert, with 95 % intervals."""
     methods = unique(summary, "method")
-    groups = [ATTRIBUTIONS.get(m, m) for m in methods]
+    groups = [attribution_label(method) for method in methods]
 
     def drops(rows: Rows) -> list[tuple[float, float, float]]:
         return values_by(rows, "method", methods, with_bounds("drop"), 100)
@@ -160,7 +160,7 @@ def draw_curves(rows: Rows) -> Figure:
                 color=MUTED if method == "random" else SERIES[i % len(SERIES)],
                 linestyle="--" if method == "random" else "-",
                 markersize=5,
-                label=ATTRIBUTIONS.get(method, method),
+                label=attribution_label(method),
             )
         axes.set(title=model_label(kind), xlabel="K, features masked (%)")
         axes.set_xticks(shares)

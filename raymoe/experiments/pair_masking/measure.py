@@ -112,24 +112,24 @@ def _pool(run: ProbedRun, store: FeatureStore) -> Pool:
     split = explained_split(project, store)
     top = binned.pairs[binned.pairs["bin"] == 0]
     candidates: dict[str, dict[str, Candidates]] = {}
-    for (sample_id, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
-        candidates.setdefault(sample_id, {})[expert] = Candidates.of(pairs)
-    indices, left_out = [], {}
+    for (of_sample, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
+        candidates.setdefault(str(of_sample), {})[str(expert)] = Candidates.of(pairs)
+    chosen, left_out = [], {}
     for i in split:
         sample_id = store.sample_ids[i]
         if len(candidates.get(sample_id, ())) == len(run.experts):
-            indices.append(i)
+            chosen.append(i)
             continue
         why = "not measured for every expert" if sample_id in candidates else "not measured"
         left_out[sample_id] = binned.left_out.get(sample_id, why)
-    if not indices:
+    if not chosen:
         raise InputError(
             f"none of the {len(split)} samples of the split {project.preset.attribute.split!r} has measured "
             "pairs",
             f"Measure them with: {run.command('probe')} --overwrite, or choose the split with "
             "--set attribute.split=NAME.",
         )
-    indices = np.array(indices)
+    indices = np.array(chosen)
     labels_of(store, indices, project.preset.attribute.split)
     return Pool(run, candidates, indices, left_out)
 
@@ -202,15 +202,15 @@ def _results(project: Project, measured: list[Masked], store: FeatureStore) -> t
         columns=["expert", "masking", "score", "share"],
     )
     metric_SVR, features_SV = np.array(metrics), np.array(features)
-    rows = []
+    results: list[dict] = []
     for s, found in enumerate(measured):
         of_seed = (metric_SVR[[s]], features_SV[[s]], sizes[s : s + 1], len(found.pool.indices))
-        rows += [
+        results += [
             {"seed": found.pool.run.seed} | row for row in _rows(project, variants, *of_seed, store.task)
         ]
     of_all = _rows(project, variants, metric_SVR, features_SV, sizes, len(samples), store.task)
-    rows += [{"seed": None} | row for row in of_all]
-    return rows, list(_differences(variants, metric_SVR))
+    results += [{"seed": None} | row for row in of_all]
+    return results, list(_differences(variants, metric_SVR))
 
 
 def variants_of() -> list[tuple[str, str, int]]:
@@ -324,7 +324,7 @@ def _rows(
     for expert in sizes[0]:
         for score in SCORES:
             for share in SHARES:
-                paper = (None, None, None)
+                paper: tuple[float | None, float | None, float | None] = (None, None, None)
                 # the paper's figures are of the test split
                 of_test = project.preset.attribute.split == "test"
                 if of_test and share == SHARES[0] and OF_PAPER[score] == expert:

@@ -51,7 +51,7 @@ def knowledge_of(model: FusionModel, store: FeatureStore, truth: dict[str, Truth
         raise InputError(f"the split {split!r} has no freely drawn scene", "Take the split test.")
     logits: dict[str, list[np.ndarray]] = {name: [] for name in ("", *model.names)}
     weights = []
-    for batch in store.batches(indices, BATCH, model.position_TD.device, **model.reads):
+    for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
         for masked, parts in logits.items():
             hidden = {
                 name: batch.valid[name] & ~batch.special[name] & (name == masked) for name in model.names

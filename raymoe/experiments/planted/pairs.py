@@ -128,7 +128,7 @@ def pair_attention(
     """Of every sample and expert."""
     found = {}
     indices = np.array([store.index_of(i) for i in sample_ids])
-    for batch in store.batches(indices, BATCH, model.position_TD.device, **model.reads):
+    for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
         inputs = model.fusion_input(model.project(batch.features, batch.valid), batch.valid)
         _, layers = model.experts(
             inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True

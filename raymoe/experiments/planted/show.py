@@ -12,7 +12,7 @@ import pyarrow as pa
 from raymoe.display.plots import grouped_bars, heat_map, new_figure, outside_legend
 from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
-from raymoe.display.vocabulary import INK, PALE, RANKED_BY, SERIES, expert_label, score_label
+from raymoe.display.vocabulary import INK, PALE, SERIES, expert_label, ranking_label, score_label
 from raymoe.experiments.planted import MIXTURE
 from raymoe.experiments.rows import (
     Rows,
@@ -92,7 +92,7 @@ def _precision(pairs: Rows, said: str) -> Sheet:
     rows = [row for row in pairs if row["measure"] == MAIN]
     methods = unique(rows, "method")
     of = {(row["interaction"], row["expert"], row["method"]): row for row in rows}
-    cells = []
+    cells: list[tuple[Cell, ...]] = []
     for kind, expert in product(unique(rows, "interaction"), unique(rows, "expert")):
         found = [of.get((kind, expert, method), {}) for method in methods]
         values = [_per_cent(row.get("value")) for row in found]
@@ -101,7 +101,7 @@ def _precision(pairs: Rows, said: str) -> Sheet:
         "Average precision in per cent of the true pairs among all measured ones, mean over samples, "
         f"{said}; chance: of random scores"
     )
-    heads = [RANKED_BY.get(method, method) for method in methods]
+    heads = [ranking_label(method) for method in methods]
     return Sheet("planted-precision", caption, ("planted", "expert", *heads, "chance"), tuple(cells))
 
 
@@ -133,7 +133,8 @@ def _measures(each: Rows, said: str) -> Sheet:
     measures = unique(pairs, "measure")
     by_key = {(row["interaction"], row["expert"], row["method"], row["measure"]): row for row in pairs}
     of_seeds = _by_seed(each, measures[0], seeds)
-    several, cells = len(seeds) > 1, []
+    several = len(seeds) > 1
+    cells: list[tuple[Cell, ...]] = []
     for kind, expert, method in dict.fromkeys(key[:3] for key in by_key):
         found = [by_key.get((kind, expert, method, measure), {}) for measure in measures]
         amounts = [Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found]
@@ -141,7 +142,7 @@ def _measures(each: Rows, said: str) -> Sheet:
             (
                 _written(kind),
                 expert_label(expert or ""),
-                RANKED_BY.get(method, method),
+                ranking_label(method),
                 amounts[0],
                 *([of_seeds.get((kind, expert, method), "–")] if several else []),
                 Amount(found[0].get("chance"), digits=3),
@@ -177,7 +178,7 @@ def _quantities(experts: Rows, said: str) -> Sheet:
     """A row per quantity and expert, a column per kind, with intervals."""
     kinds = unique(experts, "interaction")
     of = {(row["quantity"], row["expert"], row["interaction"]): row for row in experts}
-    cells = []
+    cells: list[tuple[Cell, ...]] = []
     for quantity, expert in product(unique(experts, "quantity"), unique(experts, "expert")):
         found = [of.get((quantity, expert, kind), {}) for kind in kinds]
         if any(row.get("value") is not None for row in found):
@@ -204,7 +205,7 @@ def draw(pairs: Rows) -> Figure:
         for i, method in enumerate(methods):
             color = PALE if method == "random" else SERIES[i % len(SERIES)]
             values = values_by([row for row in own if row["method"] == method], "interaction", kinds)
-            series.append((RANKED_BY.get(method, method), color, values))
+            series.append((ranking_label(method), color, values))
         grouped_bars(axes, kinds, series)
         for x, kind in enumerate(kinds):
             chance = first_known([row for row in own if row["interaction"] == kind], "chance")

@@ -169,7 +169,7 @@ class _Run:
         task = self.store.task
         metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), self.labels, task, counts_RN)
         for v, disturbance in enumerate(self.disturbances):
-            quantities = [(METRICS_OF[task][0], None, metric_VR[v])]
+            quantities: list[tuple[str, str | None, np.ndarray]] = [(METRICS_OF[task][0], None, metric_VR[v])]
             if len(self.model.expert_names) > 1:
                 weights_RE = counts_RN @ weights_NVE[:, v] / counts_RN.sum(1, keepdims=True)
                 names = self.model.expert_names

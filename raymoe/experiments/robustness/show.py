@@ -131,8 +131,9 @@ def _amount(column: Column, value: float | None, low: float | None, high: float 
     quantity, _, _ = column
     if quantity in RANKINGS:
         return Amount(value, digits=2)
-    ends = (None, None) if quantity == "expert_weight" else (low, high)
-    return Amount(*(None if x is None else 100 * x for x in (value, *ends)), digits=1)
+    if quantity == "expert_weight":
+        low = high = None
+    return Amount.scaled(100, value, low, high, digits=1)
 
 
 def _mean(column: Column, amounts: tuple[Amount, ...]) -> Amount:
