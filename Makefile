@@ -20,6 +20,7 @@ test: $(VENV)/.test browser sshd
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 figures: $(VENV)/.demo
 	$(BIN)/python benchmarks/demo.py

@@ -29,8 +29,9 @@ from trained import Samples, project_at
 from raymoe.interactions import estimate
 from raymoe.pipeline import run
 from raymoe.project import Project
+from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import METRICS, PREDICTIONS
-from raymoe.project.interaction_tables import interactions_names, read_interactions, remove_interactions
+from raymoe.project.interaction_tables import of_experts, read_interactions, remove_interactions
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
@@ -233,7 +234,7 @@ def measure_kill(folder: str, rounds: int = 3) -> None:
     command = [sys.executable, "-m", "raymoe", "probe", "demo", "--workspace", folder]
     units = Path(folder, project.run, "units")
     for number in range(rounds):
-        remove_interactions(project.workspace, project.run)
+        remove_interactions(INTERACTIONS.of(project))
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         actors = 0
         while driver.poll() is None and committed(units) < 200:
@@ -267,7 +268,7 @@ def committed(units: Path) -> int:
 def digest(project: Project) -> str:
     """SHA-256 of all tables of the probe."""
     found = hashlib.sha256()
-    for name in interactions_names(project.workspace, project.run):
+    for name in [table.name for table in of_experts(INTERACTIONS.of(project))]:
         found.update(project.workspace.read(name))
     return found.hexdigest()
 

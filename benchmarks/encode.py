@@ -29,9 +29,8 @@ from raymoe.features.batches import keep_freed_memory
 from raymoe.features.encode import encode
 from raymoe.features.encoder import load_encoder
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.workspace import Workspace
 
 SIZES = (2, 4, 8, 16, 32)
@@ -46,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = subset(Path(folder), arguments.samples)
         prepare(project)
-        table = read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+        table = artifacts.SAMPLES.of(project).read()
         compare(project, table, arguments.rounds)
 
 
@@ -111,7 +110,7 @@ def loop(preset: Preset, table: pa.Table, name: str, size: int) -> list[np.ndarr
 
 def check(project: Project, table: pa.Table, best: dict[str, int]) -> None:
     """Both say the same, but for roundings."""
-    store = FeatureStore.open(project.workspace, project.features, "raymoe encode")
+    store = FeatureStore.open(FEATURES.of(project))
     for name, size in best.items():
         for i, wanted_TD in enumerate(loop(project.preset, table.slice(0, TRIED), name, size)):
             np.testing.assert_allclose(store.sequence(i, name)[0], wanted_TD, atol=2e-2, rtol=2e-2)

@@ -24,6 +24,7 @@ from raymoe.config import load_preset
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import run
 from raymoe.project import Project
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
@@ -99,7 +100,7 @@ def measure(project: Project) -> None:
     place = Path(project.workspace.path(project.run), "report")
     page = (place / "index.html").stat().st_size
     everything = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
-    store = FeatureStore.open(project.workspace, project.features, "")
+    store = FeatureStore.open(FEATURES.of(project))
     inside = len(store.indices(project.preset.attribute.split))
     print(
         f"page: {page / 1024:,.0f} KiB, with figures and tables {everything / 1024:,.0f} KiB; "

@@ -37,6 +37,7 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import METRICS
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
@@ -161,9 +162,9 @@ class Scenes:
     def __init__(self, folder: str | Path, seed: int, settings: list[str]) -> None:
         project = project_at(folder, seed, settings)
         run(project, "train")
-        self.store = FeatureStore.open(project.workspace, project.features, "")
+        self.store = FeatureStore.open(FEATURES.of(project))
         self.truth, _ = read_truth(project, self.store)
-        self.model, self.info = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
+        self.model, self.info = load_checkpoint(CHECKPOINT.of(project))
         torch.set_num_threads(1)
 
     def values(

@@ -16,6 +16,7 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
@@ -36,10 +37,8 @@ class Samples:
         workspace, table = self.project.workspace, f"{self.project.run}/importance.arrow"
         if not workspace.exists(table):
             run(self.project, "attribute")
-        self.store = FeatureStore.open(workspace, self.project.features, "raymoe encode demo")
-        self.model, self.info = load_checkpoint(
-            workspace, f"{self.project.run}/checkpoint", "raymoe train demo"
-        )
+        self.store = FeatureStore.open(FEATURES.of(self.project))
+        self.model, self.info = load_checkpoint(CHECKPOINT.of(self.project))
         importance = read_table(workspace, table, IMPORTANCE, "raymoe attribute demo")
         self.scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         for row in importance.to_pylist():

@@ -32,6 +32,7 @@ from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTILABEL
 from raymoe.training.epochs import accumulate
 from raymoe.training.objective import objective
 
@@ -71,7 +72,7 @@ def steps(device: torch.device, size: int, rounds: int) -> float:
         batch = made_up_batch(size, device)
         config, scaler = TrainConfig(), torch.amp.GradScaler(device.type, enabled=False)
         ways = {
-            TOGETHER: partial(accumulate, model, batch, "multilabel", config, scaler),
+            TOGETHER: partial(accumulate, model, batch, MULTILABEL, config, scaler),
             LOOP: partial(looped_step, loop, batch),
         }
         seconds = interleaved(ways, rounds, device)
@@ -91,7 +92,7 @@ def steps(device: torch.device, size: int, rounds: int) -> float:
 def looped_step(loop: Loop, batch: FeatureBatch) -> None:
     """Forward, losses, backward."""
     output, passes = loop.forward_passes(batch.features, batch.valid)
-    objective(output, passes, batch.labels, "multilabel", TrainConfig())[0].backward()
+    objective(output, passes, batch.labels, MULTILABEL, TrainConfig())[0].backward()
 
 
 @torch.no_grad()
@@ -101,7 +102,7 @@ def difference(model: FLI2MoE, loop: Loop, batch: FeatureBatch) -> float:
     for forward in (model.forward_passes, loop.forward_passes):
         torch.manual_seed(1)
         loss, parts = objective(
-            *forward(batch.features, batch.valid), batch.labels, "multilabel", TrainConfig()
+            *forward(batch.features, batch.valid), batch.labels, MULTILABEL, TrainConfig()
         )
         losses.append({"loss": loss, **parts})
     return max(float((losses[0][name] - losses[1][name]).abs().max()) for name in losses[0])

@@ -1,21 +1,59 @@
-"""The stages in order, and how a stage gets what it needs: parents that are missing are made first."""
+"""The stages, and how one gets what it needs: parents that are missing are made first.
+
+A stage is one line of ``STAGES``. Their order follows from what each makes and what that is made from
+(project/artifacts.py). What a sweep chose is applied here, once, for whoever calls: the command line, a job
+or Python.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from importlib import import_module
 
 from raymoe.errors import RaymoeError
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, artifacts
+from raymoe.project.artifacts import Artifact
+from raymoe.project.chosen import with_chosen
 from raymoe.runtime.progress import console
 
-BATCH_SIZES = {
-    "encode": "batch_size of the modality's encoder",
-    "train": "train.micro_batch_size (--set train.micro_batch_size=8)",
-    "attribute": "attribute.batch_size (--set attribute.batch_size=2)",
-}
+
+@dataclass(frozen=True)
+class Stage:
+    """One command from a project to what it writes.
+
+    Attributes:
+        makes: its artifacts; their parents are made by the stages before it.
+        entry: ``module:function`` of a project; imported when it runs, for torch and Ray are slow.
+        help: its one line in ``raymoe --help``, and more.
+        options: the ``Options`` that the function takes, by their names there.
+        of_run: whether it belongs to one training, and so takes ``--seed``.
+        memory: what to lower where a GPU's memory is full.
+    """
+
+    makes: tuple[Artifact, ...]
+    entry: str
+    help: str
+    options: tuple[str, ...] = ()
+    of_run: bool = False
+    memory: str = "the batch size"
+
+    @property
+    def name(self) -> str:
+        """The command."""
+        return self.makes[0].stage
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The stages that make what its artifacts are made from."""
+        return tuple(dict.fromkeys(parent.stage for made in self.makes for parent in made.parents))
+
+    def run(self, project: Project, options: Options, overwrite: bool) -> StageResult:
+        """Run it, whether or not its parents are there."""
+        module, _, function = self.entry.partition(":")
+        work: Callable[..., StageResult] = getattr(import_module(module), function)
+        return work(project, **{name: getattr(options, name) for name in self.options}, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -27,41 +65,98 @@ class Options:
     num_actors: int | None = None
     gpu_share: float = 1.0  # of a GPU, for each of the probe's actors
 
-    @property
-    def place(self) -> dict[str, Any]:
-        """What every stage on a cluster takes."""
-        return {"device": self.device, "address": self.address, "num_actors": self.num_actors}
+
+ON_ACTORS = ("device", "address", "num_actors")
+_STAGES = (
+    Stage(
+        (artifacts.SAMPLES,),
+        "raymoe.data.prepare:prepare",
+        """Raw data -> samples table. Every row is checked; bad ones are left out, counted and listed.
+
+        Of MM-IMDb (mmimdb), ENRICO (enrico) and MMHS150K (mmhs150k) give the extracted archive as --source;
+        without it the command says where the archive comes from and what it must hold.""",
+    ),
+    Stage(
+        (artifacts.FEATURES,),
+        "raymoe.features.encode:encode",
+        "Samples -> feature store: token and patch sequences of frozen encoders, computed once; resumes.",
+        ON_ACTORS,
+        memory="batch_size of the modality's encoder",
+    ),
+    Stage(
+        (artifacts.BASELINES,),
+        "raymoe.training.baselines:linear_probes",
+        "Linear probes on the pooled features: what FL-I2MoE is compared with.",
+    ),
+    Stage(
+        (artifacts.CHECKPOINT, artifacts.EPOCHS, artifacts.METRICS, artifacts.PREDICTIONS),
+        "raymoe.training.train:train",
+        "Features -> checkpoint of FL-I2MoE, one seed; the best epoch by validation is kept.",
+        ("device",),
+        of_run=True,
+        memory="train.micro_batch_size (--set train.micro_batch_size=8)",
+    ),
+    Stage(
+        (artifacts.SWEEP, artifacts.CHOSEN),
+        "raymoe.training.sweep:sweep",
+        "Seeds x temperatures (and any other field), side by side; chosen on validation. Resumes.",
+        ON_ACTORS,
+    ),
+    Stage(
+        (artifacts.IMPORTANCE,),
+        "raymoe.attribution.attribute:attribute",
+        "Checkpoint -> importance of every token and patch for every expert (attribute.method).",
+        ON_ACTORS,
+        of_run=True,
+        memory="attribute.batch_size (--set attribute.batch_size=2)",
+    ),
+    Stage(
+        (artifacts.INTERACTIONS,),
+        "raymoe.probe.probe:probe",
+        "Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes.",
+        (*ON_ACTORS, "gpu_share"),
+        of_run=True,
+    ),
+    Stage(
+        (artifacts.REPORT,),
+        "raymoe.report.report:report",
+        "Everything -> one HTML page that works offline, and the figures as files.",
+        of_run=True,
+    ),
+)
+STAGES: dict[str, Stage] = {stage.name: stage for stage in _STAGES}
 
 
 def run(project: Project, last: str, *, options: Options | None = None, overwrite: str = "none") -> Run:
     """Run a stage, and before it every stage it needs that is not complete.
 
     Args:
-        project: what and where.
+        project: what and where. What its sweep chose is used wherever a training is needed.
         last: the stage asked for, a key of ``STAGES``.
         options: how.
         overwrite: which stages are made again although they are there: ``none``, ``last`` or ``all``.
 
     Returns:
-        Results and seconds of every stage, in order.
+        Results and seconds of every stage, in order, and the project with what its sweep chose.
 
     Raises:
-        RaymoeError: as the stages do.
+        RaymoeError: see the stages.
     """
     options = options or Options()
-    done = Run()
-    for name in needed(last):
+    stages = needed(last)
+    done = Run(resolved(project) if "train" in stages else project)
+    for name in stages:
         again = overwrite == "all" or (overwrite == "last" and name == last)
         console.print(f"[bold]{name}[/bold] {project.dataset}")
         start = time.monotonic()
         try:
-            result = STAGES[name].run(project, _for_stage(options, name, last), again)
+            result = STAGES[name].run(done.project, _for_stage(options, name, last), again)
         except RuntimeError as error:
             if type(error).__name__ != "OutOfMemoryError":  # torch's; importing torch to name it is slow
                 raise
             raise RaymoeError(
                 f"{name}: the GPU's memory is full",
-                f"Lower {BATCH_SIZES.get(name, 'the batch size')}, or use --device cpu.",
+                f"Lower {STAGES[name].memory}, or use --device cpu.",
             ) from error
         done.seconds[name] = time.monotonic() - start
         done.results[name] = result
@@ -74,17 +169,34 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
     return done
 
 
-def _for_stage(options: Options, name: str, last: str) -> Options:
-    """Encoders are large: as many of them on a GPU as another stage wants actors would not fit."""
-    if name == "encode" and last != "encode":
-        return replace(options, num_actors=None)
-    return options
+def resolved(project: Project) -> Project:
+    """The project with what its sweep chose; see ``with_chosen``."""
+    return with_chosen(project)
+
+
+def needed(last: str) -> list[str]:
+    """A stage and all its ancestors, parents first, in the order in which artifacts name their parents."""
+    found: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        for parent in STAGES[name].parents:
+            visit(parent)
+        found.setdefault(name)
+
+    visit(last)
+    return list(found)
 
 
 @dataclass
 class Run:
-    """What ``run`` did."""
+    """What ``run`` did.
 
+    Attributes:
+        project: as it was run, with what its sweep chose.
+        results, seconds: by stage, in order.
+    """
+
+    project: Project
     results: dict[str, StageResult] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -94,13 +206,11 @@ class Run:
         return sum(len(r.skipped) for r in self.results.values() if r.ran)
 
 
-def needed(last: str) -> list[str]:
-    """A stage and all its ancestors, in the order of the data flow."""
-    wanted = {last}
-    for name in reversed(STAGES):
-        if name in wanted:
-            wanted.update(STAGES[name].parents)
-    return [name for name in STAGES if name in wanted]
+def _for_stage(options: Options, name: str, last: str) -> Options:
+    """Encoders are large: as many of them on a GPU as another stage wants actors would not fit."""
+    if name == "encode" and last != "encode":
+        return replace(options, num_actors=None)
+    return options
 
 
 def _list_skipped(result: StageResult, most: int = 10) -> None:
@@ -112,73 +222,3 @@ def _list_skipped(result: StageResult, most: int = 10) -> None:
         console.print(
             f"    ... and {len(result.skipped) - most} more, all in the table's metadata raymoe.skipped"
         )
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage's function and the stages it reads from. Imports wait until it runs: torch and Ray are slow."""
-
-    parents: tuple[str, ...]
-    run: Callable[[Project, Options, bool], StageResult]
-
-
-def _prepare(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.data.prepare import prepare
-
-    return prepare(project, overwrite=overwrite)
-
-
-def _encode(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.features.encode import encode
-
-    return encode(project, **options.place, overwrite=overwrite)
-
-
-def _baselines(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.training.baselines import linear_probes
-
-    return linear_probes(project, overwrite=overwrite)
-
-
-def _train(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.training.train import train
-
-    return train(project, device=options.device, overwrite=overwrite)
-
-
-def _sweep(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.training.sweep import sweep
-
-    return sweep(project, **options.place, overwrite=overwrite)
-
-
-def _attribute(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.actors.sharing import on_actors
-    from raymoe.attribution.attribute import attribute
-
-    share = on_actors(options.address, options.num_actors, options.device)
-    return attribute(project, device=options.device, overwrite=overwrite, share=share)
-
-
-def _probe(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.probe.probe import probe
-
-    return probe(project, **options.place, gpu_share=options.gpu_share, overwrite=overwrite)
-
-
-def _report(project: Project, options: Options, overwrite: bool) -> StageResult:
-    from raymoe.report.report import report
-
-    return report(project, overwrite=overwrite)
-
-
-STAGES: dict[str, Stage] = {
-    "prepare": Stage((), _prepare),
-    "encode": Stage(("prepare",), _encode),
-    "baselines": Stage(("encode",), _baselines),
-    "train": Stage(("encode",), _train),
-    "sweep": Stage(("encode",), _sweep),
-    "attribute": Stage(("encode", "train"), _attribute),
-    "probe": Stage(("encode", "train", "attribute"), _probe),
-    "report": Stage(("prepare", "encode", "baselines", "train", "attribute", "probe"), _report),
-}

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+from raymoe.actors.sharing import on_actors
 from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_of, merged
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.explained import Explained
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import IMPORTANCE
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
 
 
 def attribute(
-    project: Project, *, device: str | None = None, overwrite: bool = False, share: Share | None = None
+    project: Project,
+    *,
+    device: str | None = None,
+    address: str | None = None,
+    num_actors: int | None = None,
+    overwrite: bool = False,
+    share: Share | None = None,
 ) -> StageResult:
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
@@ -29,7 +35,10 @@ def attribute(
         project: has a checkpoint and the features it was trained on.
         device: as torch names it; by default a GPU where there is one.
         overwrite: compute again even if it is there.
-        share: has blocks of samples done by actors (``actors.blocks.on_actors``); default in this process.
+        share: another way to have blocks of samples done.
+        address: of a Ray cluster whose actors do it; default RAY_ADDRESS. Without either, actors are used
+            only where this machine has several GPUs, or ``num_actors`` asks for some.
+        num_actors: at most so many.
 
     Returns:
         With the samples that were left out because they have no label to explain.
@@ -38,21 +47,16 @@ def attribute(
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
         InputError: the split has no samples, or the model is an i2moe.
     """
-    workspace, config = project.workspace, project.preset.attribute
-    name, folder = f"{project.run}/importance.arrow", f"{project.run}/checkpoint"
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
-    made_by = project.command("train")
+    importance, config = IMPORTANCE.of(project), project.preset.attribute
+    store = FeatureStore.open(FEATURES.of(project))
     parents = {
         "features": store.fingerprint,
-        "checkpoint": read_info(workspace, folder, made_by).fingerprint,
+        "checkpoint": read_info(CHECKPOINT.of(project)).fingerprint,
     }
-    provenance = Provenance("attribute", IMPORTANCE.tag, config.defining(), parents)
-    if is_complete(
-        workspace, name, IMPORTANCE, provenance, project.command("attribute"), overwrite=overwrite
-    ):
-        table = read_table(workspace, name, IMPORTANCE, project.command("attribute"))
-        skipped = tuple(metadata_of(table.schema)["skipped"])
-        return StageResult(workspace.path(name), provenance.fingerprint, ran=False, skipped=skipped)
+    made = importance.made_from(config.defining(), parents)
+    if importance.is_complete(made, overwrite=overwrite):
+        skipped = tuple(metadata_of(importance.read().schema)["skipped"])
+        return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
     split = explained_split(project, store)
     if project.preset.model.kind == "i2moe":
@@ -60,7 +64,7 @@ def attribute(
             "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
             "Attribute a model of kind fl-i2moe or dense.",
         )
-    workspace.check_writable()
+    project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
     skipped = [
@@ -76,6 +80,7 @@ def attribute(
             answers[block.number] = answer
             progress.advance(len(block.rows))
 
+        share = share or on_actors(address, num_actors, device)
         if share is not None:
             share(BlockRunner, (explained, config), blocks, done)
         else:
@@ -90,8 +95,8 @@ def attribute(
             f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
             f"{convergence['mean']:.1e} on average"
         )
-    write_table(workspace, name, table, IMPORTANCE, provenance, extra)
-    return StageResult(workspace.path(name), provenance.fingerprint, ran=True, skipped=tuple(skipped))
+    importance.write(table, made, extra)
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
@@ -103,7 +108,7 @@ def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
     split = project.preset.attribute.split
     if split not in store.splits:
         raise InputError(
-            f"{project.workspace.path(project.features)} has no sample in the split {split!r}",
+            f"{store.path} has no sample in the split {split!r}",
             f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
         )
     return store.indices(split)

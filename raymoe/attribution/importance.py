@@ -17,8 +17,9 @@ from raymoe.attribution.rollout import attention_rollout, grad_attention_rollout
 from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureBatch
 from raymoe.models.base import FusionInput, FusionModel
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.target import target_matrix
 from raymoe.runtime.seeds import seed_of
+from raymoe.task import Task
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Importance:
 def importance(
     model: FusionModel,
     batch: FeatureBatch,
-    task: str,
+    task: Task,
     targets: list[list[int]] | None = None,
     config: AttributeConfig | None = None,
 ) -> Importance:
@@ -56,8 +57,8 @@ def importance(
     Args:
         model: in eval mode.
         batch: on the model's device.
-        task: what the labels are.
-        targets: the classes to explain, per sample; by default the predicted ones.
+        task: what the labels mean.
+        targets: the classes to explain, per sample; by default ``Task.explained_classes``.
         config: method, steps and seed.
     """
     config = config or AttributeConfig()
@@ -68,7 +69,7 @@ def importance(
     if targets is None:
         with torch.no_grad():
             logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
-            targets = predicted_classes(model.mix(logits_EBC, gate_BE).logits_BC, task)
+            targets = task.explained_classes(model.mix(logits_EBC, gate_BE).logits_BC)
     call = Call(model, batch, inputs, gate_BE, targets, config)
     raw_ENT, notes = METHODS[config.method](call)
     parts = raw_ENT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
@@ -156,8 +157,3 @@ METHODS: dict[str, Callable[[Call], tuple[Tensor, dict[str, np.ndarray]]]] = {
 def target_logits(logits_BC: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     """Mean logit over each sample's target classes, [B]."""
     return (logits_BC * target_matrix(targets, logits_BC.shape[1]).to(logits_BC)).sum(-1)
-
-
-def target_matrix(targets: Sequence[Sequence[int]], num_classes: int) -> Tensor:
-    """The weights of each sample's target, ``target_weights``, [B, C]."""
-    return torch.stack([target_weights(classes, num_classes) for classes in targets])

@@ -381,8 +381,7 @@ def evaluate(
     """The paper's experiments, and more, from what train, attribute and probe made."""
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
-    settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
-    project = _project(dataset, workspace, settings)
+    project = _project(dataset, workspace, settings, seed=seed)
 
     from raymoe.experiments.running import evaluate, evaluate_all  # after what is quickly refused
     from raymoe.features.encode import refuse_other_features
@@ -437,17 +436,38 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, address: AddressOptio
         raise typer.Exit(1)
 
 
+@app.command()
+def settings(
+    section: Annotated[
+        str | None,
+        typer.Argument(metavar="[SECTION]", help="For instance probe, or data.table.", show_default=False),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the text of docs/settings.md.")] = False,
+) -> None:
+    """Every field that a .toml file or --set can set: type, default, meaning."""
+    from raymoe.cli.settings import print_settings
+
+    print_settings(section, as_markdown=markdown)
+
+
 def _again(overwrite: bool, overwrite_all: bool = False) -> str:
     """Which stages are made again although they are there."""
     return "all" if overwrite_all else "last" if overwrite else "none"
 
 
-def _project(dataset: str, workspace: str, settings: list[str] | None, source: str | None = None) -> Project:
+def _project(
+    dataset: str,
+    workspace: str,
+    settings: list[str] | None,
+    source: str | None = None,
+    seed: int | None = None,
+) -> Project:
     from raymoe.config import load_preset
     from raymoe.project.workspace import Workspace
 
-    preset = load_preset(dataset, settings, source)
-    return Project(preset, Workspace(workspace), dataset, tuple(settings or ()), source)
+    of_seed = [f"train.seed={seed}"] if seed is not None else []
+    preset = load_preset(dataset, [*(settings or []), *of_seed], source)
+    return Project(preset, Workspace(workspace), dataset, tuple(settings or ()), source, seed)
 
 
 def _run(
@@ -465,15 +485,11 @@ def _run(
     again: str = "none",
     allow_skipped: bool = False,
 ):
-    from raymoe.pipeline import Options, needed, run
-    from raymoe.project.chosen import with_chosen
+    from raymoe.pipeline import Options, run
 
     if device not in (None, "cpu", "cuda"):
         raise RaymoeError(f"--device {device}", "Give cpu or cuda, or leave it out.")
-    settings = [*(settings or []), *([f"train.seed={seed}"] if seed is not None else [])]
-    project = _project(dataset, workspace, settings, source)
-    if "train" in needed(stage):
-        project = with_chosen(project)
+    project = _project(dataset, workspace, settings, source, seed)
     with _stopped_kindly(project):
         done = run(project, stage, options=Options(device, address, actors, gpu_share), overwrite=again)
     if done.newly_skipped and not allow_skipped:
@@ -481,7 +497,7 @@ def _run(
             f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"
         )
         raise typer.Exit(3)
-    return project, done
+    return done.project, done
 
 
 @contextmanager

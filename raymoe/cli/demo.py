@@ -15,9 +15,9 @@ from raymoe.display.words import Piece, pieces
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import Run
 from raymoe.project import Project
-from raymoe.project.contracts import METRICS, PREDICTIONS
+from raymoe.project.artifacts import BASELINES, FEATURES, INTERACTIONS, METRICS, PREDICTIONS
 from raymoe.project.interaction_tables import read_interactions
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 
 SCORES = {"synergy": ("sii", "SII"), "redundancy": ("redundancy_gap", "redundancy gap")}
@@ -31,13 +31,13 @@ def summary(project: Project, done: Run) -> None:
     """
     console.print(_metrics(project))
     console.print(_weights(project))
-    interactions = read_interactions(project.workspace, project.run, project.command("probe"))
-    store = FeatureStore.open(project.workspace, project.features, made_by=project.command("encode"))
+    interactions = read_interactions(INTERACTIONS.of(project))
+    store = FeatureStore.open(FEATURES.of(project))
     for expert in SCORES:
         console.print(_pairs(interactions, store, expert))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
     console.print(f"[bold]{done.results['report'].path}[/bold]")
-    dense = f"{project.command('train')} --set model.kind=dense"
+    dense = project.with_kind("dense").command("train")
     again = f"{dense} && {project.command('evaluate')} && {project.command('report')}"
     console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
     folder = Path(sys.executable).parent
@@ -48,8 +48,8 @@ def summary(project: Project, done: Run) -> None:
 def _metrics(project: Project) -> Table:
     """FL-I2MoE against the linear probes, on the test split."""
     table = Table("test split", "micro-F1", "macro-F1", title="classification", title_justify="left")
-    for name, stage in ((f"{project.run}/metrics.parquet", "train"), (project.baselines, "baselines")):
-        rows = read_table(project.workspace, name, METRICS, project.command(stage)).to_pylist()
+    for artifact in (METRICS, BASELINES):
+        rows = artifact.of(project).read().to_pylist()
         found: dict[str, dict[str, float]] = {}
         for row in rows:
             if row["split"] == "test":
@@ -61,9 +61,7 @@ def _metrics(project: Project) -> Table:
 
 def _weights(project: Project) -> Table:
     """How much of the prediction each expert makes."""
-    predictions = read_table(
-        project.workspace, f"{project.run}/predictions.parquet", PREDICTIONS, project.command("train")
-    )
+    predictions = PREDICTIONS.of(project).read()
     test = predictions.filter(pc.equal(predictions["split"], "test"))
     weights = np.array(test["expert_weights"].to_pylist())
     table = Table("expert", "mean weight", "5 % to 95 %", title="expert weights", title_justify="left")

@@ -10,7 +10,7 @@ import itertools
 import os
 from typing import Any
 
-from raymoe.config import PRESETS
+from raymoe.config import preset_names
 from raymoe.errors import InputError
 from raymoe.project.workspace import Workspace
 
@@ -78,7 +78,7 @@ def default_dataset(workspace: str) -> str:
             f"which dataset? None is given, RAYMOE_DATASET is not set, the workspace {place.root} {holds}",
             remedy,
         )
-    if found[0] not in PRESETS:
+    if found[0] not in preset_names():
         raise InputError(
             f"which dataset? The workspace {place.root} holds {found[0]!r} alone, which is no preset",
             "Give the .toml file that describes it, as a path that the cluster's head can read: "

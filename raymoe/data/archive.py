@@ -1,7 +1,7 @@
-"""What the readers of the published benchmarks share: what one is, and what is said when files are missing.
+"""What the readers of the published datasets share: archives, and what is said when files are missing.
 
-A reader turns the folder that a benchmark's authors publish into a raw table, which then goes through the
-same checks as any other. What it finds is compared with what the benchmark holds: less than that is a
+A reader turns the folder that a dataset's authors publish into a raw table, which then goes through the
+same checks as any other. What it finds is compared with what the dataset holds: less than that is a
 warning with figures, anything that would make scores mean something else stops it.
 """
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
 
@@ -24,20 +23,20 @@ NAMED = 5  # how many files or ids are named where there are many
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """A published benchmark.
+class Archive:
+    """A dataset as its authors publish it.
 
     Attributes:
         title: its name, what it holds and whose it is, in a line.
         origin: where its authors publish it.
         layout: the files that are expected in the folder, one a line.
-        read: from the folder to a raw table; raises InputError.
+        read: from the folder and the format's data section to a raw table; raises InputError.
     """
 
     title: str
     origin: str
     layout: tuple[str, ...]
-    read: Callable[[Path, DataConfig], RawTable]
+    read: Callable[[Path, Any], RawTable]
 
     def instructions(self) -> str:
         """Where it comes from and what is expected, as indented lines."""
@@ -62,7 +61,7 @@ class Benchmark:
 def raw_table(
     folder: Path, columns: dict[str, list[Any]], notes: list[str], left_out: list[dict[str, Any]]
 ) -> RawTable:
-    """The raw table of a benchmark; its content, not its files, is what is hashed."""
+    """The raw table of a published dataset; its content, not its files, is what is hashed."""
     content = json.dumps([columns, left_out], sort_keys=True).encode()
     return RawTable(
         name=str(folder),
@@ -158,7 +157,7 @@ def check_splits(source: str, splits: dict[str, list[str]], hint: str = "") -> N
         problems = [f"\n    ids {where}: {named(ids)}" for where, ids in repeated.items()]
         raise InputError(
             f"the splits in {source} overlap:{''.join(problems)}",
-            hint or "Get the files again from where the benchmark's authors publish them.",
+            hint or "Get the files again from where the dataset's authors publish them.",
         )
 
 

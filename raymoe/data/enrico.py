@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
-from raymoe.data.archive import Benchmark, missing_note, names_in, raw_table
+from raymoe.config import EnricoData
+from raymoe.data.archive import Archive, missing_note, names_in, raw_table
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
 
@@ -23,7 +23,7 @@ SEED, TRAIN, VAL = 42, 0.65, 0.15
 PICTURES = {"screenshot": ("screenshots", ".jpg"), "wireframe": ("wireframes", ".png")}
 
 
-def read_enrico(source: Path, data: DataConfig) -> RawTable:
+def read_enrico(source: Path, data: EnricoData) -> RawTable:
     """The screens of a folder, with columns sample_id, split, labels, screenshot and wireframe.
 
     Args:
@@ -36,7 +36,7 @@ def read_enrico(source: Path, data: DataConfig) -> RawTable:
     folder = next((f for f in (source, source / "enrico") if (f / "design_topics.csv").is_file()), None)
     if folder is None:
         problem = "there is no design_topics.csv in it" if source.is_dir() else "there is no such folder"
-        raise BENCHMARK.wrong_folder(source, problem)
+        raise ARCHIVE.wrong_folder(source, problem)
     rows = _topics(folder / "design_topics.csv", data.classes)
     notes = []
     if len(rows) != SCREENS:
@@ -54,7 +54,7 @@ def read_enrico(source: Path, data: DataConfig) -> RawTable:
     for column, (subfolder, ending) in PICTURES.items():
         names, there = [f"{i}{ending}" for i in ids], set(names_in(folder / subfolder))
         if ids and not there.intersection(names):
-            raise BENCHMARK.wrong_folder(folder, *_no_pictures(folder, subfolder, names[0]))
+            raise ARCHIVE.wrong_folder(folder, *_no_pictures(folder, subfolder, names[0]))
         notes += missing_note(subfolder, str(folder / subfolder), names, there)
         columns[column] = [f"{subfolder}/{name}" for name in names]
     return raw_table(folder, columns, notes, [])
@@ -114,7 +114,7 @@ def _no_pictures(folder: Path, subfolder: str, example: str) -> tuple[str, str]:
     return f"there is none of the {subfolder} in it, such as {subfolder}/{example}", ""
 
 
-BENCHMARK = Benchmark(
+ARCHIVE = Archive(
     title="ENRICO: 1,460 mobile screens with screenshot, wireframe and one of 20 topics (Leiva et al. 2020)",
     origin="https://github.com/luileito/enrico (design_topics.csv is there; its README links screenshots.zip "
     "and wireframes.zip)",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
+from raymoe.config import MMHS150KData
 from raymoe.data.archive import (
-    Benchmark,
+    Archive,
     check_splits,
     left_out,
     missing_note,
@@ -28,7 +28,7 @@ LABELS = 6  # 0 NotHate, 1 Racist, 2 Sexist, 3 Homophobe, 4 Religion, 5 OtherHat
 ANNOTATORS = 3
 
 
-def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
+def read_mmhs150k(source: Path, data: MMHS150KData) -> RawTable:
     """The tweets of a folder, with columns sample_id, split, labels, tweet_text, ocr_text and picture.
 
     Args:
@@ -41,7 +41,7 @@ def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
     folder = next((f for f in (source, source / "MMHS150K") if (f / "MMHS150K_GT.json").is_file()), None)
     if folder is None:
         problem = "there is no MMHS150K_GT.json in it" if source.is_dir() else "there is no such folder"
-        raise BENCHMARK.wrong_folder(source, problem)
+        raise ARCHIVE.wrong_folder(source, problem)
     splits = {name: _ids(folder / "splits" / f"{name}_ids.txt") for name in SPLIT_SIZES}
     check_splits(
         str(folder / "splits"),
@@ -84,7 +84,7 @@ def read_mmhs150k(source: Path, data: DataConfig) -> RawTable:
     there = set(names_in(folder / "img_resized"))
     wanted = [f"{i}.jpg" for i in columns["sample_id"]]
     if wanted and not there.intersection(wanted):
-        raise BENCHMARK.wrong_folder(
+        raise ARCHIVE.wrong_folder(
             folder, f"there is none of the pictures in it, such as img_resized/{wanted[0]}"
         )
     notes += missing_note("pictures", str(folder / "img_resized"), wanted, there)
@@ -96,7 +96,7 @@ def _ids(path: Path) -> list[str]:
     try:
         ids = path.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
-        raise BENCHMARK.wrong_folder(path.parent.parent, f"there is no splits/{path.name} in it") from None
+        raise ARCHIVE.wrong_folder(path.parent.parent, f"there is no splits/{path.name} in it") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} can't be read: {error}", "Get it again.") from None
     wrong = [i for i in ids if not i.isdecimal()]
@@ -126,7 +126,7 @@ def _ocr(folder: Path, ids: list[str], notes: list[str]) -> list[str]:
     """What OCR found in each picture; most have no text."""
     there = set(names_in(folder / "img_txt"))
     if not there:
-        raise BENCHMARK.wrong_folder(
+        raise ARCHIVE.wrong_folder(
             folder,
             "data.ocr_text is on, but there is no img_txt/ID.json in it",
             "Extract img_txt too, or leave data.ocr_text off.",
@@ -151,7 +151,7 @@ def _ocr(folder: Path, ids: list[str], notes: list[str]) -> list[str]:
     return texts
 
 
-BENCHMARK = Benchmark(
+ARCHIVE = Archive(
     title="MMHS150K: 150,000 tweets with text and picture, hate or not (Gomez et al. 2020, arXiv 1910.03814)",
     origin="https://gombru.github.io/2019/10/09/MMHS/",
     layout=(

@@ -1,8 +1,8 @@
 """MM-IMDb as its authors publish it: a folder of one JSON and one JPEG per movie.
 
 The text is the first plot. The contiguous split cuts the ids, sorted by file name, into 15,552 / 2,608 /
-7,799, as FL-I2MoE's authors do; ``archive`` takes the benchmark's own ``split.json``. Labels are the 23
-genres that the benchmark keeps of the 27 that the movies have.
+7,799, as FL-I2MoE's authors do; ``archive`` takes the authors' own ``split.json``. Labels are the 23
+genres that the dataset keeps of the 27 that the movies have.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from raymoe.config import DataConfig
+from raymoe.config import MMIMDbData
 from raymoe.data.archive import (
-    Benchmark,
+    Archive,
     check_ids,
     check_splits,
     left_out,
@@ -31,11 +31,11 @@ from raymoe.runtime.progress import track
 MOVIES = 25_959
 SPLIT_SIZES = {"train": 15_552, "val": 2_608, "test": 7_799}
 ARCHIVE_SPLITS = {"train": "train", "dev": "val", "test": "test"}
-# Genres that movies have and the benchmark has not: the rarest four of IMDb's.
+# Genres that movies have and the dataset has not: the rarest four of IMDb's.
 OTHER_GENRES = ("news", "adult", "talk-show", "reality-tv")
 
 
-def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
+def read_mmimdb(source: Path, data: MMIMDbData) -> RawTable:
     """The movies of a folder, with columns sample_id, split, labels, plot and poster.
 
     Args:
@@ -43,13 +43,13 @@ def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
         data: ``split`` and ``classes`` count.
 
     Raises:
-        InputError: there are no movies, genres that are no genres of the benchmark, or a split that overlaps.
+        InputError: there are no movies, genres that are no genres of the dataset, or a split that overlaps.
     """
     folder = _find(source)
     ids = [name.removesuffix(".json") for name in names_in(folder, r"\d+\.json")]
     posters = set(names_in(folder, r"\d+\.jpeg"))
     if not posters:
-        raise BENCHMARK.wrong_folder(
+        raise ARCHIVE.wrong_folder(
             source, f"there is none of the posters in it, such as {folder.name}/{ids[0]}.jpeg"
         )
     archive = _archive_split(folder, required=data.split == "archive")
@@ -58,7 +58,7 @@ def read_mmimdb(source: Path, data: DataConfig) -> RawTable:
     if archive:
         listed = [f"{i}.json" for part in archive.values() for i in part]
         notes += missing_note("movies", str(folder), sorted(listed), {f"{i}.json" for i in ids})
-    if data.split == "archive":
+    if data.split == "archive" and archive is not None:
         split_of = {i: ARCHIVE_SPLITS[name] for name, part in archive.items() for i in part}
         absent += [left_out(i, "there is no JSON file of it") for i in sorted(set(split_of) - set(ids))]
         absent += [left_out(i, "it is not in split.json") for i in ids if i not in split_of]
@@ -94,21 +94,21 @@ def _find(source: Path) -> Path:
         if names_in(folder, r"\d+\.json"):
             return folder
     if source.suffix in (".hdf5", ".h5") or names_in(source, r".*\.(hdf5|h5)"):
-        raise BENCHMARK.wrong_folder(
+        raise ARCHIVE.wrong_folder(
             source,
             "it holds the HDF5 file, whose pooled features the original I2MoE reads; FL-I2MoE needs the "
             "plots and posters themselves",
             "Get mmimdb.tar.gz instead, extract it and give that folder as --source.",
         )
     if source.name.endswith((".tar.gz", ".tgz")) or names_in(source, r".*\.(tar\.gz|tgz)"):
-        raise BENCHMARK.wrong_folder(
+        raise ARCHIVE.wrong_folder(
             source,
             "the archive isn't extracted",
             "Extract it (tar -xf mmimdb.tar.gz), then give that folder.",
         )
     if not source.exists():
-        raise BENCHMARK.wrong_folder(source, "there is no such folder")
-    raise BENCHMARK.wrong_folder(source, "there is no movie in it, such as dataset/0000005.json")
+        raise ARCHIVE.wrong_folder(source, "there is no such folder")
+    raise ARCHIVE.wrong_folder(source, "there is no movie in it, such as dataset/0000005.json")
 
 
 def _archive_split(folder: Path, *, required: bool) -> dict[str, list[str]] | None:
@@ -116,7 +116,7 @@ def _archive_split(folder: Path, *, required: bool) -> dict[str, list[str]] | No
     paths = [p for p in (folder.parent / "split.json", folder / "split.json") if p.is_file()]
     if not paths:
         if required:
-            raise BENCHMARK.wrong_folder(
+            raise ARCHIVE.wrong_folder(
                 folder.parent,
                 "data.split is archive, but there is no split.json",
                 "Get split.json from the archive, or leave data.split at contiguous.",
@@ -140,14 +140,15 @@ def _rows(
     folder: Path,
     ids: list[str],
     split_of: dict[str, str],
-    data: DataConfig,
+    data: MMIMDbData,
     notes: list[str],
     absent: list[dict[str, Any]],
 ) -> RawTable:
     """Read the JSON files; the one of a movie that can't be used leaves that movie out."""
     columns: dict[str, list[Any]] = {n: [] for n in ("sample_id", "split", "labels", "plot", "poster")}
     unknown: dict[str, list[str]] = {}
-    ignored, unlabelled, empty = Counter(), 0, 0
+    ignored: Counter[str] = Counter()
+    unlabelled = empty = 0
     with track("read movies", len(ids)) as task, ThreadPoolExecutor() as pool:
         for sample_id, found in zip(ids, pool.map(lambda i: _movie(folder / f"{i}.json"), ids), strict=True):
             task.advance()
@@ -168,12 +169,12 @@ def _rows(
     if unknown:
         problems = [f"\n    {g!r} in {named(f)}" for g, f in sorted(unknown.items())]
         raise InputError(
-            f"{folder} has genres that the benchmark has not:{''.join(problems[:10])}",
+            f"{folder} has genres that the dataset has not:{''.join(problems[:10])}",
             "Get the archive again; for movies of your own list their genres as classes in a .toml file.",
         )
     if ignored:
         which = ", ".join(f"{g} {n:,}" for g, n in sorted(ignored.items()))
-        notes.append(f"genres that the benchmark leaves out: {which}")
+        notes.append(f"genres that the dataset leaves out: {which}")
     if unlabelled:
         notes.append(f"movies with none of the {len(data.classes)} genres: {unlabelled:,}; they are kept")
     if empty:
@@ -199,7 +200,7 @@ def _movie(path: Path) -> tuple[str, list[str]] | str:
     return (plots[0] if plots else ""), [g.lower() for g in genres]
 
 
-BENCHMARK = Benchmark(
+ARCHIVE = Archive(
     title="MM-IMDb: 25,959 movies with plot, poster and 23 genres (Arevalo et al. 2017, arXiv 1702.01992)",
     origin="http://lisi1.unal.edu.co/mmimdb/ (mmimdb.tar.gz, 8 GB); the authors' repository "
     "github.com/johnarevalo/gmu-mmimdb names a mirror",

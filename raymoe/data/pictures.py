@@ -7,7 +7,7 @@ import io
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Memory of pictures is kept for the next, at most so many blocks of 16 MB: mapping it anew for each picture
-# takes most of the time of decoding them (docs/benchmarks.md).
+# takes most of the time of decoding them (docs/datasets.md).
 KEPT_BLOCKS = 16
 Image.core.set_blocks_max(KEPT_BLOCKS)
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from raymoe.config import DataConfig
+from raymoe.config import PlantedData
 from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, read_raw
 from raymoe.errors import InputError
@@ -249,7 +249,7 @@ class SceneTable(RawTable):
         return paint(self.scenes[row], self.drawings) if self.is_encoded(name) else self.columns[name][row]
 
 
-def read_planted(data: DataConfig) -> SceneTable:
+def read_planted(data: PlantedData) -> SceneTable:
     """The scenes that ``data.scenes`` and ``data.seed`` ask for, with drawings from ``data.source``.
 
     Raises:
@@ -297,7 +297,7 @@ def cut_out(picture: Image.Image) -> Image.Image:
     side = CELL - 2 * MARGIN
     drawing = picture.crop(around)
     scale = side / max(drawing.size)
-    return drawing.resize([max(1, round(x * scale)) for x in drawing.size], Image.LANCZOS)
+    return drawing.resize([max(1, round(x * scale)) for x in drawing.size], Image.Resampling.LANCZOS)
 
 
 def paint(scene: Scene, drawings: dict[str, Image.Image]) -> bytes:

@@ -7,28 +7,28 @@ something else than asked for (a wrong label, a repeated id) stops it, with ever
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from raymoe.config import DATA_OPTIONS, DataConfig, ModalityConfig, Preset
+from raymoe.config import DataConfig, ModalityConfig, PlantedData, Preset, Split, TableData
 from raymoe.data import enrico, mmhs150k, mmimdb
 from raymoe.data.pictures import decode
 from raymoe.data.planted import read_planted
 from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
-from raymoe.project import Project, StageResult
-from raymoe.project.contracts import SAMPLES
+from raymoe.project import Project, StageResult, contracts
+from raymoe.project.artifacts import SAMPLES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_schema, refuse_other_inputs, write_batches
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
+from raymoe.task import Task
 
-BENCHMARKS = {"mmimdb": mmimdb.BENCHMARK, "enrico": enrico.BENCHMARK, "mmhs150k": mmhs150k.BENCHMARK}
+ARCHIVES = {"mmimdb": mmimdb.ARCHIVE, "enrico": enrico.ARCHIVE, "mmhs150k": mmhs150k.ARCHIVE}
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 SHOWN_PROBLEMS = 10
 ROWS_AT_A_TIME = 256  # rows whose pictures are in memory at once, and of a row group at most
@@ -44,7 +44,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     Rows are counted from 1, without a header. Pictures are read twice, to check them and to write them, so
     that nothing is written before all is known and few are in memory at any time.
 
-    Without a source a benchmark's samples table is complete when it was made with the same settings. So is
+    Without a source an archive's samples table is complete when it was made with the same settings. So is
     any where the raw table, or the picture of a sample that was prepared, is no longer on disk: the samples
     table has all that later stages read.
 
@@ -52,45 +52,41 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         InputError: the raw table can't be used, and nothing is written; up to ten places are named.
         ParentError: the samples table is there but was made from something else, and ``overwrite`` is off.
     """
-    data, workspace = project.preset.data, project.workspace
+    data, samples = project.preset.data, SAMPLES.of(project)
     _check_config(data)
-    command, path = project.command("prepare"), workspace.path(project.samples)
     if not data.source:
         return _without_source(project, overwrite)
-    there = not overwrite and workspace.exists(project.samples)
-    if there and data.format == "table" and not locate(data.source).is_file():
-        _say_gone(f"{data.source} is", path)
+    there = not overwrite and samples.exists()
+    if there and isinstance(data, TableData) and not locate(data.source).is_file():
+        _say_gone(f"{data.source} is", samples.path)
         return _as_it_is(project)
     raw = _read(data)
     pictures = _picture_files(raw, data)
     if there:
-        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+        metadata = samples.metadata()
         before = Provenance.from_json(metadata["made_by"]).parents.get("pictures")
         gone = [] if before == pictures else _gone(raw, data, metadata["skipped"])
-        if gone:
-            _say_gone(f"{len(gone)} of the pictures ({gone[0]}{', ...' if len(gone) > 1 else ''}) are", path)
+        if gone and before is not None:
+            more = ", ..." if len(gone) > 1 else ""
+            _say_gone(f"{len(gone)} of the pictures ({gone[0]}{more}) are", samples.path)
             pictures = before
-    provenance = Provenance(
-        "prepare",
-        SAMPLES.tag,
-        samples_config(project.preset),
-        {"source": raw.sha256, "pictures": pictures},
-    )
-    if is_complete(workspace, project.samples, SAMPLES, provenance, command, overwrite=overwrite):
-        metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
-        return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+    parents = {"source": raw.sha256, "pictures": pictures}
+    made = samples.made_from(samples_config(project.preset), parents)
+    if samples.is_complete(made, overwrite=overwrite):
+        known_skipped = tuple(samples.metadata()["skipped"])
+        return StageResult(samples.path, made.fingerprint, ran=False, skipped=known_skipped)
 
-    workspace.check_writable()
+    project.workspace.check_writable()
     for note in raw.notes:
         console.print(f"  warning: {note}", markup=False)
-    ids, splits, labels = _check_rows(raw, data, command)
+    ids, splits, labels = _check_rows(raw, data, samples.command)
     texts, reasons = _texts(raw, data)
     for row, reason in _bad_pictures(raw, data).items():
         reasons.setdefault(row, reason)
     skipped = list(raw.left_out)
     for i in sorted(reasons):
-        row = i + 1 if raw.numbered else None
-        skipped.append({"sample_id": ids[i], "row": row, "reason": reasons[i]})
+        numbered = i + 1 if raw.numbered else None
+        skipped.append({"sample_id": ids[i], "row": numbered, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
     classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
@@ -104,20 +100,27 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "source": {"name": data.source, **raw.provenance},
         "warnings": [*raw.notes, *classless],
     }
-    known = {"sample_id": ids, "split": splits, "labels": labels, **texts, **raw.carried}
+    known: dict[str, list[Any]] = {
+        "sample_id": ids,
+        "split": splits,
+        "labels": labels,
+        **texts,
+        **raw.carried,
+    }
     schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
-    write_batches(workspace, project.samples, batches, SAMPLES, provenance, extra, schema=schema)
+    samples.write_batches(batches, made, extra, schema=schema)
     for note in classless:
         console.print(f"  warning: {note}", markup=False)
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
-    return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
 
 def _check_config(data: DataConfig) -> None:
-    if data.task == "binary" and len(data.classes) != 2:
+    task = Task.named(data.task)
+    if task.num_classes not in (None, len(data.classes)):
         raise InputError(
-            f"the task is binary but there are {len(data.classes)} classes",
+            f"the task is {task.name} but there are {len(data.classes)} classes",
             "Correct data.task or data.classes.",
         )
     for modality in data.modalities:
@@ -130,23 +133,21 @@ def _check_config(data: DataConfig) -> None:
 
 def _without_source(project: Project, overwrite: bool) -> StageResult:
     """Take the samples table as it is, if its settings are the preset's; else say where the archive is."""
-    workspace, command = project.workspace, project.command("prepare")
-    path = workspace.path(project.samples)
-    if overwrite or not workspace.exists(project.samples):
-        benchmark = BENCHMARKS[project.preset.data.format]
-        raise benchmark.unprepared(path, command, exists=workspace.exists(project.samples))
+    samples = SAMPLES.of(project)
+    if overwrite or not samples.exists():
+        archive = ARCHIVES[project.preset.data.format]
+        raise archive.unprepared(samples.path, samples.command, exists=samples.exists())
     return _as_it_is(project)
 
 
 def _as_it_is(project: Project) -> StageResult:
     """The samples table that is there, whatever it was made from, if its settings are the preset's."""
-    workspace, command = project.workspace, project.command("prepare")
-    path = workspace.path(project.samples)
-    metadata = metadata_of(read_schema(workspace, project.samples, SAMPLES, command))
+    samples = SAMPLES.of(project)
+    metadata = samples.metadata()
     made = Provenance.from_json(metadata["made_by"])
     now = Provenance(made.stage, made.contract, samples_config(project.preset), made.parents)
-    refuse_other_inputs(path, metadata, now, command)
-    return StageResult(path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
+    samples.refuse_other_inputs(metadata, now)
+    return StageResult(samples.path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 
 
 def _gone(raw: RawTable, data: DataConfig, skipped: list[dict]) -> list[str]:
@@ -171,13 +172,13 @@ def _say_gone(what: str, path: str) -> None:
 
 def _read(data: DataConfig) -> RawTable:
     """The raw table, with all the columns that are asked for."""
-    named = [data.id_column, data.labels_column] + ([] if data.split_rule else [data.split_column])
+    named = [data.id_column, data.labels_column] + ([] if _split_rule(data) else [data.split_column])
     columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
-    if data.format == "table":
+    if isinstance(data, TableData):
         return read_raw(data.source, columns, _picture_columns(data))
-    if data.format == "planted":
+    if isinstance(data, PlantedData):
         return read_planted(data)
-    raw = BENCHMARKS[data.format].read(Path(data.source).expanduser(), data)
+    raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
     missing = [name for name in columns if name not in raw.columns]
     if missing:
         raise InputError(
@@ -192,21 +193,8 @@ def _picture_columns(data: DataConfig) -> list[str]:
 
 
 def samples_config(preset: Preset) -> dict[str, Any]:
-    """The settings that the samples depend on: all of the data section but the encoders.
-
-    Where the source lies is left out too; its content counts.
-    """
-    found = preset.data.model_dump(mode="json", exclude={"source"})
-    for modality in found["modalities"]:
-        del modality["encoder"]
-    others = {name for options in DATA_OPTIONS.values() for name in options}
-    for name in others.difference(DATA_OPTIONS[preset.data.format]):
-        del found[name]  # a format's options mean nothing to the others
-    if preset.data.format == "table":
-        del found["format"]
-    if preset.data.split_rule is None:
-        del found["split_rule"]
-    return found
+    """The settings that the samples depend on."""
+    return preset.data.defining()
 
 
 def _picture_files(raw: RawTable, data: DataConfig) -> str:
@@ -227,7 +215,12 @@ def _stat(path: Path) -> str:
     return f"{info.st_size} {info.st_mtime_ns}"
 
 
-def _ruled(ids: Iterable[Any], shares: dict[str, float]) -> Iterator[str]:
+def _split_rule(data: DataConfig) -> dict[Split, float] | None:
+    """Shares of the splits, where they are drawn; datasets have splits of their own."""
+    return data.split_rule if isinstance(data, TableData) else None
+
+
+def _ruled(ids: Iterable[Any], shares: Mapping[Split, float]) -> Iterator[str]:
     """The split of each id, by its hash: it stays where it is when other rows come or go."""
     for sample_id in ids:
         digest = hashlib.blake2b(str(sample_id).encode(errors="replace"), digest_size=8).digest()
@@ -235,7 +228,7 @@ def _ruled(ids: Iterable[Any], shares: dict[str, float]) -> Iterator[str]:
         yield next((name for name, end in _ends(shares) if place < end), "test")
 
 
-def _ends(shares: dict[str, float]) -> list[tuple[str, float]]:
+def _ends(shares: Mapping[Split, float]) -> list[tuple[str, float]]:
     return [("train", shares["train"]), ("val", shares["train"] + shares["val"])]
 
 
@@ -244,16 +237,15 @@ def _check_rows(
 ) -> tuple[list[str], list[str], list[list[int]]]:
     """Ids, splits and sorted label indices of all rows, or one InputError that names what is wrong."""
     problems: list[str] = []
-    index = {name: i for i, name in enumerate(data.classes)}
+    task, index = Task.named(data.task), {name: i for i, name in enumerate(data.classes)}
     ids: list[str] = []
     splits: list[str] = []
     labels: list[list[int]] = []
     first_row: dict[str, int] = {}
+    rule = _split_rule(data)
     rows = zip(
         raw.columns[data.id_column],
-        _ruled(raw.columns[data.id_column], data.split_rule)
-        if data.split_rule
-        else raw.columns[data.split_column],
+        _ruled(raw.columns[data.id_column], rule) if rule else raw.columns[data.split_column],
         raw.columns[data.labels_column],
         strict=True,
     )
@@ -277,7 +269,7 @@ def _check_rows(
                 f"row {row}, column {data.split_column}: unknown split {split!r} (known: {', '.join(SPLITS)})"
             )
         try:
-            labels[-1] = _label_indices(label, index, data.task)
+            labels[-1] = _label_indices(label, index, task)
         except ValueError as error:
             problems.append(f"row {row}, column {data.labels_column}: {error}")
     for modality in data.modalities:
@@ -294,7 +286,7 @@ def _check_rows(
     return ids, splits, labels
 
 
-def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
+def _label_indices(value: Any, index: dict[str, int], task: Task) -> list[int]:
     """Class indices from an index, a name, a list of either, or a string of several separated by | or ;."""
     if value is None or value == "":
         raise ValueError("no label")
@@ -317,8 +309,8 @@ def _label_indices(value: Any, index: dict[str, int], task: str) -> list[int]:
                 f"class {label} is there twice: labels are class names or indices, not a 0 or 1 per class"
             )
         found.add(label)
-    if task != "multilabel" and len(found) != 1:
-        raise ValueError(f"{len(found)} labels, but the task is {task}: exactly one")
+    if task.one_label and len(found) != 1:
+        raise ValueError(f"{len(found)} labels, but the task is {task.name}: exactly one")
     return sorted(found)
 
 
@@ -352,7 +344,8 @@ def _classless(split_labels: list[list[int]], classes: tuple[str, ...], split: s
 
 def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[int, str]]:
     """The text of every row by modality, and for each row without one the reason why it can't be used."""
-    texts, reasons = {}, {}
+    texts: dict[str, list[str]] = {}
+    reasons: dict[int, str] = {}
     for modality in data.modalities:
         if modality.kind == "text":
             rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
@@ -378,7 +371,7 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
     """For each row with a picture that can't be used the reason why: every one is decoded.
 
     By threads, as Pillow lets others run while it decodes: no slower than processes and several times as
-    fast as Ray Data (docs/benchmarks.md), and pictures inside a table need not be copied.
+    fast as Ray Data (docs/datasets.md), and pictures inside a table need not be copied.
     """
     columns = _picture_columns(data)
     if not columns:
@@ -415,7 +408,7 @@ def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
     kinds = {"text": pa.string(), "image": pa.binary()}
     return pa.schema(
         [
-            *SAMPLES.schema,
+            *contracts.SAMPLES.schema,
             *(pa.field(m.name, kinds[m.kind]) for m in data.modalities),
             *(pa.field(name, pa.string()) for name in carried),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ class RawTable:
         """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
         encoded = [name for name in names if self.is_encoded(name)]
         starts = range(0, len(self), size)
-        read = _binary_batches(self.streamed[0], encoded, size) if encoded else ({} for _ in starts)
+        read: Iterable[dict[str, list[Any]]] = ({} for _ in starts)
+        if encoded and self.streamed is not None:
+            read = _binary_batches(self.streamed[0], encoded, size)
         for start, found in zip(starts, read, strict=True):
             parts = [found[n] if n in found else self.columns[n][start : start + size] for n in names]
             yield list(zip(*parts, strict=True)) if names else [()] * min(size, len(self) - start)

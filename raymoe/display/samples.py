@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from raymoe.config import ReportConfig
-from raymoe.display.inputs import Explained, probabilities
+from raymoe.display.inputs import Explained
 from raymoe.display.pictures import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
 from raymoe.display.words import Piece, pieces
+from raymoe.task import Task
 
 BLOCK = 256  # samples read at once, about a row group
 
@@ -129,7 +131,7 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
         # None for a split without predictions: importance can be asked for the training split too
         rows = predictions.get(sample_id)
         prediction = rows.to_pylist()[0] if rows else None
-        probability = probabilities(np.asarray(prediction["logits"]), inputs.task) if prediction else None
+        predicted, probabilities = _answer(prediction["logits"], inputs.task) if prediction else ([], [])
         measured = interactions.get(sample_id, inputs.interactions.slice(0, 0))
         pairs, targets = _pairs(measured, shown, listed)
         found.append(
@@ -141,8 +143,8 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
                 pairs=pairs,
                 targets=targets,
                 labels=labels,
-                predicted=[] if probability is None else _predicted(probability, inputs.task),
-                probabilities=[] if probability is None else probability.tolist(),
+                predicted=predicted,
+                probabilities=probabilities,
                 weights=prediction["expert_weights"] if prediction else [],
                 strength={expert: _strength(measured, expert) for expert in pairs},
             )
@@ -213,10 +215,11 @@ def choose(interactions: pa.Table, count: int, seed: int) -> list[tuple[str, str
     return [(sample_id, "strong") for sample_id in strong] + [(rest[i], "drawn") for i in drawn]
 
 
-def _predicted(probability: np.ndarray, task: str) -> list[int]:
-    if task == "multilabel":
-        return np.flatnonzero(probability > 0.5).tolist()
-    return [int(probability.argmax())]
+def _answer(logits: list[float], task: Task) -> tuple[list[int], list[float]]:
+    """The classes that were predicted, and the probability of every class."""
+    predicted_C = task.predicted(np.asarray(logits))
+    probability_C = task.probabilities(torch.tensor(logits, dtype=torch.float64))
+    return np.flatnonzero(predicted_C).tolist(), probability_C.tolist()
 
 
 def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any, largest: int) -> Sequence:

@@ -12,11 +12,6 @@ from collections.abc import Sequence
 # Kinds of model (model.kind), in the order of the paper's Table 2.
 MODELS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}
 METRICS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
-METRICS_OF = {  # by task, what the paper reports (§4.1); the first is the main one
-    "multilabel": ("micro_f1", "macro_f1"),
-    "multiclass": ("accuracy",),
-    "binary": ("accuracy", "macro_f1"),
-}
 # Scores of a pair, by their columns in the table of interactions.
 SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
 SCORE_TITLES = SCORES | {

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from raymoe.training.metrics import multi_hot
+from raymoe.task import Task, multi_hot
 
 RESAMPLES = 1000
 
@@ -21,40 +21,56 @@ def resample_counts(size: int, seed: int = 0, resamples: int = RESAMPLES) -> np.
 
 
 def resampled_metric(
-    logits_VNC: np.ndarray, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+    logits_VNC: np.ndarray,
+    labels: Sequence[Sequence[int]],
+    task: Task,
+    counts_RN: np.ndarray,
+    metric: str | None = None,
 ) -> np.ndarray:
-    """The paper's primary metric of every variant on every resample, [V, R]: micro-F1, or accuracy.
+    """A metric of every variant on every resample, [V, R], as ``Task.scores`` defines it.
 
-    Multi-label data have micro-F1, others accuracy (§4.1); as ``raymoe.training.metrics.scores`` defines it.
+    Args:
+        logits_VNC: what is predicted.
+        labels: each sample's class indices.
+        task: what they mean.
+        counts_RN: see ``resample_counts``.
+        metric: ``micro_f1``, ``macro_f1`` or ``accuracy``; by default the task's main one.
     """
     counts_NR = counts_RN.T.astype(np.float64)
-    if task != "multilabel":
-        right_VN = logits_VNC.argmax(-1) == np.array([label for (label,) in labels])
-        return right_VN @ counts_NR / counts_NR.sum(0)
     truth_NC = multi_hot(labels, logits_VNC.shape[-1]).astype(bool)
-    predicted_VNC = logits_VNC > 0
+    return FORMULAS[metric or task.main_metric](task.predicted(logits_VNC), truth_NC, counts_NR, task)
+
+
+def _accuracy(
+    predicted_VNC: np.ndarray, truth_NC: np.ndarray, counts_NR: np.ndarray, task: Task
+) -> np.ndarray:
+    """The share of samples with every class right; NaN on a resample of none."""
+    return (predicted_VNC == truth_NC).all(-1) @ counts_NR / counts_NR.sum(0)
+
+
+def _micro_f1(
+    predicted_VNC: np.ndarray, truth_NC: np.ndarray, counts_NR: np.ndarray, task: Task
+) -> np.ndarray:
+    """F1 over the classes of all samples; 0 where none is there or predicted."""
     both_VN = (predicted_VNC & truth_NC).sum(-1)
     either_VN = predicted_VNC.sum(-1) + truth_NC.sum(-1)
     return 2 * (both_VN @ counts_NR) / np.maximum(either_VN @ counts_NR, 1)
 
 
-def resampled_macro_f1(
-    logits_NC: np.ndarray, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+def _macro_f1(
+    predicted_VNC: np.ndarray, truth_NC: np.ndarray, counts_NR: np.ndarray, task: Task
 ) -> np.ndarray:
-    """Macro-F1 on every resample, [R], as ``raymoe.training.metrics.scores`` defines it.
+    """The mean of the classes' F1, over the classes that the task counts."""
+    found = []
+    for predicted_NC in predicted_VNC:
+        both_CR = (predicted_NC & truth_NC).T @ counts_NR
+        either_CR = predicted_NC.T @ counts_NR + truth_NC.T @ counts_NR
+        classes_R = task.averaged_classes(either_CR > 0)
+        found.append((2 * both_CR / np.maximum(either_CR, 1)).sum(0) / classes_R)
+    return np.array(found)
 
-    A class without a positive counts as 0 where a sample can have several labels; else classes that a
-    resample neither has nor predicts are left out.
-    """
-    counts_NR = counts_RN.T.astype(np.float64)
-    truth_NC = multi_hot(labels, logits_NC.shape[-1]).astype(bool)
-    predicted_NC = logits_NC > 0
-    if task != "multilabel":
-        predicted_NC = multi_hot(logits_NC.argmax(-1)[:, None], logits_NC.shape[-1]).astype(bool)
-    both_CR = (predicted_NC & truth_NC).T @ counts_NR
-    either_CR = predicted_NC.T @ counts_NR + truth_NC.T @ counts_NR
-    classes_R = len(either_CR) if task == "multilabel" else (either_CR > 0).sum(0)
-    return (2 * both_CR / np.maximum(either_CR, 1)).sum(0) / classes_R
+
+FORMULAS = {"accuracy": _accuracy, "micro_f1": _micro_f1, "macro_f1": _macro_f1}
 
 
 def interval(values_R: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from raymoe.errors import ParentError
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import Artifact
 from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_schema, read_table, write_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -49,7 +47,7 @@ class Experiment:
     question: str
     help: str
     folder: str
-    tables: tuple[EvaluationTable, ...]
+    tables: tuple[Artifact, ...]
     options: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
     not_yet: str = "Not measured yet."
@@ -96,87 +94,7 @@ class Experiment:
         return {table.name: table.of(project).read() for table in self.tables}
 
 
-@dataclass(frozen=True)
-class EvaluationTable:
-    """A table of ``raymoe evaluate``.
-
-    Attributes:
-        name: of its file, without the ending.
-        made_by: the words of its command after ``raymoe``, without the dataset.
-        contract: what it holds.
-    """
-
-    name: str
-    made_by: tuple[str, ...]
-    contract: Contract
-
-    def of(self, project: Project) -> Output:
-        """A project's own."""
-        name = f"{project.root}/evaluation/{self.name}.parquet"
-        return Output(project, name, self.contract, project.command(*self.made_by))
-
-
-def evaluation_table(experiment: str, contract: Contract) -> EvaluationTable:
-    """The table of an experiment that has the name of its contract."""
-    return EvaluationTable(contract.name, ("evaluate", experiment), contract)
-
-
-@dataclass(frozen=True)
-class Output:
-    """A project's table.
-
-    Attributes:
-        project: whose.
-        name: in the workspace.
-        contract: what it holds.
-        command: what makes it, as the user would type it.
-    """
-
-    project: Project
-    name: str
-    contract: Contract
-    command: str
-
-    @property
-    def path(self) -> str:
-        """Its path in the workspace's file system, for messages."""
-        return self.project.workspace.path(self.name)
-
-    def exists(self) -> bool:
-        """Whether there is a file of that name."""
-        return self.project.workspace.exists(self.name)
-
-    def made_from(self, config: Mapping[str, Any], parents: Mapping[str, str]) -> Provenance:
-        """The provenance of the table that would be written now."""
-        return Provenance("evaluate", self.contract.tag, dict(config), dict(parents))
-
-    def is_current(self, made: Provenance) -> bool:
-        """Whether it is there, made from the same inputs.
-
-        A table of other runs, or a damaged one, is no error here: it is made from what is there now.
-        """
-        try:
-            return is_complete(self.project.workspace, self.name, self.contract, made, self.command)
-        except ParentError:
-            return False
-
-    def read(self) -> pa.Table:
-        """The whole table.
-
-        Raises:
-            ParentError: it is missing, damaged, or holds something else.
-        """
-        return read_table(self.project.workspace, self.name, self.contract, f"{self.command} --overwrite")
-
-    def metadata(self) -> dict[str, Any]:
-        """What the table says of itself; of its rows nothing is read.
-
-        Raises:
-            ParentError: as ``read`` does.
-        """
-        again = f"{self.command} --overwrite"
-        return metadata_of(read_schema(self.project.workspace, self.name, self.contract, again))
-
-    def write(self, table: pa.Table, made: Provenance, extra: Mapping[str, Any] | None = None) -> None:
-        """Write the table; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
-        write_table(self.project.workspace, self.name, table, self.contract, made, dict(extra or {}))
+def evaluation_table(experiment: str, contract: Contract, parents: tuple[Artifact, ...]) -> Artifact:
+    """A table of an experiment; it has the name of its contract."""
+    place = f"{{root}}/evaluation/{contract.name}.parquet"
+    return Artifact(contract.name, ("evaluate", experiment), place, contract, parents)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT
 from raymoe.project.chosen import with_chosen
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
@@ -44,8 +45,7 @@ class TrainedRun:
 
     def model(self, store: FeatureStore, device: str) -> FusionModel:
         """The trained model in eval mode, without gradients, on the device."""
-        folder, made_by = f"{self.project.run}/checkpoint", self.project.command("train")
-        model, _ = load_checkpoint(self.project.workspace, folder, made_by, features=store.fingerprint)
+        model, _ = load_checkpoint(CHECKPOINT.of(self.project), features=store.fingerprint)
         return model.to(device).requires_grad_(False).eval()
 
 
@@ -58,9 +58,9 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
         ParentError: there is none at all; names the commands that make them.
     """
     found = {
-        kind: list(finished_seeds(with_chosen(of_kind(project, kind)), store.fingerprint)) for kind in kinds
+        kind: list(finished_seeds(with_chosen(project.with_kind(kind)), store.fingerprint)) for kind in kinds
     }
-    commands = {kind: f"{project.command('train')} --set model.kind={kind}" for kind in kinds}
+    commands = {kind: project.with_kind(kind).command("train") for kind in kinds}
     if not any(found.values()):
         raise ParentError(
             f"{project.workspace.path(project.root)}/runs has no finished run with these settings",
@@ -74,11 +74,6 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
             shown = f"what follows is of seed {', '.join(map(str, seeds))}"
             console.print(f"  {kind}: seed {own} has no finished run; {shown}", markup=False)
     return [run for kind in kinds for run in found[kind]]
-
-
-def of_kind(project: Project, kind: str) -> Project:
-    """The project with another kind of model; ``with_chosen`` then says with which settings."""
-    return replace(project, preset=project.preset.with_fields({"model.kind": kind}))
 
 
 def finished_seeds(
@@ -96,7 +91,7 @@ def finished_seeds(
     if seeds is None:
         seeds = list(dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed]))
     for seed in seeds:
-        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
+        of_seed = project.with_seed(seed)
         try:
             fingerprint = finished(of_seed, features)
         except ParentError as error:
@@ -114,7 +109,7 @@ def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list
     """
     labels = [store.labels[i] for i in indices]
     without = [store.sample_ids[i] for i in indices if not len(store.labels[i])]
-    if len(without) == len(labels) or (without and store.task != "multilabel"):
+    if len(without) == len(labels) or (without and store.task.one_label):
         raise InputError(
             f"{len(without)} of {len(labels)} samples of the split {split!r} have no label ("
             + ", ".join(without[:3])

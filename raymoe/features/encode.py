@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from raymoe.data.prepare import samples_config
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import (
@@ -26,9 +25,9 @@ from raymoe.features.parts import (
     write_marker,
 )
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import FEATURES
+from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import refuse_other_inputs
+from raymoe.project.tables import Metadata
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
 
@@ -60,10 +59,10 @@ def encode(
         InputError: an encoder can't be had, or gives values that aren't finite.
         RaymoeError: the memory is full, or the cluster can't do it.
     """
-    workspace, folder = project.workspace, project.features
-    samples = SamplesFile(workspace, project.samples, project.command("prepare"))
+    workspace, features = project.workspace, FEATURES.of(project)
+    samples = SamplesFile(SAMPLES.of(project))
     provenance = _provenance(project, samples)
-    path, modalities = workspace.path(folder), project.preset.data.modalities
+    modalities = project.preset.data.modalities
     marker = None if overwrite else _marker(project, provenance)
 
     ranges = [(s, min(s + PART_ROWS, len(samples))) for s in range(0, len(samples), PART_ROWS)]
@@ -72,7 +71,7 @@ def encode(
         found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
         done = {i: part for i, part in found if part}
     if marker and len(done) == len(ranges):
-        return StageResult(path, provenance.fingerprint, ran=False, skipped=tuple(marker["skipped"]))
+        return StageResult(features.path, provenance.fingerprint, ran=False, skipped=tuple(marker["skipped"]))
 
     workspace.check_writable()
     todo = {i: rows for i, rows in enumerate(ranges) if i not in done}
@@ -94,7 +93,7 @@ def encode(
     cut = {m.name: sum(p.cut.get(m.name, 0) for p in parts) for m in modalities if m.kind == "text"}
     write_marker(
         workspace,
-        folder,
+        features.name,
         provenance,
         parts[0].modalities,
         [part.rows for part in parts],
@@ -107,7 +106,7 @@ def encode(
         if cut.get(m.name):
             limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
             console.print(f"  {m.name}: {cut[m.name]} texts were longer than {limit} tokens and cut")
-    return StageResult(path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(features.path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
 
 
 def refuse_other_features(project: Project) -> None:
@@ -119,30 +118,27 @@ def refuse_other_features(project: Project) -> None:
         ParentError: they were made with other settings, or from other samples; names what differs.
         InputError: an encoder can't be had.
     """
-    workspace = project.workspace
-    if workspace.exists(project.samples) and workspace.exists(f"{project.features}/{MARKER}"):
-        samples = SamplesFile(workspace, project.samples, project.command("prepare"))
-        _marker(project, _provenance(project, samples))
+    samples, marker = SAMPLES.of(project), f"{FEATURES.of(project).name}/{MARKER}"
+    if samples.exists() and project.workspace.exists(marker):
+        _marker(project, _provenance(project, SamplesFile(samples)))
 
 
 def _provenance(project: Project, samples: SamplesFile) -> Provenance:
     """What the features are made from, if the samples are those of the settings."""
     _check_samples(project, samples.metadata)
     modalities = project.preset.data.modalities
-    return Provenance(
-        "encode",
-        FEATURES.tag,
+    return FEATURES.of(project).made_from(
         {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
         {"samples": samples.metadata["fingerprint"]},
     )
 
 
-def _marker(project: Project, provenance: Provenance) -> dict[str, Any] | None:
+def _marker(project: Project, provenance: Provenance) -> Metadata | None:
     """What the finished store says of itself, if there is one; refuses one made from something else."""
-    command, name = project.command("encode"), f"{project.features}/{MARKER}"
-    marker = read_marker(project.workspace, project.features, command)
+    features = FEATURES.of(project)
+    marker = read_marker(features)
     if marker:
-        refuse_other_inputs(project.workspace.path(name), marker, provenance, command)
+        features.refuse_other_inputs(marker, provenance)
     return marker
 
 
@@ -177,28 +173,27 @@ def _encode_here(
 
     encoder = PartEncoder(project.preset.data.modalities, resolve_device(device))
     if overwrite:  # not before everything needed to make it again is there
-        project.workspace.remove(project.features)
+        FEATURES.of(project).remove()
     tables = ((i, samples.rows(*span)) for i, span in todo.items())
+    where = project.workspace, FEATURES.of(project).name
     for found in encoder.parts(tables, advance):
-        span = todo[found.index]
-        yield commit_part(project.workspace, project.features, found, span, encoder.infos, provenance)
+        yield commit_part(*where, found, todo[found.index], encoder.infos, provenance)
 
 
-def _check_samples(project: Project, metadata: dict[str, Any]) -> None:
+def _check_samples(project: Project, metadata: Metadata) -> None:
     """Refuse samples that were prepared under other settings than the preset's."""
     made_by = Provenance.from_json(metadata["made_by"])
     now = Provenance(made_by.stage, made_by.contract, samples_config(project.preset), made_by.parents)
     if made_by.config != now.config:
         raise ParentError(
-            f"{project.workspace.path(project.samples)} was prepared with other settings "
-            f"({made_by.differences(now)})",
-            f"Make it again with: {project.command('prepare')} --overwrite",
+            f"{SAMPLES.of(project).path} was prepared with other settings ({made_by.differences(now)})",
+            f"Make it again with: {SAMPLES.of(project).again}",
         )
 
 
 def _whole_part(project: Project, index: int, span: tuple[int, int], provenance: Provenance) -> Part | None:
     """A part that is there, whole and made from the same; anything else is made again."""
-    name = part_name(project.features, index)
+    name = part_name(FEATURES.of(project).name, index)
     try:
         batches, metadata = read_part(project.workspace, name, provenance.fingerprint)
     except ParentError:

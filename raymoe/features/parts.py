@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
+from raymoe.project.artifacts import Output
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import conform, metadata_of
+from raymoe.project.tables import Metadata, conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
@@ -139,7 +139,7 @@ def write_part(
     rows: list[Row],
     modalities: Sequence[ModalityInfo],
     provenance: Provenance,
-    extra: dict[str, Any] | None = None,
+    extra: Metadata | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
     metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
@@ -153,9 +153,7 @@ def write_part(
     workspace.write_with(name, write)
 
 
-def read_part(
-    workspace: Workspace, name: str, fingerprint: str
-) -> tuple[list[pa.RecordBatch], dict[str, Any]]:
+def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[pa.RecordBatch], Metadata]:
     """Map a part; its record batches are views of the file, and its metadata is decoded.
 
     Raises:
@@ -212,17 +210,16 @@ def write_marker(
     workspace.write(f"{folder}/{MARKER}", json.dumps(content, indent=1).encode())
 
 
-def read_marker(workspace: Workspace, folder: str, made_by: str) -> dict[str, Any] | None:
+def read_marker(features: Output) -> Metadata | None:
     """The marker's content, modalities as objects; None where the store isn't complete.
 
     Args:
-        workspace, folder: where the store is.
-        made_by: the command that makes it, for the error messages.
+        features: where the store is, and what makes it.
 
     Raises:
         ParentError: the marker isn't one, or that of a store written by another version of raymoe.
     """
-    name = f"{folder}/{MARKER}"
+    workspace, name = features.workspace, f"{features.name}/{MARKER}"
     if not workspace.exists(name):
         return None
     try:
@@ -230,9 +227,9 @@ def read_marker(workspace: Workspace, folder: str, made_by: str) -> dict[str, An
         schema = str(content["schema"])
         if schema != FEATURES.tag and schema.partition("/")[0] == FEATURES.name:
             raise ParentError(
-                f"{workspace.path(folder)} was written by another version of raymoe: it holds {schema}, "
+                f"{features.path} was written by another version of raymoe: it holds {schema}, "
                 f"expected {FEATURES.tag}",
-                f"Make it again with: {made_by} --overwrite",
+                f"Make it again with: {features.again}",
             )
         if schema != FEATURES.tag:
             raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
@@ -245,7 +242,7 @@ def read_marker(workspace: Workspace, folder: str, made_by: str) -> dict[str, An
     return content
 
 
-def modality_infos(raw: list[dict[str, Any]]) -> tuple[ModalityInfo, ...]:
+def modality_infos(raw: list[Metadata]) -> tuple[ModalityInfo, ...]:
     """Modalities as they come out of JSON."""
     return tuple(ModalityInfo(**{**m, "grid": m["grid"] and tuple(m["grid"])}) for m in raw)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from raymoe.actors.cluster import ActorShape, connected, node_resources
 from raymoe.config import ModalityConfig
-from raymoe.data.samples import SamplesFile
+from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.encoder import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
+from raymoe.project.artifacts import FEATURES, SAMPLES, Output
 from raymoe.project.provenance import Provenance
-from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
 GPU_CORES = 8  # at most so many cores decode and scale for one GPU
@@ -62,8 +62,8 @@ def encode_on_actors(
             # Threads that spin while they wait stand still beside any other busy process.
             runtime_env={"env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
         )(PartRunner)
-        what = (project.workspace, project.samples, project.features, modalities, provenance)
-        actors = [make.remote(*what, project.command("prepare"), shape) for _ in range(shape.count)]
+        what = (SAMPLES.of(project), FEATURES.of(project), modalities, provenance, shape)
+        actors = [make.remote(*what) for _ in range(shape.count)]
         made: list[Part] = []
 
         def finished(unit: PartUnit, answer: bytes) -> None:
@@ -75,7 +75,7 @@ def encode_on_actors(
 
         def units() -> Iterator[PartUnit]:  # begun when all actors are ready
             if overwrite:
-                project.workspace.remove(project.features)
+                FEATURES.of(project).remove()
             for index, span in todo.items():
                 yield PartUnit(index, *span)
 
@@ -144,16 +144,14 @@ class PartRunner:
 
     def __init__(
         self,
-        workspace: Workspace,
-        samples: str,
-        folder: str,
+        samples: Output,
+        features: Output,
         modalities: tuple[ModalityConfig, ...],
         provenance: Provenance,
-        made_by: str,
         shape: ActorShape,
     ) -> None:
-        self.workspace, self.samples, self.folder = workspace, samples, folder
-        self.modalities, self.provenance, self.made_by, self.shape = modalities, provenance, made_by, shape
+        self.samples, self.features = samples, features
+        self.modalities, self.provenance, self.shape = modalities, provenance, shape
 
     def ready(self) -> str:
         """Open the samples and load the encoders; answers with the device.
@@ -168,11 +166,9 @@ class PartRunner:
 
         if self.shape.num_cpus >= 1:
             torch.set_num_threads(int(self.shape.num_cpus))
-        self.table = SamplesFile(self.workspace, self.samples, self.made_by)
+        self.table = SamplesFile(self.samples)
         if self.table.metadata["fingerprint"] != self.provenance.parents["samples"]:
-            raise ParentError(
-                f"{self.workspace.path(self.samples)} changed since encoding began", "Run it again."
-            )
+            raise ParentError(f"{self.samples.path} changed since encoding began", "Run it again.")
         for m in self.modalities:
             if encoder_identity(m.kind, m.encoder) != self.provenance.config["modalities"][m.name]:
                 raise InputError(
@@ -191,7 +187,8 @@ class PartRunner:
         try:
             (found,) = self.encoder.parts([(unit.index, self.table.rows(*span))])
             infos = self.encoder.infos
-            part = commit_part(self.workspace, self.folder, found, span, infos, self.provenance)
+            where = self.features.workspace, self.features.name
+            part = commit_part(*where, found, span, infos, self.provenance)
         except RaymoeError as error:
             return json.dumps({"error": [error.message, error.remedy]}).encode()
         return part.to_json()

@@ -16,10 +16,11 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.project.workspace import Workspace
+from raymoe.project.artifacts import Output
 from raymoe.runtime.ordered import in_order
+from raymoe.task import Task
 
-__all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo", "label_tensor"]
+__all__ = ["FeatureBatch", "FeatureStore", "ModalityInfo"]
 
 READ_AHEAD = 2  # batches being read or waiting, beside the one computed on
 
@@ -32,7 +33,7 @@ class FeatureBatch:
         features: per modality ``[B, T, D]`` float32, zero at padding.
         valid: per modality ``[B, T]`` bool, False at padding.
         special: per modality ``[B, T]`` bool: always active, never a candidate.
-        labels: ``[B, C]`` float32 of zeros and ones for a multi-label task, else ``[B]`` int64.
+        labels: as the task's loss takes them, see ``Task.label_tensor``: ``[B, C]`` or ``[B]``.
         sample_ids: B ids.
         pooled: per modality ``[B, D]`` float32, one vector for each whole sample.
     """
@@ -80,7 +81,7 @@ class FeatureStore:
         fingerprint: what later stages name as their parent.
         modalities: in the order of the preset.
         classes: class names.
-        task: ``multilabel``, ``multiclass`` or ``binary``.
+        task: what the labels mean.
         sample_ids: of all samples, in the order of the samples table.
         splits: of each sample.
         labels: class indices of each sample.
@@ -88,35 +89,33 @@ class FeatureStore:
     """
 
     @classmethod
-    def open(cls, workspace: Workspace, folder: str, made_by: str) -> FeatureStore:
+    def open(cls, features: Output) -> FeatureStore:
         """Map a store and check that every part is whole.
 
         Args:
-            workspace: where it is.
-            folder: its folder there.
-            made_by: the command that makes it, for the error messages.
+            features: where it is, and what makes it.
 
         Raises:
             ParentError: it is missing, incomplete or damaged; the part is named.
         """
-        return cls(workspace, folder, made_by)
+        return cls(features)
 
-    def __init__(self, workspace: Workspace, folder: str, made_by: str) -> None:
-        self._arguments = (workspace, folder, made_by)
-        marker = read_marker(workspace, folder, made_by)
+    def __init__(self, features: Output) -> None:
+        self._features, workspace = features, features.workspace
+        marker = read_marker(features)
         if marker is None:
             raise ParentError(
-                f"{workspace.path(folder)} holds no complete feature store ({MARKER} is missing)",
-                f"Make it, or go on with it, with: {made_by}",
+                f"{features.path} holds no complete feature store ({MARKER} is missing)",
+                f"Make it, or go on with it, with: {features.command}",
             )
         self.fingerprint: str = marker["fingerprint"]
         self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
         self.classes: tuple[str, ...] = tuple(marker["classes"])
-        self.task: str = marker["task"]
+        self.task: Task = Task.named(marker["task"])
         self.cut: dict[str, int] = marker["cut"]
         self._batches: list[pa.RecordBatch] = []
         for part in marker["parts"]:
-            name = f"{folder}/{part['name']}"
+            name = f"{features.name}/{part['name']}"
             try:
                 batches, _ = read_part(workspace, name, self.fingerprint)
                 rows = sum(b.num_rows for b in batches)
@@ -124,7 +123,7 @@ class FeatureStore:
                     raise ParentError(f"{workspace.path(name)} has {rows} rows, expected {part['rows']}")
             except ParentError as error:
                 raise ParentError(
-                    error.message, f"Make that part again with: {made_by} (whole parts are kept)"
+                    error.message, f"Make that part again with: {features.command} (whole parts are kept)"
                 ) from None
             self._batches += batches
         self._starts = np.cumsum([0] + [b.num_rows for b in self._batches])
@@ -135,8 +134,13 @@ class FeatureStore:
         self._views: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
         self._pooled_views: dict[tuple[int, str], np.ndarray] = {}
 
+    @property
+    def path(self) -> str:
+        """Where it is, for messages."""
+        return self._features.path
+
     def __reduce__(self):
-        return FeatureStore.open, self._arguments
+        return FeatureStore.open, (self._features,)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -243,7 +247,7 @@ class FeatureStore:
             features[info.name] = torch.from_numpy(features_BTD)
             valid[info.name] = torch.from_numpy(valid_BT)
             special[info.name] = torch.from_numpy(special_BT)
-        labels = label_tensor([self.labels[int(i)] for i in indices], self.task, len(self.classes))
+        labels = self.task.label_tensor([self.labels[int(i)] for i in indices], len(self.classes))
         ids = [self.sample_ids[int(i)] for i in indices]
         of = self.modalities if pooled else ()
         vectors = {m.name: torch.from_numpy(self.pooled(indices, m.name)) for m in of}
@@ -296,13 +300,3 @@ def _delivered(batch: FeatureBatch, device: str | torch.device) -> FeatureBatch:
     batch = batch.to(device)
     batch.features = {name: tensor.float() for name, tensor in batch.features.items()}
     return batch
-
-
-def label_tensor(labels: Sequence[Sequence[int]], task: str, num_classes: int) -> torch.Tensor:
-    """Labels as losses want them: ``[B, C]`` float32 for a multi-label task, else ``[B]`` int64."""
-    if task != "multilabel":
-        return torch.tensor([label for (label,) in labels], dtype=torch.int64)
-    labels_BC = torch.zeros(len(labels), num_classes)
-    for b, of_sample in enumerate(labels):
-        labels_BC[b, list(of_sample)] = 1.0
-    return labels_BC

@@ -19,7 +19,7 @@ from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.base import FusionModel, expert_names
 from raymoe.models.build import build_model
-from raymoe.project.workspace import Workspace
+from raymoe.project.artifacts import Output
 
 FORMAT = "fl-i2moe/1"
 
@@ -78,28 +78,26 @@ class CheckpointInfo:
         return build_model(self.modalities, len(self.classes), ModelConfig.model_validate(self.model))
 
 
-def save_checkpoint(
-    workspace: Workspace, folder: str, model: FusionModel, info: CheckpointInfo
-) -> CheckpointInfo:
+def save_checkpoint(checkpoint: Output, model: FusionModel, info: CheckpointInfo) -> CheckpointInfo:
     """Write the weights, then the JSON that makes them a checkpoint; returns it with the hash filled in."""
     weights = save_tensors({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()})
     values = {f: getattr(info, f) for f in CheckpointInfo.__dataclass_fields__}
     info = CheckpointInfo(**values | {"weights_sha256": hashlib.sha256(weights).hexdigest()})
+    workspace, folder = checkpoint.workspace, checkpoint.name
     workspace.write(f"{folder}/model.safetensors", weights)
     workspace.write(f"{folder}/config.json", json.dumps(asdict(info), indent=1).encode())
     return info
 
 
-def read_info(workspace: Workspace, folder: str, made_by: str) -> CheckpointInfo:
+def read_info(checkpoint: Output) -> CheckpointInfo:
     """The JSON alone.
 
     Raises:
         ParentError: missing, not JSON, or of another format.
     """
-    name = f"{folder}/config.json"
-    path = workspace.path(name)
+    workspace, name = checkpoint.workspace, f"{checkpoint.name}/config.json"
     if not workspace.exists(name):
-        raise ParentError(f"{workspace.path(folder)}: no checkpoint there", f"Make it with: {made_by}")
+        raise ParentError(f"{checkpoint.path}: no checkpoint there", f"Make it with: {checkpoint.command}")
     try:
         raw = json.loads(workspace.read(name))
         if raw.get("format") != FORMAT:
@@ -108,33 +106,27 @@ def read_info(workspace: Workspace, folder: str, made_by: str) -> CheckpointInfo
         return CheckpointInfo(**raw | {"modalities": shapes, "classes": tuple(raw["classes"])})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ParentError(
-            f"{path} is not a checkpoint of this version ({error})",
-            f"Delete it and make it again with: {made_by}",
+            f"{workspace.path(name)} is not a checkpoint of this version ({error})",
+            f"Delete it and make it again with: {checkpoint.command}",
         ) from None
 
 
-def load_checkpoint(
-    workspace: Workspace, folder: str, made_by: str, *, features: str | None = None
-) -> tuple[FusionModel, CheckpointInfo]:
+def load_checkpoint(checkpoint: Output, *, features: str | None = None) -> tuple[FusionModel, CheckpointInfo]:
     """The model in eval mode, on the CPU, and its info.
 
     Args:
-        workspace, folder: where it is.
-        made_by: the command that makes it, for the error messages.
+        checkpoint: where it is, and what makes it.
         features: fingerprint of the feature store it is to be used with.
 
     Raises:
         ParentError: missing, damaged, changed since it was written, or trained on other features.
     """
-    info = read_info(workspace, folder, made_by)
-    if features is not None and info.features != features:
-        raise ParentError(
-            f"{workspace.path(folder)} was trained on features {info.features}, those there are {features}",
-            f"Train on these with: {made_by} --overwrite, or encode with the encoders it was trained on.",
-        )
-    name = f"{folder}/model.safetensors"
+    info = read_info(checkpoint)
+    if features is not None:
+        checkpoint.refuse_other_parents({"features": info.features}, {"features": features})
+    workspace, name = checkpoint.workspace, f"{checkpoint.name}/model.safetensors"
     weights = workspace.read(name) if workspace.exists(name) else b""
-    remedy = f"Delete {workspace.path(folder)} and make it again with: {made_by}"
+    remedy = f"Delete {checkpoint.path} and make it again with: {checkpoint.command}"
     if hashlib.sha256(weights).hexdigest() != info.weights_sha256:
         problem = "does not hold the weights that config.json describes (cut short, or changed)"
         raise ParentError(f"{workspace.path(name)} {problem}", remedy)

@@ -10,7 +10,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
 from raymoe.project import Project
-from raymoe.project.workspace import Workspace
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
 from raymoe.runtime.versions import differing, package_versions
 
 
@@ -19,26 +19,21 @@ class Explained:
     """Where checkpoint and features lie, and what they have to be.
 
     Attributes:
-        workspace: where both lie.
-        checkpoint, features: their folders.
+        checkpoint, features: both, in one workspace.
         expected: their fingerprints (``checkpoint``, ``features``) when the work was planned.
-        made_by: the commands that make them, for the error messages.
         versions: the packages of the process that planned it.
     """
 
-    workspace: Workspace
-    checkpoint: str
-    features: str
+    checkpoint: Output
+    features: Output
     expected: dict[str, str]
-    made_by: dict[str, str]
     versions: dict[str, str] = field(default_factory=package_versions)
 
     @classmethod
     def of(cls, project: Project, parents: dict[str, str]) -> Explained:
         """A project's, with these fingerprints."""
-        made_by = {"features": project.command("encode"), "checkpoint": project.command("train")}
-        expected = {name: parents[name] for name in made_by}
-        return cls(project.workspace, f"{project.run}/checkpoint", project.features, expected, made_by)
+        expected = {name: parents[name] for name in ("features", "checkpoint")}
+        return cls(CHECKPOINT.of(project), FEATURES.of(project), expected)
 
     def open(self) -> tuple[FeatureStore, FusionModel, CheckpointInfo]:
         """Both, the model in eval mode on the CPU.
@@ -56,29 +51,25 @@ class Explained:
                 "Install the same versions on every machine of the cluster.",
             )
         self._check_workspace()
-        store = FeatureStore.open(self.workspace, self.features, self.made_by["features"])
-        self._check("features", store.fingerprint)
-        model, info = load_checkpoint(
-            self.workspace, self.checkpoint, self.made_by["checkpoint"], features=store.fingerprint
-        )
-        self._check("checkpoint", info.fingerprint)
+        store = FeatureStore.open(self.features)
+        self._check(self.features, store.fingerprint)
+        model, info = load_checkpoint(self.checkpoint, features=store.fingerprint)
+        self._check(self.checkpoint, info.fingerprint)
         return store, model, info
 
     def _check_workspace(self) -> None:
         try:
-            there = self.workspace.exists(self.checkpoint) and self.workspace.exists(self.features)
+            there = self.checkpoint.exists() and self.features.exists()
             why = "there are no features and checkpoint in it"
         except WorkspaceError as error:
             there, why = False, error.message
         if not there:
             raise WorkspaceError(
-                f"{socket.gethostname()} does not reach the workspace {self.workspace.uri}: {why}",
+                f"{socket.gethostname()} does not reach the workspace {self.checkpoint.workspace.uri}: {why}",
                 "Every machine of the cluster needs it under the same name: give --workspace a shared folder "
                 "(NFS) or an object store (s3://bucket/folder).",
             )
 
-    def _check(self, name: str, fingerprint: str) -> None:
-        if fingerprint != self.expected[name]:
-            raise ParentError(
-                f"{self.workspace.path(getattr(self, name))} changed since this was planned", "Run it again."
-            )
+    def _check(self, output: Output, fingerprint: str) -> None:
+        if fingerprint != self.expected[output.artifact.name]:
+            raise ParentError(f"{output.path} changed since this was planned", "Run it again.")

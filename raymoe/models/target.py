@@ -1,6 +1,7 @@
 """The scalar that is explained: the mean logit over the target classes of a sample (paper §3.2.1).
 
-Shapes: B samples, C classes.
+Which classes these are, the true ones or those that the model predicts, is the caller's choice; see
+``Task.explained_classes`` for the latter. Shapes: B samples, C classes.
 """
 
 from __future__ import annotations
@@ -24,12 +25,6 @@ def target_weights(classes: Sequence[int], num_classes: int) -> Tensor:
     return weights_C
 
 
-def predicted_classes(logits_BC: Tensor, task: str) -> list[list[int]]:
-    """The prediction: for multi-label data the classes above 0, or the best where none is; else the best."""
-    best_B = logits_BC.argmax(-1)
-    if task != "multilabel":
-        return [[int(best)] for best in best_B]
-    return [
-        torch.nonzero(row > 0).flatten().tolist() or [int(best)]
-        for row, best in zip(logits_BC, best_B, strict=True)
-    ]
+def target_matrix(targets: Sequence[Sequence[int]], num_classes: int) -> Tensor:
+    """The weights of each sample's target, [B, C], see ``target_weights``."""
+    return torch.stack([target_weights(classes, num_classes) for classes in targets])

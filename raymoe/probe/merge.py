@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,30 +11,28 @@ import pyarrow as pa
 from raymoe.interactions.sums import RunningSums
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import Job, Unit, Units
+from raymoe.project.artifacts import Output
 from raymoe.project.contracts import INTERACTIONS
-from raymoe.project.interaction_tables import interactions_name, remove_interactions
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import write_batches
-from raymoe.project.workspace import Workspace
+from raymoe.project.interaction_tables import of_expert, remove_interactions
+from raymoe.project.provenance import Json, Provenance
 
 ROWS = 1 << 16  # of a row group, at least
 
 
 def write_tables(
-    workspace: Workspace,
-    folder: str,
+    interactions: Output,
     units: Units,
     files: UnitFiles,
     failed: Collection[int],
     provenance: Provenance,
-    notes: dict[str, Any],
+    notes: dict[str, Json],
 ) -> None:
     """Write one table per expert, row group by row group.
 
     The tables that were there are removed first: those that are there are always of one probe.
 
     Args:
-        workspace, folder: the run's.
+        interactions: the run's.
         units, files: what was planned, and the answers.
         failed: numbers of the units that have none.
         provenance, notes: for the tables' metadata; each table's own ``expert`` is added.
@@ -44,19 +41,13 @@ def write_tables(
         ParentError: an answer is missing or damaged.
         WorkspaceError: the tables can't be written; the answers stay.
     """
-    remove_interactions(workspace, folder)
+    remove_interactions(interactions)
     experts, jobs = units.plan.config.experts, len(units.plan.kinds)
     without = {units.job_of(unit) for unit in failed}
     for e, expert in enumerate(experts):
         span = range(jobs * e // len(experts), jobs * (e + 1) // len(experts))
-        write_batches(
-            workspace,
-            interactions_name(folder, expert),
-            merged(units, files, [job for job in span if job not in without]),
-            INTERACTIONS,
-            provenance,
-            {**notes, "expert": expert},
-        )
+        batches = merged(units, files, [job for job in span if job not in without])
+        of_expert(interactions, expert).write_batches(batches, provenance, {**notes, "expert": expert})
 
 
 def merged(units: Units, files: UnitFiles, jobs: Collection[int]) -> Iterator[pa.RecordBatch]:
@@ -117,4 +108,5 @@ def _rows(job: Job, sums: RunningSums) -> pa.RecordBatch:
         **sums.scores(),
         **sums.columns(),
     }
-    return pa.record_batch([columns[f.name] for f in INTERACTIONS.schema], schema=INTERACTIONS.schema)
+    schema = INTERACTIONS.schema
+    return pa.record_batch([columns[field.name] for field in schema], schema=schema)

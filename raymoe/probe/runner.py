@@ -11,7 +11,7 @@ import torch
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.interactions.pieces import block_sums
 from raymoe.models.explained import Explained
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.target import target_weights
 from raymoe.probe.plan import Job, Unit
 from raymoe.runtime.device import device_name
 
@@ -106,5 +106,5 @@ class UnitRunner:
             batch = self.store.batch([index], self.device, **self.model.reads)
             with torch.no_grad():
                 logits = self.model(batch.features, batch.valid).logits_BC
-            labels = predicted_classes(logits, self.info.task)[0]
+            labels = self.store.task.explained_classes(logits)[0]
         return target_weights(labels, len(self.info.classes)).to(self.device)

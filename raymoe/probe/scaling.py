@@ -22,11 +22,13 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import unit_size
+from raymoe.probe.measuring import measured_rate, runner_arguments
 from raymoe.probe.plan import Unit, make_plan
-from raymoe.probe.probe import measured_rate, parents_of, runner_arguments
+from raymoe.probe.probe import parents_of
 from raymoe.probe.runner import UnitRunner
 from raymoe.probe.scaling_plot import scaling_plot
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.runtime.progress import console
 
 SECONDS = 20.0  # of work for each actor
@@ -124,10 +126,10 @@ class _Trial:
     def __init__(self, project: Project, device: str | None, gpu_share: float) -> None:
         self.project, self.device, self.gpu_share = project, device, gpu_share
         self.folder = f"{project.run}/scaling-units"
-        workspace, config = project.workspace, project.preset.probe
+        config = project.preset.probe
         importance, provenance = parents_of(project)
-        store = FeatureStore.open(workspace, project.features, made_by=project.command("encode"))
-        experts = read_info(workspace, f"{project.run}/checkpoint", project.command("train")).experts
+        store = FeatureStore.open(FEATURES.of(project))
+        experts = read_info(CHECKPOINT.of(project)).experts
         self.arguments = runner_arguments(project, provenance)
         plan = make_plan(store, importance, experts, config)
         if not len(plan.jobs):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
 from raymoe.errors import ParentError
-from raymoe.project import Project
+from raymoe.project.artifacts import CHOSEN
+from raymoe.project.project import Project
+from raymoe.project.tables import Metadata
 from raymoe.runtime.progress import console
 
 
@@ -25,7 +26,7 @@ def with_chosen(project: Project) -> Project:
     chosen = read_chosen(project)
     if chosen is None:
         return project
-    path = project.workspace.path(f"{project.sweep}.json")
+    path = CHOSEN.of(project).path
     own = sorted({setting.partition("=")[0].strip() for setting in project.settings} & set(chosen["chosen"]))
     if own:
         console.print(f"{', '.join(own)} as you set it, not as chosen in {path}", markup=False)
@@ -41,7 +42,7 @@ def with_chosen(project: Project) -> Project:
     return replace(project, preset=preset, variant=chosen["variant"])
 
 
-def read_chosen(project: Project) -> dict[str, Any] | None:
+def read_chosen(project: Project) -> Metadata | None:
     """What the sweep of the project's kind of model wrote when it ended; None where there was none.
 
     ``chosen`` (field to value), ``variant`` and ``seeds`` (those that finished) are always there.
@@ -49,11 +50,11 @@ def read_chosen(project: Project) -> dict[str, Any] | None:
     Raises:
         ParentError: it is damaged.
     """
-    name = f"{project.sweep}.json"
-    if not project.workspace.exists(name):
+    choice = CHOSEN.of(project)
+    if not choice.exists():
         return None
     try:
-        found = json.loads(project.workspace.read(name))
+        found: Metadata = json.loads(choice.workspace.read(choice.name))
         if not (
             isinstance(found["chosen"], dict)
             and isinstance(found["variant"], str)
@@ -67,6 +68,6 @@ def read_chosen(project: Project) -> dict[str, Any] | None:
 
 def _damaged(project: Project, error: Exception) -> ParentError:
     return ParentError(
-        f"{project.workspace.path(f'{project.sweep}.json')} is not what a sweep writes ({error!r})",
-        f"Write it again with: {project.command('sweep')} (finished trials are kept)",
+        f"{CHOSEN.of(project).path} is not what a sweep writes ({error!r})",
+        f"Write it again with: {CHOSEN.of(project).command} (finished trials are kept)",
     )

@@ -1,28 +1,21 @@
-"""A dataset in a workspace: its preset, and where each stage's output lies.
+"""A dataset in a workspace: its settings, its folders, and the commands that a user would type.
 
-    <workspace>/<dataset>/samples.parquet
-                          features/                 parts, and features.json when complete
-                          baselines.parquet         linear probes on pooled features
-                          sweep.parquet, sweep.json what a sweep found, and what it chose
-                          evaluation/               one table per protocol
-                          runs/<model><variant>-seed<n>/
-                                                    checkpoint/, epochs, predictions, metrics,
-                                                    importance.arrow, units/,
-                                                    interactions-<expert>.parquet,
-                                                    report/ with index.html and figures
-
-Every stage is a function of a ``Project``.
+Every stage is a function of a ``Project``. What they write there is listed in artifacts.py.
 """
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raymoe.config import Preset
+from raymoe.project.provenance import Json
 from raymoe.project.workspace import Workspace
 
 DEFAULT_WORKSPACE = "runs"
+OF_DATA_ALONE = ("prepare", "encode")  # commands that depend on the data section alone
+WITHOUT_SEED = ("prepare", "encode", "baselines", "sweep")  # those before a training, or of many seeds
+WITHOUT_SOURCE = ("evaluate",)  # it makes nothing that is missing
 
 
 @dataclass(frozen=True)
@@ -34,27 +27,13 @@ class Project:
     dataset: str  # as the user typed it, for the commands that messages suggest
     settings: tuple[str, ...] = ()  # likewise, the --set options
     source: str | None = None  # likewise, --source
+    seed: int | None = None  # likewise, --seed; the preset has it already
     variant: str = ""  # names the fields of a sweep that this run has, e.g. "-temperature_rw=2"
 
     @property
     def root(self) -> str:
         """The dataset's folder in the workspace."""
         return self.preset.name
-
-    @property
-    def samples(self) -> str:
-        """The samples table."""
-        return f"{self.root}/samples.parquet"
-
-    @property
-    def features(self) -> str:
-        """The feature store's folder."""
-        return f"{self.root}/features"
-
-    @property
-    def baselines(self) -> str:
-        """Metrics of the linear probes."""
-        return f"{self.root}/baselines.parquet"
 
     @property
     def run(self) -> str:
@@ -67,21 +46,38 @@ class Project:
         kind = self.preset.model.kind
         return f"{self.root}/sweep" if kind == "fl-i2moe" else f"{self.root}/sweep-{kind}"
 
-    @property
-    def report(self) -> str:
-        """The report's folder."""
-        return f"{self.run}/report"
+    def with_seed(self, seed: int) -> Project:
+        """The same with another training seed, as if the user had given ``--seed``."""
+        if seed == self.preset.train.seed:
+            return self
+        return replace(self, preset=self.preset.with_fields({"train.seed": seed}), seed=seed)
+
+    def with_kind(self, kind: str) -> Project:
+        """The same with another kind of model, as if the user had given ``--set model.kind=...``.
+
+        What a sweep chose for its own kind is not that kind's: start from a project as the user gave it.
+        """
+        if kind == self.preset.model.kind:
+            return self
+        settings = (*self.settings, f"model.kind={kind}")
+        return replace(self, preset=self.preset.with_fields({"model.kind": kind}), settings=settings)
 
     def command(self, stage: str, *words: str) -> str:
-        """How a user runs a stage of this project; ``words`` follow the dataset."""
+        """How a user runs a stage of this project: with the options that they gave.
+
+        Args:
+            stage: the command's first word after ``raymoe``.
+            words: what follows the dataset, such as the name of an experiment.
+        """
         line = ["raymoe", stage, self.dataset, *words]
         if self.workspace.uri != DEFAULT_WORKSPACE:
             line += ["--workspace", self.workspace.uri]
-        if self.source is not None and stage != "evaluate":  # which makes nothing that is missing
+        if self.source is not None and stage not in WITHOUT_SOURCE:
             line += ["--source", self.source]
-        data_only = stage in ("prepare", "encode")  # they depend on the data section alone
+        if self.seed is not None and stage not in WITHOUT_SEED:
+            line += ["--seed", str(self.seed)]
         for setting in self.settings:
-            if not data_only or setting.startswith("data."):
+            if stage not in OF_DATA_ALONE or setting.startswith("data."):
                 line += ["--set", setting]
         return shlex.join(line)
 
@@ -100,4 +96,4 @@ class StageResult:
     path: str
     fingerprint: str
     ran: bool
-    skipped: tuple[dict, ...] = ()
+    skipped: tuple[dict[str, Json], ...] = ()

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
+
+from raymoe.errors import ParentError
+
+Json: TypeAlias = Any  # a value of JSON; which kind of value follows from its key
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Provenance:
 
     stage: str
     contract: str
-    config: dict[str, Any]
+    config: dict[str, Json]
     parents: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -46,7 +51,7 @@ class Provenance:
         ]
         return "; ".join(lines) or "made by another version of raymoe"
 
-    def metadata(self, extra: dict[str, Any] | None = None) -> dict[str, str]:
+    def metadata(self, extra: Mapping[str, Json] | None = None) -> dict[str, str]:
         """The table metadata that says all this; ``extra`` goes in as JSON under ``raymoe.<key>``."""
         own = {
             "raymoe.schema": self.contract,
@@ -60,7 +65,7 @@ def _parents(provenance: Provenance) -> dict[str, str]:
     return {f"the {name} it was made from": value for name, value in provenance.parents.items()}
 
 
-def _compare(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
+def _compare(a: Json, b: Json, prefix: str = "") -> list[tuple[str, Json, Json]]:
     if isinstance(a, dict) and isinstance(b, dict):
         found = []
         for key in sorted(a.keys() | b.keys()):
@@ -69,6 +74,27 @@ def _compare(a: Any, b: Any, prefix: str = "") -> list[tuple[str, Any, Any]]:
     return [] if a == b else [(prefix, a, b)]
 
 
-def _short(value: Any) -> str:
+def _short(value: Json) -> str:
     text = json.dumps(value) if not isinstance(value, str) else value
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def refuse_other_inputs(path: str, metadata: Mapping[str, Json], made: Provenance, command: str) -> None:
+    """Raise if what is there was made from other inputs than those asked for, saying which.
+
+    Args:
+        path: where it is, for the message.
+        metadata: what it says of itself: ``fingerprint`` and ``made_by``.
+        made: what it would be made from now.
+        command: what makes it.
+
+    Raises:
+        ParentError: they differ.
+    """
+    if metadata["fingerprint"] != made.fingerprint:
+        differences = Provenance.from_json(metadata["made_by"]).differences(made)
+        raise ParentError(
+            f"{path} was made from other inputs ({differences})",
+            f"Replace it with: {command} --overwrite; or give the settings it was made with, or another "
+            "--workspace to have both.",
+        )

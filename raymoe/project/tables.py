@@ -1,4 +1,4 @@
-"""How tables are written and read: each names its contract, what made it, and the hash of that.
+"""How table files are written and read: each names its contract, what made it, and the hash of that.
 
 The metadata are ``raymoe.schema`` (``samples/1``), ``raymoe.made_by`` (JSON of stage, configuration and
 parents) and ``raymoe.fingerprint``. Readers refuse a table of another contract or one cut short, by name.
@@ -8,17 +8,19 @@ Files ending in ``.parquet`` are Parquet, in ``.arrow`` Arrow IPC.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymoe.errors import ParentError
 from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Json, Provenance
 from raymoe.project.workspace import Workspace
+
+Metadata: TypeAlias = dict[str, Json]
 
 ROW_GROUP = 256  # rows of a Parquet table that are read at once, so that pictures needn't all be in memory
 
@@ -29,7 +31,7 @@ def write_table(
     table: pa.Table,
     contract: Contract,
     provenance: Provenance,
-    extra: dict[str, Any] | None = None,
+    extra: Mapping[str, Json] | None = None,
 ) -> None:
     """Write a table under its contract; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
     conform(table.schema, contract, name)
@@ -51,7 +53,7 @@ def write_batches(
     batches: Iterable[pa.RecordBatch],
     contract: Contract,
     provenance: Provenance,
-    extra: dict[str, Any] | None = None,
+    extra: Mapping[str, Json] | None = None,
     *,
     schema: pa.Schema | None = None,
 ) -> None:
@@ -107,7 +109,7 @@ def read_table(
 
 
 def open_parquet(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pq.ParquetFile:
-    """Open a Parquet table to read it group by group; arguments and errors as of ``read_table``."""
+    """Open a Parquet table to read it group by group; arguments and errors: see ``read_table``."""
     _require(workspace, name, made_by)
     with _whole(workspace, name, made_by):
         file = pq.ParquetFile(workspace.local(name))
@@ -118,7 +120,7 @@ def open_parquet(workspace: Workspace, name: str, contract: Contract, made_by: s
 def read_schema(workspace: Workspace, name: str, contract: Contract, made_by: str) -> pa.Schema:
     """A table's schema with its metadata, from the file's footer: of the rows nothing is read.
 
-    Args and errors as in ``read_table``; damage to the rows themselves goes unnoticed.
+    Arguments and errors: see ``read_table``; damage to the rows themselves goes unnoticed.
     """
     _require(workspace, name, made_by)
     with _whole(workspace, name, made_by), workspace.fs.open_input_file(workspace.path(name)) as source:
@@ -171,49 +173,11 @@ def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
         raise ParentError(f"{name} does not fit {contract.tag}: {'; '.join(problems)}", "Make it again.")
 
 
-def metadata_of(schema: pa.Schema) -> dict[str, Any]:
+def metadata_of(schema: pa.Schema) -> Metadata:
     """A table's own metadata without the prefix, JSON values decoded."""
-    found: dict[str, Any] = {}
+    found: Metadata = {}
     for key, value in (schema.metadata or {}).items():
         if key.startswith(b"raymoe."):
             name, text = key[7:].decode(), value.decode()
             found[name] = text if name in ("schema", "fingerprint", "made_by") else json.loads(text)
     return found
-
-
-def is_complete(
-    workspace: Workspace,
-    name: str,
-    contract: Contract,
-    provenance: Provenance,
-    command: str,
-    *,
-    overwrite: bool = False,
-) -> bool:
-    """Whether the output is already there, made from the same inputs; reads its metadata alone.
-
-    Args:
-        workspace, name, contract: the output.
-        provenance: what it would be made from now.
-        command: how a user makes it, for the error messages.
-        overwrite: act as if it were not there.
-
-    Raises:
-        ParentError: it is there but damaged, or was made from other inputs (named), and ``overwrite`` is off.
-    """
-    if overwrite or not workspace.exists(name):
-        return False
-    schema = read_schema(workspace, name, contract, f"{command} --overwrite")
-    refuse_other_inputs(workspace.path(name), metadata_of(schema), provenance, command)
-    return True
-
-
-def refuse_other_inputs(path: str, metadata: dict[str, Any], provenance: Provenance, command: str) -> None:
-    """Raise if what is there was made from other inputs than those asked for, saying which."""
-    if metadata["fingerprint"] != provenance.fingerprint:
-        differences = Provenance.from_json(metadata["made_by"]).differences(provenance)
-        raise ParentError(
-            f"{path} was made from other inputs ({differences})",
-            f"Replace it with: {command} --overwrite; or give the settings it was made with, or another "
-            "--workspace to have both.",
-        )

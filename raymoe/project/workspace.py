@@ -46,7 +46,7 @@ class Workspace:
                 f"--workspace {self.uri}: {error}", "Give a local folder or a URI such as s3://bucket/folder."
             ) from None
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
         return Workspace, (self.uri if "://" in self.uri else self.root,)
 
     @property
@@ -61,7 +61,7 @@ class Workspace:
     def exists(self, name: str) -> bool:
         """Whether a file or folder of that name is there."""
         with self._explained(name, "read"):
-            return self.fs.get_file_info(self.path(name)).type != fs.FileType.NotFound
+            return bool(self.fs.get_file_info(self.path(name)).type != fs.FileType.NotFound)
 
     def names(self, folder: str) -> list[str]:
         """Names of the finished files directly in a folder, sorted; empty where there is no such folder."""
@@ -80,7 +80,7 @@ class Workspace:
     def read(self, name: str) -> bytes:
         """A whole file."""
         with self._explained(name, "read"), self.fs.open_input_file(self.path(name)) as file:
-            return file.read()
+            return bytes(file.read())
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file so that it is there whole or not at all."""

@@ -16,9 +16,8 @@ from raymoe.errors import ParentError
 from raymoe.experiments.experiment import Experiment
 from raymoe.experiments.registry import experiments
 from raymoe.project import Project
-from raymoe.project.contracts import SWEEP
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.artifacts import SWEEP, parents_in
+from raymoe.project.tables import metadata_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def _found(project: Project, inputs: Inputs, experiment: Experiment) -> Found:
             continue
         metadata = metadata_of(read.schema)
         tables[table.name], fingerprints[table.name] = read, metadata["fingerprint"]
-        reason = stale(Provenance.from_json(metadata["made_by"]), *_known(project, inputs))
+        reason = stale(parents_in(metadata), *_known(project, inputs))
         if reason:
             gaps.append(f"{output.path} is not shown: {reason}.")
         elif not len(read):
@@ -95,18 +94,18 @@ def _found(project: Project, inputs: Inputs, experiment: Experiment) -> Found:
     return Found(experiment, project, tables=tables, fingerprints=fingerprints)
 
 
-def stale(made: Provenance, known: dict[str, str], own: set[str]) -> str | None:
+def stale(parents: dict[str, str], known: dict[str, str], own: set[str]) -> str | None:
     """Why a table does not belong to this report; None where it does.
 
     Args:
-        made: what made the table. A parent can be several fingerprints with spaces between them.
+        parents: fingerprints of what the table was made from, by name; one can be several, with spaces.
         known: the fingerprints that this report is made from, by the names that tables give their parents.
         own: those of them that are of this checkpoint alone; the table has to name one.
     """
-    for name, value in made.parents.items():
+    for name, value in parents.items():
         if name in known and known[name] not in value.split():
             return f"it was made from another {name} than this report ({value}, not {known[name]})"
-    if not own & {word for value in made.parents.values() for word in value.split()}:
+    if not own & {word for value in parents.values() for word in value.split()}:
         return "it was made from other checkpoints than this report's"
     return None
 
@@ -129,11 +128,11 @@ def _known(project: Project, inputs: Inputs) -> tuple[dict[str, str], set[str]]:
 
 def _sweep_of(project: Project, checkpoint: str) -> set[str]:
     """Fingerprint of the sweep's table, where the checkpoint is one of its trials."""
-    name = f"{project.sweep}.parquet"
-    if not project.workspace.exists(name):
+    sweep = SWEEP.of(project)
+    if not sweep.exists():
         return set()
     try:
-        table = read_table(project.workspace, name, SWEEP, project.command("sweep"))
+        table = sweep.read()
     except ParentError:
         return set()
     trials = table["fingerprint"].to_pylist()

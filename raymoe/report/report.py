@@ -11,6 +11,7 @@ from raymoe.display.sample_figure import sample_figure
 from raymoe.display.samples import explore
 from raymoe.display.sheets import latex, to_csv
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import REPORT
 from raymoe.project.provenance import Provenance
 from raymoe.report.charts import charts
 from raymoe.report.experiments import Found, find_experiments
@@ -41,13 +42,14 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
         # under the names that earlier versions gave them, so that their reports stay current
         parents |= {picture.removeprefix("evaluation/"): "drawn" for picture in each.shown.pictures}
     provenance = Provenance("report", VERSION, config.model_dump(), parents)
-    page, seal = f"{project.report}/index.html", f"{project.report}/report.json"
+    folder = REPORT.of(project).name
+    page, seal = f"{folder}/index.html", f"{folder}/report.json"
     result = StageResult(workspace.path(page), provenance.fingerprint, ran=True)
     if not overwrite and workspace.exists(page) and _sealed(workspace, seal) == provenance.fingerprint:
         return StageResult(result.path, result.fingerprint, ran=False)
     workspace.remove(seal)
-    for folder in ("figures", "tables"):  # of what is a gap now, nothing old may stay
-        workspace.remove(f"{project.report}/{folder}")
+    for old in ("figures", "tables"):  # of what is a gap now, nothing old may stay
+        workspace.remove(f"{folder}/{old}")
     samples = explore(inputs, config)
     with track("report", 1) as progress:
         plots = [*charts(inputs), *(plot for each in found for plot in each.shown.figures)]
@@ -60,8 +62,8 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
             if figure:
                 singles[f"sample-{i}"] = figure
         for name, figure in (figures | singles).items():
-            workspace.write(f"{project.report}/figures/{name}.png", png(figure))
-            workspace.write(f"{project.report}/figures/{name}.svg", drawings.get(name) or svg(figure))
+            workspace.write(f"{folder}/figures/{name}.png", png(figure))
+            workspace.write(f"{folder}/figures/{name}.svg", drawings.get(name) or svg(figure))
         _write_tables(project, inputs, found)
         text = render(project, inputs, samples, found, drawings, captions, list(singles), provenance)
         workspace.write(page, text.encode())
@@ -73,15 +75,15 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
 
 def _write_tables(project: Project, inputs: Inputs, found: list[Found]) -> None:
     """``tables/``: as they are printed (LaTeX), and with every row and digit (CSV)."""
-    own = own_tables(inputs)
+    folder, own = REPORT.of(project).name, own_tables(inputs)
     sheets = [sheet for sheet, _ in own.values()] + [sheet for e in found for sheet in e.shown.tables]
     tables = {name: table for name, (_, table) in own.items()}
     for each in found:
         tables |= each.tables
     for sheet in sheets:
-        project.workspace.write(f"{project.report}/tables/{sheet.name}.tex", latex(sheet).encode())
+        project.workspace.write(f"{folder}/tables/{sheet.name}.tex", latex(sheet).encode())
     for name, table in tables.items():
-        project.workspace.write(f"{project.report}/tables/{name}.csv", to_csv(table))
+        project.workspace.write(f"{folder}/tables/{name}.csv", to_csv(table))
 
 
 def _sealed(workspace, seal: str) -> str | None:

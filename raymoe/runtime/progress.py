@@ -39,7 +39,7 @@ class Task:
         """Count ``steps`` more as done."""
         self.done += steps
         self.note = self.note if note is None else note
-        if self._bar:
+        if self._bar and self._id is not None:
             self._bar.update(self._id, completed=self.done, note=self.note)
         elif time.monotonic() - self._printed > SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()

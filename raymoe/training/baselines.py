@@ -17,11 +17,9 @@ from threadpoolctl import threadpool_limits
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import METRICS
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, write_table
+from raymoe.project.artifacts import BASELINES, FEATURES
 from raymoe.runtime.progress import console, track
-from raymoe.training.metrics import multi_hot, scores
+from raymoe.task import multi_hot
 
 # Inverse strength of the penalty, and weight of a class that is there. On pooled features of this kind
 # validation scores peak inside; weaker penalties take long and overfit.
@@ -46,22 +44,20 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
         ParentError: no features, or a table made from others.
         InputError: a split has no samples.
     """
-    workspace, selection = project.workspace, project.preset.train.selection
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    baselines, selection = BASELINES.of(project), project.preset.train.selection
+    store = FeatureStore.open(FEATURES.of(project))
     settings = {"selection": selection, "grid": [list(choice) for choice in GRID], "iterations": ITERATIONS}
-    provenance = Provenance("baselines", METRICS.tag, settings, {"features": store.fingerprint})
-    path = workspace.path(project.baselines)
-    command = project.command("baselines")
-    if is_complete(workspace, project.baselines, METRICS, provenance, command, overwrite=overwrite):
-        return StageResult(path, provenance.fingerprint, ran=False)
+    made = baselines.made_from(settings, {"features": store.fingerprint})
+    if baselines.is_complete(made, overwrite=overwrite):
+        return StageResult(baselines.path, made.fingerprint, ran=False)
 
     for split in SPLITS:
         if split not in store.splits:
             raise InputError(
-                f"{workspace.path(project.features)} has no sample in the split {split!r}",
+                f"{store.path} has no sample in the split {split!r}",
                 f"The linear probes need {', '.join(SPLITS)}, as training does.",
             )
-    workspace.check_writable()
+    project.workspace.check_writable()
     names = [m.name for m in store.modalities]
     pooled = {m: {s: store.pooled(store.indices(s), m) for s in SPLITS} for m in names}
     blocks = {m: _standardise(features) for m, features in pooled.items()}
@@ -75,7 +71,7 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
             best = None
             for choice in GRID:
                 logits, converged = _one_vs_rest(inputs, targets_NC, *choice)
-                found = {s: scores(logits[s], labels[s], store.task) for s in ("val", "test")}
+                found = {s: store.task.scores(logits[s], labels[s]) for s in ("val", "test")}
                 if best is None or found["val"][selection] > best["val"][selection]:
                     best, chosen[model], unfinished[model] = found, choice, not converged
                 progress.advance(1, model)
@@ -89,9 +85,9 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
         "chosen_positive_weight": {model: weight for model, (_, weight) in chosen.items()},
         "not_converged": stopped,
     }
-    table = pa.Table.from_pylist(rows, METRICS.schema)
-    write_table(workspace, project.baselines, table, METRICS, provenance, extra)
-    return StageResult(path, provenance.fingerprint, ran=True)
+    table = pa.Table.from_pylist(rows, BASELINES.contract.schema)
+    baselines.write(table, made, extra)
+    return StageResult(baselines.path, made.fingerprint, ran=True)
 
 
 def _standardise(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from raymoe.config import TrainConfig
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
-from raymoe.training.metrics import scores
+from raymoe.task import Task
 from raymoe.training.objective import objective
 from raymoe.training.predict import predict
 
@@ -107,7 +107,7 @@ def run_epochs(
                 _slower(config),
             )
         row: dict[str, float] = {"epoch": epoch, **losses}
-        found = scores(answers.logits, val_labels, store.task)
+        found = store.task.scores(answers.logits, val_labels)
         row |= {f"val_{name}": value for name, value in found.items()}
         for name, weight in zip(model.expert_names, answers.expert_weights.mean(0), strict=True):
             row[f"weight_{name}"] = float(weight)
@@ -168,7 +168,7 @@ def _slower(config: TrainConfig) -> str:
 
 
 def accumulate(
-    model: FusionModel, batch: FeatureBatch, task: str, config: TrainConfig, scaler: torch.amp.GradScaler
+    model: FusionModel, batch: FeatureBatch, task: Task, config: TrainConfig, scaler: torch.amp.GradScaler
 ) -> dict[str, float]:
     """Add a batch's gradients to the parameters', piece by piece; returns the mean losses.
 
@@ -177,7 +177,7 @@ def accumulate(
     Args:
         model: in training mode, on the batch's device.
         batch: any number of samples.
-        task: what the labels are.
+        task: what its labels mean.
         config: how to train.
         scaler: of gradients; does nothing unless the precision is float16.
     """

@@ -6,11 +6,12 @@ from torch import Tensor
 
 from raymoe.config import TrainConfig
 from raymoe.models.base import Output, Passes
-from raymoe.models.losses import interaction_losses, task_loss
+from raymoe.task import Task
+from raymoe.training.interaction_losses import interaction_losses
 
 
 def objective(
-    output: Output, passes: Passes, labels: Tensor, task: str, config: TrainConfig
+    output: Output, passes: Passes, labels: Tensor, task: Task, config: TrainConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch (I2MoE; paper §3.1.1), and its parts before they are weighted.
 
@@ -22,8 +23,8 @@ def objective(
     Args:
         output: the model's answer to the full input.
         passes: every expert's answers in every pass, pass 0 being the full input.
-        labels: multi-hot [B, C] or class indices [B].
-        task: what the labels are.
+        labels: of the batch, see ``Task.label_tensor``.
+        task: what they mean.
         config: the weights of the terms.
 
     Returns:
@@ -31,7 +32,7 @@ def objective(
     """
     weight = config.positive_weight
     logits_EPBC = passes.logits_EPBC.float()
-    loss = task_loss(output.logits_BC.float(), labels, task, weight)
+    loss = task.loss(output.logits_BC.float(), labels, weight)
     parts = {"task": loss}
     if logits_EPBC.shape[1] > 1:
         compared = logits_EPBC if config.interaction_on == "logits" else passes.latents_EPBI.float()
@@ -41,6 +42,6 @@ def objective(
         # Experts have equally many logits, so the loss over all of them at once is the mean of their losses.
         E = logits_EPBC.shape[0]
         own = logits_EPBC[:, 0].flatten(0, 1)
-        parts["expert_task"] = task_loss(own, labels.repeat(E, *[1] * (labels.dim() - 1)), task, weight)
+        parts["expert_task"] = task.loss(own, labels.repeat(E, *[1] * (labels.dim() - 1)), weight)
         loss = loss + config.expert_task_weight * parts["expert_task"]
     return loss, parts

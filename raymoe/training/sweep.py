@@ -29,10 +29,10 @@ from raymoe.actors.cluster import actor_shape, connected, node_resources
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import EPOCHS, METRICS, SWEEP
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table, write_table
+from raymoe.project.artifacts import CHECKPOINT, CHOSEN, EPOCHS, FEATURES, METRICS, SWEEP
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console, plain_table
+from raymoe.task import METRIC_NAMES
 from raymoe.training.live import LiveTable
 from raymoe.training.statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train
@@ -89,7 +89,7 @@ def sweep(
     """
     workspace, command = project.workspace, project.command("sweep")
     trials = trials_of(project)
-    features = FeatureStore.open(workspace, project.features, project.command("encode")).fingerprint
+    features = FeatureStore.open(FEATURES.of(project)).fingerprint
     if overwrite:
         workspace.check_writable()
         for trial in trials:
@@ -135,8 +135,7 @@ def sweep(
         for trial in trials
         if outcomes[trial.name].state == "failed"
     )
-    path = workspace.path(f"{trials[0].project.sweep}.parquet")
-    return StageResult(path, str(concluded[0]), bool(missing), failed)
+    return StageResult(SWEEP.of(trials[0].project).path, str(concluded[0]), bool(missing), failed)
 
 
 def run_trial(config: dict[str, Any], trials: Sequence[Trial], features: str, device: str) -> None:
@@ -329,7 +328,7 @@ def _stopped(trial: Trial, features: str) -> list[float] | None:
 
 def _best_until(project: Project) -> list[float]:
     """The best validation score of a finished run until each epoch."""
-    epochs = read_table(project.workspace, f"{project.run}/epochs.parquet", EPOCHS, project.command("sweep"))
+    epochs = EPOCHS.of(project).made_with(project.command("sweep")).read()
     return np.maximum.accumulate(epochs[f"val_{project.preset.train.selection}"].to_numpy()).tolist()
 
 
@@ -342,8 +341,8 @@ def _conclude(
         The table's fingerprint; or, as the other kinds are to be concluded first, the error to raise because
         no trial finished.
     """
-    workspace, selection = project.workspace, project.preset.train.selection
-    of_kind = trials[0].project  # for the names of the files
+    selection = project.preset.train.selection
+    found, choice = SWEEP.of(trials[0].project), CHOSEN.of(trials[0].project)
     rows = [row for trial in trials for row in _rows(trial, outcomes[trial.name], selection)]
     settings = {
         "kind": trials[0].kind,
@@ -352,15 +351,20 @@ def _conclude(
         "sweep": project.preset.sweep.model_dump(exclude={"trials_per_gpu"}),
     }
     parents = {t.name: outcomes[t.name].fingerprint or outcomes[t.name].state for t in trials}
-    made = Provenance("sweep", SWEEP.tag, settings, {"features": features, **parents})
+    made = found.made_from(settings, {"features": features, **parents})
     fields = [
-        name for name in dict.fromkeys(k for row in rows for k in row) if name not in SWEEP.schema.names
+        name
+        for name in dict.fromkeys(k for row in rows for k in row)
+        if name not in found.contract.schema.names
     ]
     columns = {name: pa.array([row.get(name) for row in rows]) for name in fields}
-    for column in SWEEP.schema:
+    for column in found.contract.schema:
         columns[column.name] = pa.array([row.get(column.name) for row in rows], column.type)
     table = pa.table(
-        {name: columns[name] for name in [*SWEEP.schema.names[:2], *fields, *SWEEP.schema.names[2:]]}
+        {
+            name: columns[name]
+            for name in [*found.contract.schema.names[:2], *fields, *found.contract.schema.names[2:]]
+        }
     )
 
     groups = [Group.of(group, outcomes, table) for group in by_configuration(trials)]
@@ -368,14 +372,14 @@ def _conclude(
     candidates = [group for group in groups if group.seeds and len(group.seeds) == most]
     # The first of equals: the order of the grid is the user's.
     chosen = max(candidates, key=lambda g: np.mean(g.values["val", selection]), default=None)
-    write_table(workspace, f"{of_kind.sweep}.parquet", table, SWEEP, made, {"selection": selection})
+    found.write(table, made, {"selection": selection})
     console.print(_summary(groups, chosen, selection))
     if chosen is None:
-        workspace.remove(f"{of_kind.sweep}.json")
+        choice.remove()
         reasons = [f"; {t.name}: {outcomes[t.name].error}" for t in trials if outcomes[t.name].error]
         return RaymoeError(
             f"no trial of {trials[0].kind} finished{''.join(reasons[:1])}",
-            f"All of them are listed in {workspace.path(f'{of_kind.sweep}.parquet')}.",
+            f"All of them are listed in {found.path}.",
         )
     mean, deviation = mean_and_std(chosen.values["val", selection])
     answer = {
@@ -390,7 +394,7 @@ def _conclude(
         "features": features,
         "table": made.fingerprint,
     }
-    workspace.write(f"{of_kind.sweep}.json", json.dumps(answer, indent=1).encode())
+    project.workspace.write(choice.name, json.dumps(answer, indent=1).encode())
     return made.fingerprint
 
 
@@ -403,7 +407,7 @@ def _rows(trial: Trial, outcome: Outcome, selection: str) -> list[dict[str, Any]
         **trial.fields,
         "seed": trial.seed,
         "state": outcome.state,
-        "checkpoint": f"{project.run}/checkpoint",
+        "checkpoint": CHECKPOINT.of(project).name,
         "fingerprint": outcome.fingerprint,
         "error": outcome.error,
     }
@@ -412,7 +416,7 @@ def _rows(trial: Trial, outcome: Outcome, selection: str) -> list[dict[str, Any]
     if outcome.state == "stopped":
         found = {"metric": selection, "value": outcome.scores[-1], "epoch": len(outcome.scores)}
         return [row | {"split": "val"} | found]
-    table = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, project.command("sweep"))
+    table = METRICS.of(project).made_with(project.command("sweep")).read()
     epoch = metadata_of(table.schema)["best_epoch"]
     return [
         row | {"split": r["split"], "metric": r["metric"], "value": r["value"], "epoch": epoch}
@@ -455,7 +459,7 @@ class Group:
             trials[0].project.variant,
             trials[0].fields,
             [t.seed for t in done],
-            [f"{t.project.run}/checkpoint" for t in done],
+            [CHECKPOINT.of(t.project).name for t in done],
             values,
             dict(Counter(outcomes[t.name].state for t in trials if t not in done)),
         )
@@ -463,7 +467,7 @@ class Group:
 
 def _summary(groups: list[Group], chosen: Group | None, selection: str) -> Table:
     """Mean ± standard deviation per configuration; the chosen one in bold."""
-    shown = [("val", selection), *(("test", metric) for metric in ("micro_f1", "macro_f1", "accuracy"))]
+    shown = [("val", selection), *(("test", metric) for metric in METRIC_NAMES)]
     table = plain_table(f"sweep of {groups[0].kind}, in per cent")
     table.caption = "*: chosen by the mean validation score" if chosen else None
     table.add_column("configuration", overflow="fold")

@@ -11,18 +11,17 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project, StageResult
-from raymoe.project.contracts import EPOCHS, METRICS, PREDICTIONS, Contract
+from raymoe.project.artifacts import CHECKPOINT, EPOCHS, FEATURES, METRICS, PREDICTIONS, Artifact, Output
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import is_complete, metadata_of, read_table, write_table
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
 from raymoe.training.epochs import DivergedError, State, eval_batch, run_epochs
-from raymoe.training.metrics import class_f1, scores
 from raymoe.training.predict import Predictions, predict
 
 EVALUATED = ("val", "test")
@@ -55,26 +54,26 @@ def train(
         RaymoeError: the loss became NaN; the best epoch until then stays as the checkpoint.
     """
     workspace, config = project.workspace, project.preset.train
-    folder, last = f"{project.run}/checkpoint", f"{project.run}/predictions.parquet"
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    checkpoint = CHECKPOINT.of(project)
+    store = FeatureStore.open(FEATURES.of(project))
     complete = None if overwrite else finished(project, store.fingerprint)
     if complete:
-        return StageResult(workspace.path(folder), complete, ran=False)
+        return StageResult(checkpoint.path, complete, ran=False)
 
     for split in ("train", *EVALUATED):
         if split not in store.splits:
             raise InputError(
-                f"{workspace.path(project.features)} has no sample in the split {split!r}",
+                f"{store.path} has no sample in the split {split!r}",
                 "Training learns on train, selects the epoch on val and reports val and test. "
                 f"Give samples of each, then: {project.command('prepare')} --overwrite",
             )
     device = resolve_device(device)
     workspace.check_writable()
-    workspace.remove(last)  # it marks the run as finished
+    PREDICTIONS.of(project).remove()  # it marks the run as finished
     info = CheckpointInfo(
         modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
         classes=tuple(store.classes),
-        task=store.task,
+        task=store.task.name,
         model=project.preset.model.model_dump(),
         features=store.fingerprint,
         training=config.defining(),
@@ -85,35 +84,34 @@ def train(
         torch.manual_seed(config.seed)
         model = info.build().to(device)
         state = _train(project, model, store, info, device, overwrite, on_epoch)
-        info = _save_best(project, folder, model, state, info)
+        info = _save_best(checkpoint, model, state, info)
 
     predictions = {
         split: predict(model, store, store.indices(split), batch_size=eval_batch(config), device=device)
         for split in EVALUATED
     }
     outputs = {
-        "epochs": (EPOCHS, _epochs_table(state)),
-        "metrics": (METRICS, _metrics_table(predictions, store, model)),
-        "predictions": (PREDICTIONS, _predictions_table(predictions, store)),
+        EPOCHS: _epochs_table(state),
+        METRICS: _metrics_table(predictions, store, model),
+        PREDICTIONS: _predictions_table(predictions, store),
     }
     extra = {
         "experts": model.expert_names,
         "classes": list(store.classes),
-        "task": store.task,
+        "task": store.task.name,
         "checkpoint": info.fingerprint,
         "best_epoch": state.best_epoch,
     }
-    for name, (contract, table) in outputs.items():
-        made = made_from(project, store.fingerprint, contract)
-        write_table(workspace, f"{project.run}/{name}.parquet", table, contract, made, extra)
+    for artifact, table in outputs.items():
+        artifact.of(project).write(table, made_from(project, store.fingerprint, artifact), extra)
     workspace.remove(_resume_file(project))
-    return StageResult(workspace.path(folder), info.fingerprint, ran=True)
+    return StageResult(checkpoint.path, info.fingerprint, ran=True)
 
 
-def made_from(project: Project, features: str, contract: Contract) -> Provenance:
+def made_from(project: Project, features: str, artifact: Artifact) -> Provenance:
     """What a table of a run is made from: the settings, and the features of this fingerprint."""
     settings = {"model": project.preset.model.model_dump(), "train": project.preset.train.defining()}
-    return Provenance("train", contract.tag, settings, {"features": features})
+    return artifact.of(project).made_from(settings, {"features": features})
 
 
 def finished(project: Project, features: str, *, command: str | None = None) -> str | None:
@@ -127,27 +125,22 @@ def finished(project: Project, features: str, *, command: str | None = None) -> 
     Raises:
         ParentError: a run is there but damaged, or was made from other inputs (named).
     """
-    workspace, command = project.workspace, command or project.command("train")
-    tables = {"predictions": PREDICTIONS, "metrics": METRICS, "epochs": EPOCHS}
     # All three tables: one that was deleted, as damaged ones have to be, is made again with the others.
-    for name, contract in tables.items():
-        made = made_from(project, features, contract)
-        if not is_complete(workspace, f"{project.run}/{name}.parquet", contract, made, command):
+    for artifact in (PREDICTIONS, METRICS, EPOCHS):
+        made = made_from(project, features, artifact)
+        if not artifact.of(project).is_complete(made, command=command):
             return None
-    folder, again = f"{project.run}/checkpoint", f"{command} --overwrite"
-    info = read_info(workspace, folder, again)
-    table = read_table(workspace, f"{project.run}/predictions.parquet", PREDICTIONS, again)
-    if metadata_of(table.schema)["checkpoint"] != info.fingerprint:
-        raise ParentError(
-            f"{workspace.path(folder)} is not the model that made the predictions beside it",
-            f"Train again with: {again}",
-        )
+    again = f"{command or project.command('train')} --overwrite"
+    info = read_info(CHECKPOINT.of(project).made_with(again))
+    predictions = PREDICTIONS.of(project).made_with(again)
+    of_checkpoint = metadata_of(predictions.read().schema)["checkpoint"]
+    predictions.refuse_other_parents({"checkpoint": of_checkpoint}, {"checkpoint": info.fingerprint})
     return info.fingerprint
 
 
 def forget(project: Project) -> None:
     """Make a run unfinished, so that it is trained from the start."""
-    project.workspace.remove(f"{project.run}/predictions.parquet")
+    PREDICTIONS.of(project).remove()
     project.workspace.remove(_resume_file(project))
 
 
@@ -191,7 +184,7 @@ def _train(
                 on_epoch(len(state.rows), best)
         except DivergedError as error:
             if state.best_epoch:
-                _save_best(project, f"{project.run}/checkpoint", model, state, info)
+                _save_best(CHECKPOINT.of(project), model, state, info)
                 error.remedy += f" The best epoch until then, {state.best_epoch}, is kept as the checkpoint."
             raise
     return state
@@ -215,13 +208,11 @@ def _resume(project: Project, tag: str, device: str) -> State:
         return State()
 
 
-def _save_best(
-    project: Project, folder: str, model: FusionModel, state: State, info: CheckpointInfo
-) -> CheckpointInfo:
+def _save_best(checkpoint: Output, model: FusionModel, state: State, info: CheckpointInfo) -> CheckpointInfo:
     """Put the best epoch's weights into the model and write the checkpoint."""
     model.load_state_dict(state.best)
     info = replace(info, epoch=state.best_epoch, validation=state.best_scores)
-    return save_checkpoint(project.workspace, folder, model, info)
+    return save_checkpoint(checkpoint, model, info)
 
 
 def _epochs_table(state: State) -> pa.Table:
@@ -238,11 +229,11 @@ def _metrics_table(predictions: dict[str, Predictions], store: FeatureStore, mod
         for split, answers in predictions.items():
             logits = answers.logits if expert is None else answers.expert_logits[:, expert]
             labels = [store.labels[i] for i in store.indices(split)]
-            by_class = zip(store.classes, class_f1(logits, labels, store.task), strict=True)
-            found = scores(logits, labels, store.task) | {f"f1:{c}": float(value) for c, value in by_class}
+            by_class = zip(store.classes, store.task.class_f1(logits, labels), strict=True)
+            found = store.task.scores(logits, labels) | {f"f1:{c}": float(value) for c, value in by_class}
             for metric, value in found.items():
                 rows.append({"model": name, "split": split, "metric": metric, "value": value})
-    return pa.Table.from_pylist(rows, METRICS.schema)
+    return pa.Table.from_pylist(rows, METRICS.contract.schema)
 
 
 def _predictions_table(predictions: dict[str, Predictions], store: FeatureStore) -> pa.Table:
@@ -257,5 +248,5 @@ def _predictions_table(predictions: dict[str, Predictions], store: FeatureStore)
             "expert_weights": list(answers.expert_weights),
             "expert_logits": list(answers.expert_logits.reshape(len(indices), -1)),
         }
-        parts.append(pa.table(columns, PREDICTIONS.schema))
+        parts.append(pa.table(columns, PREDICTIONS.contract.schema))
     return pa.concat_tables(parts)

@@ -14,10 +14,12 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTILABEL
 
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 
@@ -70,8 +72,8 @@ def test_one_process_does_unless_actors_are_asked_for(monkeypatch):
 
 
 def opened(project: Project):
-    store = FeatureStore.open(project.workspace, project.features, "")
-    model, info = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(project))
+    model, info = load_checkpoint(CHECKPOINT.of(project))
     return store, model, info
 
 
@@ -180,7 +182,7 @@ def test_predicted_target_explains_what_the_model_says(project):
     store, model, _ = opened(project)
     indices = store.indices("test")
     batch = store.batch(indices, "cpu")
-    found = importance(model, batch, "multilabel")
+    found = importance(model, batch, MULTILABEL)
     with torch.no_grad():
         logits = model(batch.features, batch.valid).logits_BC
     for classes, row in zip(found.targets, logits, strict=True):
@@ -208,7 +210,7 @@ def test_other_features_missing_checkpoint_and_unknown_split_are_refused(project
         attribute(Project(tiny_preset(attribute={"split": "nowhere"}), project.workspace, "tiny"))
     assert "test, train, val" in caught.value.remedy
     write_tiny_features(project, seed=1)
-    with pytest.raises(ParentError, match="was trained on"):
+    with pytest.raises(ParentError, match="was made from features"):
         attribute(project, device="cpu")
     project.workspace.remove(f"{project.run}/checkpoint")
     with pytest.raises(ParentError, match="no checkpoint there") as caught:

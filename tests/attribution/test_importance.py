@@ -12,6 +12,7 @@ from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.workspace import Workspace
 
 
@@ -21,8 +22,8 @@ def opened(request, tmp_path_factory):
     preset = tiny_preset(model={"kind": request.param})
     project = Project(preset, Workspace(tmp_path_factory.mktemp("ws")), "tiny")
     write_tiny_run(project, write_tiny_features(project))
-    store = FeatureStore.open(project.workspace, project.features, "")
-    return store, load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")[0]
+    store = FeatureStore.open(FEATURES.of(project))
+    return store, load_checkpoint(CHECKPOINT.of(project))[0]
 
 
 def inputs_of(store, model, indices):

@@ -1,13 +1,28 @@
 """Presets, overrides and files of the user's own: what is accepted, and what each mistake is told."""
 
+import hashlib
+import json
+import subprocess
+import sys
+
 import pytest
 
-from raymoe.config import PRESETS, load_preset
+from raymoe.config import (
+    EnricoData,
+    MMHS150KData,
+    MMIMDbData,
+    PlantedData,
+    Preset,
+    TableData,
+    load_preset,
+    preset_names,
+)
 from raymoe.errors import InputError
 
 
 def test_every_preset_validates():
-    for name in PRESETS:
+    assert preset_names() == ["demo", "enrico", "mmhs150k", "mmimdb", "planted"]
+    for name in preset_names():
         assert load_preset(name).name == name
 
 
@@ -169,6 +184,111 @@ def test_a_benchmarks_encoders_can_be_set():
     assert "text, image" in caught.value.remedy
     with pytest.raises(InputError, match="no field 'batch'"):
         load_preset("mmimdb", ["data.text.encoder.batch=8"], source="archive")
+
+
+PARTS = ("samples", "model", "train", "sweep", "attribute", "probe", "report")
+DEFINING = {
+    "demo": "63ccba554ff9cee9 011a5db1b5b40133 57e1d8fc85457148 3ca139e543ba4933 02c117084aa3bcf8 "
+    "443e2e1f83e7b365 62ae7407265d28f9",
+    "planted": "0d8dc53c78461cb7 37570262eb408fe3 edc8af2ed5ae3595 2a4b6ce9afafe9eb 02c117084aa3bcf8 "
+    "57dba8d681480835 62ae7407265d28f9",
+    "mmimdb": "ed13250cc10882c4 62f21a5006b52eca dc225a9b6ea56f61 2a4b6ce9afafe9eb 02c117084aa3bcf8 "
+    "ca2b28714a6addc0 62ae7407265d28f9",
+    "enrico": "a84d8550efc70fe9 37b7eabdb20a04f8 27856323d7fb0b2d 44dfbc3174568864 02c117084aa3bcf8 "
+    "ca2b28714a6addc0 62ae7407265d28f9",
+    "mmhs150k": "2f306e4c69530622 62f21a5006b52eca 1749e73d006da1d9 44dfbc3174568864 02c117084aa3bcf8 "
+    "ca2b28714a6addc0 62ae7407265d28f9",
+    "own": "3d0e02573713fd91 62f21a5006b52eca 73202a262feaabf5 2a4b6ce9afafe9eb 02c117084aa3bcf8 "
+    "e687d5344288faef 62ae7407265d28f9",
+}
+
+
+@pytest.mark.parametrize("name", DEFINING)
+def test_what_existing_workspaces_were_made_from_is_what_they_are_compared_with(tmp_path, name):
+    """These settings go into the fingerprints of tables: a change of one makes every workspace another's."""
+    path = tmp_path / "own.toml"
+    rule = "split_rule = {train = 0.7, val = 0.1, test = 0.2}"
+    path.write_text(OWN.replace('source = "table.csv"', f'source = "table.csv"\n{rule}'))
+    preset = load_preset(str(path) if name == "own" else name)
+    parts = (
+        preset.data.defining(),
+        preset.model.model_dump(),
+        preset.train.defining(),
+        preset.sweep.model_dump(exclude={"trials_per_gpu"}),
+        preset.attribute.defining(),
+        preset.probe.model_dump(mode="json", exclude={"unit_evaluations"}),
+        preset.report.model_dump(),
+    )
+    canonical = [json.dumps(part, sort_keys=True).encode() for part in parts]
+    found = [hashlib.sha256(part).hexdigest()[:16] for part in canonical]
+    assert dict(zip(PARTS, found, strict=True)) == dict(zip(PARTS, DEFINING[name].split(), strict=True))
+
+
+def test_a_data_section_is_of_its_formats_class():
+    kinds = {
+        "demo": TableData,
+        "planted": PlantedData,
+        "mmimdb": MMIMDbData,
+        "enrico": EnricoData,
+        "mmhs150k": MMHS150KData,
+    }
+    assert {name: type(load_preset(name).data) for name in preset_names()} == kinds
+    demo = load_preset("demo")
+    assert Preset.model_validate(demo.model_dump()) == demo
+    assert Preset.model_validate({"name": "same", "data": demo.data}).data == demo.data
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('format = "movies"', "data.format: Input should be 'table', 'mmimdb', 'enrico'"),
+        ("ocr_text = true", "data: ocr_text is no option of format table"),
+        ("ocr = true", "data.ocr: Extra inputs are not permitted"),
+        ('format = "enrico"\nsplit_rule = {train = 1}', "data: split_rule is no option of format enrico"),
+        ("split_rule = {train = 0.5, val = 0.5}", "data: Value error, split_rule needs shares"),
+        ('format = "planted"\nscenes = 1', "data.scenes: Input should be greater than"),
+    ],
+)
+def test_mistakes_in_a_data_section_are_told_in_the_files_words(tmp_path, line, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(OWN.replace("[data]", f"[data]\n{line}"))
+    with pytest.raises(InputError) as caught:
+        load_preset(str(path))
+    assert message in caught.value.message
+
+
+def test_every_path_of_a_file_is_relative_to_it(tmp_path, monkeypatch):
+    """An encoder is a folder where there is one beside the file, or where it is written as a path."""
+    folder, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (folder / "models" / "clip").mkdir(parents=True)
+    (folder / "bert").mkdir()
+    (elsewhere / "some" / "model").mkdir(parents=True)
+    path = folder / "mine.toml"
+    monkeypatch.chdir(elsewhere)
+
+    def sources(text, image):
+        path.write_text(OWN.replace("hf:some/model", text).replace("hf:other/model", image))
+        return [m.encoder.source for m in load_preset("../project/mine.toml").data.modalities]
+
+    assert sources("hf:bert", "hf:models/clip") == [f"hf:{folder / 'bert'}", f"hf:{folder / 'models/clip'}"]
+    assert sources("hf:./models/clip", "hf:../x") == [f"hf:{folder / 'models/clip'}", f"hf:{tmp_path / 'x'}"]
+    for others in (
+        ["hf:openai/clip-vit-base-patch16", "hf:some/model"],
+        ["hf:/models/clip", "package:efficientnet-lite0"],
+        ["hf:", "nothing:models/clip"],
+    ):
+        assert sources(*others) == others
+    preset = load_preset("../project/mine.toml", ["data.text.encoder.source=hf:some/model"])
+    assert preset.data.modalities[0].encoder.source == "hf:some/model"  # typed, not written in the file
+    assert preset.data.source == str(folder / "table.csv")
+
+
+def test_nothing_heavy_is_imported():
+    """The configuration is read by every command before it does anything."""
+    heavy = "{'torch', 'ray', 'numpy', 'pandas', 'pyarrow', 'transformers'}"
+    code = f"import sys, raymoe.config; print(*{heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 def test_what_fits_a_training_to_memory_does_not_define_it():

@@ -5,13 +5,12 @@ import random
 import pytest
 from support.archives import DAMAGES, encoded, enrico_ids, write_enrico
 
-from raymoe.config import ENRICO_TOPICS, load_preset
+from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.enrico import shuffled_split
 from raymoe.errors import InputError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 IDS = enrico_ids(42)
@@ -24,7 +23,7 @@ def project(tmp_path, source):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def test_the_published_folder_becomes_the_samples_table(tmp_path):
@@ -36,7 +35,7 @@ def test_the_published_folder_becomes_the_samples_table(tmp_path):
     at = IDS.index(USED[20])
     assert table["screenshot"][20].as_py() == encoded(at)
     assert table["wireframe"][20].as_py() == encoded(at + 42, "PNG")
-    assert [ENRICO_TOPICS[k] for k in table["labels"][20].as_py()] == [ENRICO_TOPICS[(7 * at) % 20]]
+    assert table["labels"][20].as_py() == [(7 * at) % 20]
     assert "42 screens, not 1,460" in "\n".join(metadata["warnings"])
 
 

@@ -8,9 +8,8 @@ from support.archives import DAMAGES, encoded, tweet_ids, write_json, write_mmhs
 from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.errors import InputError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 IDS = tweet_ids(30)
@@ -22,7 +21,7 @@ def project(tmp_path, source, *settings):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def warnings_of(project):
@@ -119,7 +118,7 @@ def test_the_copy_with_test_ids_for_training_is_recognised(tmp_path):
         prepare(p)
     assert IDS[-8] in caught.value.message
     assert "A copy of MMHS150K in circulation has this fault" in caught.value.remedy
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

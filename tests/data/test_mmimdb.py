@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.archives import DAMAGES, encoded, mmimdb_ids, write_json, write_mmimdb
 
-from raymoe.config import MMIMDB_GENRES, load_preset
+from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.mmimdb import contiguous_split
 from raymoe.errors import InputError, ParentError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 IDS = mmimdb_ids(26)
+GENRES = load_preset("mmimdb").data.classes
 
 
 def project(tmp_path, source, *settings):
@@ -25,7 +25,7 @@ def project(tmp_path, source, *settings):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def warnings_of(project):
@@ -44,8 +44,8 @@ def test_the_published_folder_becomes_the_samples_table(tmp_path):
     assert result.skipped == ()
     assert table["sample_id"].to_pylist() == IDS
     assert table["split"].to_pylist() == ["train"] * 16 + ["val"] * 2 + ["test"] * 8
-    assert [MMIMDB_GENRES[k] for k in table["labels"][2].as_py()] == ["sci-fi", "short", "film-noir"]
-    assert table["labels"][3].as_py() == [MMIMDB_GENRES.index("documentary")]  # news is no class
+    assert [GENRES[k] for k in table["labels"][2].as_py()] == ["sci-fi", "short", "film-noir"]
+    assert table["labels"][3].as_py() == [GENRES.index("documentary")]  # news is no class
     plots = [json.loads((archive / "dataset" / f"{i}.json").read_text())["plot"] for i in IDS]
     assert table["text"].to_pylist() == [plot[0].strip() for plot in plots]
     assert table["image"].to_pylist() == [encoded(i) for i in range(len(IDS))]
@@ -176,7 +176,7 @@ def test_ids_in_two_splits_stop_it(tmp_path):
         prepare(p)
     assert f"{own['train'][0]}, {own['train'][1]}" in caught.value.message
     assert "split.json" in caught.value.message
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ format = "mmimdb"
 source = "mmimdb"
 split = "archive"
 task = "multilabel"
-classes = {json.dumps(MMIMDB_GENRES)}
+classes = {json.dumps(GENRES)}
 empty_text = "keep"
 modalities = [
   {{name = "text", kind = "text", columns = ["plot"], encoder = {{source = "hf:some/model"}}}},

@@ -29,9 +29,8 @@ from raymoe.data.planted import (
 )
 from raymoe.errors import InputError, ParentError
 from raymoe.features.packaged import load
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 
@@ -153,7 +152,7 @@ def test_every_word_is_one_token_of_the_encoder():
 def test_prepare_writes_the_truth_beside_the_samples(tmp_path):
     project = Project(load_preset("planted", ["data.scenes=40"]), Workspace(tmp_path), "planted")
     assert prepare(project).ran
-    table = read_table(project.workspace, project.samples, SAMPLES, "")
+    table = artifacts.SAMPLES.of(project).read()
     assert table.num_rows == 40 + 5 + 1 + 8
     for row in table.to_pylist():
         truth = json.loads(row["planted"])["targets"]

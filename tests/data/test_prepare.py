@@ -19,9 +19,8 @@ from raymoe.config import Preset, load_preset
 from raymoe.data import prepare, summary
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError, ParentError, WorkspaceError
-from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project import Project, artifacts
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 
 prepare_module = sys.modules["raymoe.data.prepare"]
@@ -72,7 +71,7 @@ def parquet(tmp_path, rows, **metadata):
 
 
 def prepared(project):
-    return read_table(project.workspace, project.samples, SAMPLES, "raymoe prepare")
+    return artifacts.SAMPLES.of(project).read()
 
 
 def test_parquet_becomes_the_samples_table(tmp_path):
@@ -158,7 +157,7 @@ def test_pictures_and_tables_that_are_gone_leave_what_was_prepared(tmp_path, cap
     assert "raw.parquet is no longer on disk" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(InputError, match="no such file"):
         prepare(p, overwrite=True)
-    assert p.workspace.exists(p.samples)
+    assert artifacts.SAMPLES.of(p).exists()
 
 
 def test_complete_is_not_run_again_and_other_inputs_are_refused(tmp_path):
@@ -310,7 +309,7 @@ def test_a_wrong_row_stops_it_by_name(tmp_path, changes, task, message):
         prepare(p)
     assert "raw.parquet" in caught.value.message
     assert "raymoe prepare toy.toml" in caught.value.remedy
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
 
 
 @pytest.mark.parametrize("label", ["horse", 1.5, True, {"a": 1}, ["cat", "horse"], [1, 0, 0]])
@@ -351,7 +350,7 @@ def test_nothing_left_stops_it_with_the_reason(tmp_path):
     p = project(tmp_path, parquet(tmp_path, raw))
     with pytest.raises(InputError, match=r"no usable sample at all.*9 samples were left out.*decoded"):
         prepare(p)
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
 
 
 def test_a_class_without_training_sample_is_a_warning(tmp_path):
@@ -458,14 +457,14 @@ def test_row_groups_are_cut_by_rows_and_bytes_and_the_file_is_the_same_each_time
     raw[3]["image"] = b"no picture"
     p = project(tmp_path, parquet(tmp_path, raw))
     prepare(p)
-    whole = p.workspace.read(p.samples)
-    groups = pq.ParquetFile(p.workspace.path(p.samples)).metadata
+    whole = p.workspace.read(artifacts.SAMPLES.of(p).name)
+    groups = pq.ParquetFile(artifacts.SAMPLES.of(p).path).metadata
     assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [8, 8, 8, 5]
     prepare(p, overwrite=True)
-    assert p.workspace.read(p.samples) == whole
+    assert p.workspace.read(artifacts.SAMPLES.of(p).name) == whole
     monkeypatch.setattr(prepare_module, "BYTES_AT_A_TIME", 1_000_000)  # reached by the fourth picture
     prepare(p, overwrite=True)
-    groups = pq.ParquetFile(p.workspace.path(p.samples)).metadata
+    groups = pq.ParquetFile(artifacts.SAMPLES.of(p).path).metadata
     assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [4] * 7 + [1]
 
 
@@ -540,7 +539,7 @@ def test_a_full_disk_is_named_and_leaves_no_half_table(tmp_path, mounted):
     p = Project(p.preset, Workspace(mounted), p.dataset)
     with pytest.raises(WorkspaceError, match="the workspace is full"):
         prepare(p)
-    assert not p.workspace.exists(p.samples)
+    assert not artifacts.SAMPLES.of(p).exists()
     assert list((mounted / "toy").iterdir()) == []
 
 

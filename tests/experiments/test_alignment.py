@@ -18,6 +18,7 @@ from raymoe.experiments.bins import BINS, bins_of
 from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.probe import probe
+from raymoe.project.artifacts import FEATURES, INTERACTIONS
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.tables import read_table
@@ -43,7 +44,7 @@ def test_the_mean_is_that_of_the_best_pairs_written_out(pairs, share, counts):
 
 
 def test_bins_hold_the_pairs_of_equally_important_features(tiny):
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     found = bins_of(store, importance, ["synergy", "redundancy"])
     assert set(found["expert"]) == {"synergy", "redundancy"}
@@ -66,8 +67,8 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     assert set(rows["top"]) == set(TOP)
     assert set(rows["bin"]) <= set(BINS)
     assert BINS[0] in set(rows["bin"])
-    pairs = read_interactions(tiny.workspace, tiny.run, "").to_pandas()
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    pairs = read_interactions(INTERACTIONS.of(tiny)).to_pandas()
+    store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     binned = bins_of(store, importance, ["synergy", "redundancy"])
     keys = ["sample_id", "expert", "u_modality", "u", "v_modality", "v"]
@@ -96,7 +97,7 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     config = f"{tiny.run}/checkpoint/config.json"
     written = json.loads(tiny.workspace.read(config))
     tiny.workspace.write(config, json.dumps(written | {"features": "0" * 16}).encode())
-    with pytest.raises(ParentError, match="was trained on features 0000") as caught:
+    with pytest.raises(ParentError, match="features 0000") as caught:
         alignment(tiny)
     assert "raymoe train tiny" in caught.value.remedy
 

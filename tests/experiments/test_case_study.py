@@ -13,7 +13,7 @@ from support import workspace_fixture
 from typer.testing import CliRunner
 
 from raymoe.attribution import attribute
-from raymoe.cli import app
+from raymoe.cli.app import app
 from raymoe.display.inputs import read_explained
 from raymoe.display.samples import describe
 from raymoe.errors import InputError
@@ -21,9 +21,10 @@ from raymoe.experiments.case_study import measure as module
 from raymoe.experiments.case_study.measure import file_name
 from raymoe.experiments.case_study.measure import measure as case_study
 from raymoe.experiments.running import evaluate
-from raymoe.project import Project
-from raymoe.project.contracts import IMPORTANCE, INTERACTIONS, SAMPLES, SUMS
-from raymoe.project.interaction_tables import interactions_name
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import INTERACTIONS
+from raymoe.project.contracts import IMPORTANCE, SAMPLES, SUMS
+from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.training.train import train
@@ -45,10 +46,12 @@ def trained(tmp_path) -> Project:
     name = f"{project.run}/importance.arrow"
     importance = metadata_of(read_table(project.workspace, name, IMPORTANCE, "").schema)
     parents = Provenance.from_json(importance["made_by"]).parents
-    made = Provenance("probe", INTERACTIONS.tag, {}, parents | {"importance": importance["fingerprint"]})
+    made = Provenance(
+        "probe", INTERACTIONS.contract.tag, {}, parents | {"importance": importance["fingerprint"]}
+    )
     for expert in ("synergy", "redundancy"):
         rows = [
-            dict.fromkeys(INTERACTIONS.schema.names, 0)
+            dict.fromkeys(INTERACTIONS.contract.schema.names, 0)
             | dict.fromkeys(SUMS, 0.0)
             | {
                 "sample_id": "s2",
@@ -67,9 +70,9 @@ def trained(tmp_path) -> Project:
         ]
         write_table(
             project.workspace,
-            interactions_name(project.run, expert),
-            pa.Table.from_pylist(rows, INTERACTIONS.schema),
-            INTERACTIONS,
+            of_expert(INTERACTIONS.of(project), expert).name,
+            pa.Table.from_pylist(rows, INTERACTIONS.contract.schema),
+            INTERACTIONS.contract,
             made,
             {"experts": ["synergy", "redundancy"], "plan": "p", "skipped": []},
         )
@@ -90,7 +93,12 @@ def trained(tmp_path) -> Project:
         "modalities": {"text": "text", "image": "image"},
     }
     write_table(
-        project.workspace, project.samples, samples, SAMPLES, Provenance("prepare", SAMPLES.tag, {}), extra
+        project.workspace,
+        artifacts.SAMPLES.of(project).name,
+        samples,
+        SAMPLES,
+        Provenance("prepare", SAMPLES.tag, {}),
+        extra,
     )
     return project
 
@@ -159,20 +167,17 @@ def test_samples_that_cannot_be_drawn_are_told(trained):
     assert not trained.workspace.exists(f"{trained.run}/evaluation/case-study")
 
 
-def test_markup_and_scripts_from_right_to_left_are_drawn(finished, tmp_path, monkeypatch):
-    """The report's fixture: <script>, Hebrew, a picture that can't be read, a long text."""
-    inputs = read_explained_of(finished, monkeypatch)
+def test_markup_and_scripts_from_right_to_left_are_drawn(tmp_path, monkeypatch):
+    """Invented samples: <script>, Hebrew, a picture that can't be read, a long text."""
+    workspace_fixture.use_fake_store(monkeypatch)
+    project = workspace_fixture.build(tmp_path / "runs")
+    inputs = read_explained(project)
     chosen = [(sample_id, "asked") for sample_id in workspace_fixture.TEXTS]
     for sample in describe(inputs, chosen, 8):
-        lines = module._lines(finished.project, inputs, sample, None, "There is no dense run. <b>")
+        lines = module._lines(project, inputs, sample, None, "There is no dense run. <b>")
         figure = module.paneled(sample, inputs.classes, lines)
         assert b"<path" in module.svg(figure)
         assert min(figure.get_size_inches()) > 3
-
-
-def read_explained_of(finished, monkeypatch):
-    workspace_fixture.use_fake_store(monkeypatch)
-    return read_explained(finished.project)
 
 
 def test_the_sample_option_is_repeatable(monkeypatch):

@@ -12,8 +12,8 @@ from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.comparison import measure as comparison_module
 from raymoe.experiments.comparison.measure import measure as comparison
 from raymoe.experiments.running import evaluate
-from raymoe.experiments.runs import of_kind
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import METRICS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
@@ -32,7 +32,7 @@ def project(tmp_path) -> Project:
 
 
 def features_of(project: Project) -> str:
-    return comparison_module.read_marker(project.workspace, project.features, "")["fingerprint"]
+    return comparison_module.read_marker(FEATURES.of(project))["fingerprint"]
 
 
 def write_sweep(
@@ -136,7 +136,7 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
         table = read_table(project.workspace, f"{of_seed.run}/metrics.parquet", METRICS, "").to_pandas()
         test = table.query("model == 'fl-i2moe' and split == 'test' and metric == 'macro_f1'")
         values.append(100 * test["value"].item())
-        train(of_kind(of_seed, "dense"), device="cpu")
+        train(of_seed.with_kind("dense"), device="cpu")
     other = replace(project, preset=project.preset.with_fields({"train.seed": 2, "train.lr": 1e-2}))
     train(other, device="cpu")
     comparison(project)
@@ -187,14 +187,14 @@ def test_nothing_to_compare_names_the_commands(project):
     with pytest.raises(ParentError, match="no finished run") as caught:
         comparison(project)
     assert "raymoe sweep tiny" in caught.value.remedy
-    project.workspace.remove(project.features)
+    artifacts.FEATURES.of(project).remove()
     with pytest.raises(ParentError, match="no complete feature store"):
         comparison(project)
 
 
 def test_a_sweep_on_other_features_is_refused(project):
     write_sweep(project, "i2moe", {metric: [0.5] for metric in METRIC_NAMES}, features="0123456789abcdef")
-    with pytest.raises(ParentError, match=r"sweep-i2moe.parquet was made from other features"):
+    with pytest.raises(ParentError, match=r"sweep-i2moe.parquet was made from features 0123456789abcdef"):
         comparison(project)
 
 

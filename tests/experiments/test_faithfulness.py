@@ -12,7 +12,7 @@ from support.tiny import tiny_preset, write_tiny_features
 
 from raymoe.display.vocabulary import ALL_EXPERTS
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
+from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.experiments.faithfulness.measure import METHODS, SHARES, top_share
 from raymoe.experiments.faithfulness.measure import measure as faithfulness
@@ -21,10 +21,11 @@ from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
+from raymoe.task import METRIC_NAMES, Task
 from raymoe.training import train
-from raymoe.training.metrics import scores
 
 
 @given(
@@ -42,28 +43,29 @@ def test_the_top_share_is_the_best_candidates_rounded_up(row, share):
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass", "binary"])
 def test_resampled_metrics_are_those_of_the_samples_drawn(task):
+    task = Task.named(task)
     rng = np.random.default_rng(0)
-    classes = 2 if task == "binary" else 4
+    classes = task.num_classes or 4
     logits = rng.normal(size=(3, 40, classes + 1))  # no sample has the last class
     logits[0, :, -1] = -9  # and the first variant never predicts it
     labels = [
-        sorted(set(rng.integers(0, classes, rng.integers(0, 3))))
-        if task == "multilabel"
-        else [int(rng.integers(classes))]
+        [int(rng.integers(classes))]
+        if task.one_label
+        else sorted(set(rng.integers(0, classes, rng.integers(0, 3))))
         for _ in range(40)
     ]
     counts = resample_counts(40, resamples=20)
-    found = resampled_metric(logits, labels, task, counts)
-    macro = [resampled_macro_f1(logits_NC, labels, task, counts) for logits_NC in logits]
-    assert found.shape == (3, 21)
+    main = resampled_metric(logits, labels, task, counts)
+    found = {metric: resampled_metric(logits, labels, task, counts, metric) for metric in METRIC_NAMES}
+    assert main.shape == (3, 21)
+    assert (main == found["accuracy" if task.one_label else "micro_f1"]).all()
     assert (counts[0] == 1).all()
     assert (counts.sum(1) == 40).all()
     for v in range(3):
         for r in range(21):
             drawn = np.repeat(np.arange(40), counts[r])
-            own = scores(logits[v][drawn], [labels[i] for i in drawn], task)
-            assert found[v, r] == pytest.approx(own["micro_f1" if task == "multilabel" else "accuracy"])
-            assert macro[v][r] == pytest.approx(own["macro_f1"])
+            own = task.scores(logits[v][drawn], [labels[i] for i in drawn])
+            assert {metric: values[v, r] for metric, values in found.items()} == pytest.approx(own)
 
 
 def test_an_interval_covers_what_it_says():
@@ -81,8 +83,8 @@ def trained(tmp_path_factory) -> Project:
 
 
 def test_a_masked_feature_is_the_games_absent_player(trained):
-    store = FeatureStore.open(trained.workspace, trained.features, "")
-    model, _ = load_checkpoint(trained.workspace, f"{trained.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(trained))
+    model, _ = load_checkpoint(CHECKPOINT.of(trained))
     index = int(store.indices("test")[0])
     batch = store.batch([index])
     generator = torch.Generator().manual_seed(0)

@@ -12,6 +12,7 @@ from raymoe.experiments.masking import masked_logits, over_batches
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
+from raymoe.project.artifacts import FEATURES
 
 SHAPES = (Shape("text", 6, 10), Shape("image", 5, 9))
 
@@ -72,7 +73,7 @@ def test_equal_masks_of_a_sample_are_computed_once(monkeypatch):
 
 
 def test_samples_come_back_in_the_order_asked_for(tiny):
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     indices = np.array([6, 2, 3, 7, 0])
 
     def work(batch):

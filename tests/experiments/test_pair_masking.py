@@ -32,10 +32,12 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
-from raymoe.project.contracts import FEATURES, IMPORTANCE
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
+from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTICLASS, MULTILABEL
 
 
 def read(project: Project):
@@ -124,13 +126,28 @@ def one_pair(tmp_path, monkeypatch) -> Project:
                 scores[best] = 1
                 key = {"sample_id": sample_id, "expert": expert, "modality": name}
                 important.append(key | {"method": "grad_attnroll", "target": "true", "scores": scores})
-    made = Provenance("encode", FEATURES.tag, {})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, 20]})
-    write_marker(project.workspace, project.features, made, infos, [20], classes=CLASSES, task="multilabel")
+    made = Provenance("encode", FEATURES.contract.tag, {})
+    write_part(
+        project.workspace,
+        part_name(FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        made,
+        {"rows": [0, 20]},
+    )
+    write_marker(
+        project.workspace,
+        FEATURES.of(project).name,
+        made,
+        infos,
+        [20],
+        classes=CLASSES,
+        task="multilabel",
+    )
     shapes = (Shape("text", 4, 31), Shape("image", 4, 49))
     config = ModelConfig(kind="dense", hidden_dim=4, num_heads=2)
     info = CheckpointInfo(shapes, CLASSES, "multilabel", config.model_dump(), made.fingerprint, {}, 0)
-    info = save_checkpoint(project.workspace, f"{project.run}/checkpoint", info.build(), info)
+    info = save_checkpoint(CHECKPOINT.of(project), info.build(), info)
     parents = {"checkpoint": info.fingerprint, "features": made.fingerprint}
     importance = Provenance("attribute", IMPORTANCE.tag, {}, parents)
     table = pa.Table.from_pylist(important, schema=IMPORTANCE.schema)
@@ -186,7 +203,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
         assert d["more"] == pytest.approx(values[d["against"]] - values[RANKED])
         assert d["more_low"] <= d["more"] <= d["more_high"]
     said = capsys.readouterr().out
-    assert "pair masking (Table 1)" in said
+    assert "Pair masking (Table 1, §4.4)" in said
     assert "56.00" in said
     assert not evaluate(one_pair, "pair-masking", device="cpu").ran
     assert evaluate(one_pair, "pair-masking", device="cpu", overwrite=True).ran
@@ -194,7 +211,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
 
 def test_samples_without_candidates_are_listed_and_the_others_measured(tiny, capsys):
     write_tiny_interactions(tiny)
-    result = pair_masking(tiny, device="cpu")
+    result = evaluate(tiny, "pair-masking", device="cpu")
     assert [(entry["sample_id"], entry["reason"]) for entry in result.skipped] == [("s3", "no words")]
     assert set(read(tiny)["samples"].to_pylist()) == {3}
     assert "left out: 1, no words: s3" in capsys.readouterr().out
@@ -221,14 +238,14 @@ def test_missing_and_mixed_tables_are_refused(tiny, tmp_path):
         pair_masking(tiny)
     assert "raymoe probe tiny" in caught.value.remedy
     write_tiny_interactions(tiny)
-    features = read_info(tiny.workspace, f"{tiny.run}/checkpoint", "").features
+    features = read_info(CHECKPOINT.of(tiny)).features
     name = f"{tiny.run}/importance.arrow"
     table = read_table(tiny.workspace, name, IMPORTANCE, "")
     metadata = metadata_of(table.schema)
     made = Provenance.from_json(metadata["made_by"])
     other = replace(made, config={"seed": 7})
     write_table(tiny.workspace, name, table, IMPORTANCE, other, {"skipped": []})
-    with pytest.raises(ParentError, match=r"interactions .* were made from importance") as caught:
+    with pytest.raises(ParentError, match=r"interactions-.* was made from importance") as caught:
         pair_masking(tiny)
     assert "raymoe probe tiny" in caught.value.remedy
     assert "--overwrite" in caught.value.remedy
@@ -237,22 +254,22 @@ def test_missing_and_mixed_tables_are_refused(tiny, tmp_path):
     with pytest.raises(ParentError, match=r"importance\.arrow was made from checkpoint 0123"):
         pair_masking(tiny)
     write_tiny_run(tiny, features, seed=1)  # another model and its importance; the probe's tables stay
-    with pytest.raises(ParentError, match=r"interactions .* were made from checkpoint"):
+    with pytest.raises(ParentError, match=r"interactions-.* was made from checkpoint"):
         pair_masking(tiny)
 
 
 def test_a_split_without_labels_is_refused(tmp_path):
     project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
     write_tiny_features(project)
-    store = FeatureStore.open(project.workspace, project.features, "")
+    store = FeatureStore.open(FEATURES.of(project))
     indices = store.indices("test")
     assert labels_of(store, indices, "test") == [store.labels[i] for i in indices]
     store.labels[int(indices[0])] = []
     assert labels_of(store, indices, "test")[0] == [], "a sample of several labels may have none"
-    store.task = "multiclass"
+    store.task = MULTICLASS
     with pytest.raises(InputError, match="1 of 4 samples of the split 'test' have no label"):
         labels_of(store, indices, "test")
-    store.task = "multilabel"
+    store.task = MULTILABEL
     for i in indices:
         store.labels[int(i)] = []
     with pytest.raises(InputError, match="4 of 4"):
@@ -277,7 +294,7 @@ def test_the_papers_figures_stand_beside_its_split_alone(tiny):
         preset = tiny.preset.with_fields({"attribute.split": split})
         project = replace(tiny, dataset="mmimdb", preset=preset)
         sizes = [{"synergy": [4]}]
-        rows = module._rows(project, variants, metric_SVR, features_SV, sizes, 1, "multilabel")
+        rows = module._rows(project, variants, metric_SVR, features_SV, sizes, 1, MULTILABEL)
         return [row["paper"] for row in rows if row["paper"] is not None]
 
     assert papers("test") == [0.6789, 0.5703, 0.56]

@@ -28,9 +28,10 @@ from raymoe.experiments.runs import finished_runs
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
-from raymoe.project import Project
-from raymoe.project.contracts import FEATURES, IMPORTANCE, INTERACTIONS, SAMPLES
-from raymoe.project.interaction_tables import interactions_name
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
+from raymoe.project.contracts import IMPORTANCE, SAMPLES
+from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
@@ -61,7 +62,7 @@ def made(tmp_path_factory):
 
 
 def write_features(project):
-    samples = read_table(project.workspace, project.samples, SAMPLES, "")
+    samples = artifacts.SAMPLES.of(project).read()
     infos = [ModalityInfo("text", "text", 6, 12, None), ModalityInfo("image", "image", 5, 49, (7, 7))]
     rng = np.random.default_rng(0)
     rows = []
@@ -76,12 +77,12 @@ def write_features(project):
         }
         rows.append(Row(sample["sample_id"], sample["split"], sample["labels"], sequences))
     parent = {"samples": metadata_of(samples.schema)["fingerprint"]}
-    provenance = Provenance("encode", FEATURES.tag, {}, parent)
-    name = part_name(project.features, 0)
+    provenance = Provenance("encode", FEATURES.contract.tag, {}, parent)
+    name = part_name(FEATURES.of(project).name, 0)
     write_part(project.workspace, name, rows, infos, provenance, {"rows": [0, len(rows)]})
     write_marker(
         project.workspace,
-        project.features,
+        FEATURES.of(project).name,
         provenance,
         infos,
         [len(rows)],
@@ -96,9 +97,9 @@ def write_tables(project, score, target="true", checkpoint=None):
     ``score(true, rng)`` is the SII and the gap of a pair, true where it is the synergistic target's.
     """
     workspace = project.workspace
-    store = FeatureStore.open(workspace, project.features, "")
-    samples = read_table(workspace, project.samples, SAMPLES, "").to_pylist()
-    checkpoint = checkpoint or read_info(workspace, f"{project.run}/checkpoint", "").fingerprint
+    store = FeatureStore.open(FEATURES.of(project))
+    samples = artifacts.SAMPLES.of(project).read().to_pylist()
+    checkpoint = checkpoint or read_info(CHECKPOINT.of(project)).fingerprint
     parents = {"checkpoint": checkpoint, "features": store.fingerprint}
     rng = np.random.default_rng(1)
     chosen = [s for s in samples if s["split"] == "test"][:EXPLAINED]
@@ -116,18 +117,25 @@ def write_tables(project, score, target="true", checkpoint=None):
                 importance.append(row | {"method": "grad_attnroll", "target": target, "scores": scores})
             for u, v in itertools.product(range(1, 8), range(49)):
                 value = float(score(u in tokens and v in patches, rng))
-                row = dict.fromkeys(INTERACTIONS.schema.names, 0)
+                row = dict.fromkeys(INTERACTIONS.contract.schema.names, 0)
                 row |= {"sample_id": sample["sample_id"], "expert": expert, "target": target}
                 row |= {"u_modality": "text", "u": u, "v_modality": "image", "v": v}
                 pairs[expert].append(row | {"sii": value, "redundancy_gap": value})
     table = pa.Table.from_pylist(importance, IMPORTANCE.schema)
     made = Provenance("attribute", IMPORTANCE.tag, {}, parents)
     write_table(workspace, f"{project.run}/importance.arrow", table, IMPORTANCE, made, {"skipped": []})
-    made = Provenance("probe", INTERACTIONS.tag, {}, {**parents, "importance": made.fingerprint})
+    made = Provenance("probe", INTERACTIONS.contract.tag, {}, {**parents, "importance": made.fingerprint})
     for expert, rows in pairs.items():
         notes = {"experts": experts, "plan": "p", "skipped": [], "failed": {}}
-        table = pa.Table.from_pylist(rows, INTERACTIONS.schema)
-        write_table(workspace, interactions_name(project.run, expert), table, INTERACTIONS, made, notes)
+        table = pa.Table.from_pylist(rows, INTERACTIONS.contract.schema)
+        write_table(
+            workspace,
+            of_expert(INTERACTIONS.of(project), expert).name,
+            table,
+            INTERACTIONS.contract,
+            made,
+            notes,
+        )
 
 
 def tables(project):
@@ -213,9 +221,9 @@ def test_what_each_expert_knows_is_read_from_its_own_logits(made):
     write_tables(made, lambda true, rng: rng.random())
     planted(made, device="cpu")
     _, experts = tables(made)
-    store = FeatureStore.open(made.workspace, made.features, "")
+    store = FeatureStore.open(FEATURES.of(made))
     free = store.indices("test")[EXPLAINED:]
-    model, _ = load_checkpoint(made.workspace, f"{made.run}/checkpoint", "")
+    model, _ = load_checkpoint(CHECKPOINT.of(made))
     batch = store.batch(free)
     nothing = {name: torch.zeros_like(batch.valid[name]) for name in model.names}
     without = nothing | {"image": batch.valid["image"]}
@@ -235,7 +243,7 @@ def test_what_each_expert_knows_is_read_from_its_own_logits(made):
 def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
     schema = pa.schema([*SAMPLES.schema, ("text", pa.string()), ("image", pa.binary())])
     provenance = Provenance("prepare", SAMPLES.tag, {})
-    write_table(tiny.workspace, tiny.samples, schema.empty_table(), SAMPLES, provenance)
+    write_table(tiny.workspace, artifacts.SAMPLES.of(tiny).name, schema.empty_table(), SAMPLES, provenance)
     with pytest.raises(InputError, match="has no column planted"):
         evaluate(tiny, "planted")
     before = made.workspace.read(made.samples)
@@ -259,7 +267,7 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
 
 
 def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
-    store = FeatureStore.open(made.workspace, made.features, "")
+    store = FeatureStore.open(FEATURES.of(made))
     found = finished_runs(made, store, ("dense", "fl-i2moe"))
     assert {run.kind for run in found} == {"fl-i2moe"}
     said = " ".join(capsys.readouterr().out.split())
@@ -272,7 +280,7 @@ def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
 
 
 def test_a_word_in_pieces_is_named(made):
-    store = FeatureStore.open(made.workspace, made.features, "")
+    store = FeatureStore.open(FEATURES.of(made))
     with pytest.raises(InputError, match="'zebra' is no token"):
         tokens_of(store, 0, "text", ["zebra"])
 

@@ -15,6 +15,7 @@ from raymoe.experiments.probed import left_out_of, probed_seeds
 from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.training import train
 
@@ -27,7 +28,7 @@ def two_seeds(tiny):
     for project in (tiny, second):
         train(project, device="cpu")
         seed = project.preset.train.seed
-        write_tiny_importance(project, read_info(tiny.workspace, f"{project.run}/checkpoint", ""), seed=seed)
+        write_tiny_importance(project, read_info(CHECKPOINT.of(project)), seed=seed)
     write_tiny_interactions(tiny)
     return tiny, second
 
@@ -39,7 +40,7 @@ def table(project, name, contract):
 
 def test_seeds_that_were_not_probed_are_named_with_their_command(two_seeds, capsys):
     tiny, second = two_seeds
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     assert [run.seed for run in probed_seeds(tiny, store)] == [0]
     said = " ".join(capsys.readouterr().out.split())
     assert "seed 1 left out: " in said
@@ -50,9 +51,9 @@ def test_seeds_that_were_not_probed_are_named_with_their_command(two_seeds, caps
     found = probed_seeds(tiny, store)
     assert [run.seed for run in found] == [0, 1]
     assert [run.command("probe")[-8:] == "--seed 1" for run in found] == [False, True]
-    write_tiny_importance(second, read_info(tiny.workspace, f"{second.run}/checkpoint", ""), seed=5)
+    write_tiny_importance(second, read_info(CHECKPOINT.of(second)), seed=5)
     assert [run.seed for run in probed_seeds(tiny, store)] == [0], "its interactions are of other importances"
-    assert "were made from importance" in capsys.readouterr().out
+    assert "was made from importance" in capsys.readouterr().out
     third = replace(tiny, preset=tiny.preset.with_fields({"train.seed": 3}))
     assert [run.seed for run in probed_seeds(third, store)] == [0], "another seed stands in, and it is said"
     tiny.workspace.remove(f"{tiny.run}/importance.arrow")
@@ -82,7 +83,7 @@ def test_alignment_over_seeds_is_their_mean_on_the_same_samples(two_seeds, capsy
     assert (mean["pairs"] == (first["pairs"] + other["pairs"]).loc[mean.index]).all()
     assert mean["samples"].to_list() == first.loc[mean.index]["samples"].to_list()
     # of two seeds that say the same the interval is that of one: their resamples are the same
-    write_tiny_importance(second, read_info(tiny.workspace, f"{second.run}/checkpoint", ""), seed=0)
+    write_tiny_importance(second, read_info(CHECKPOINT.of(second)), seed=0)
     write_tiny_interactions(second)
     alignment(tiny)
     rows, _ = table(tiny, "alignment", ALIGNMENT)

@@ -26,12 +26,11 @@ from raymoe.interactions.estimate import estimate, evaluations_per_coalition
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape, load_checkpoint
 from raymoe.project import Project
-from raymoe.project.contracts import FEATURES
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
 from raymoe.training import train
-from raymoe.training.metrics import scores
 from raymoe.training.predict import predict
 
 scores_lists = st.lists(st.integers(-50, 50), min_size=2, max_size=40, unique=True)
@@ -73,8 +72,8 @@ def table(trained):
 @pytest.mark.parametrize("kind", ["fl-i2moe", "dense"])
 def test_level_0_is_the_model_and_missing_is_masked(trained, table, kind):
     project = replace(trained, preset=trained.preset.with_fields({"model.kind": kind}))
-    store = FeatureStore.open(project.workspace, project.features, "")
-    model, _ = load_checkpoint(project.workspace, f"{project.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(project))
+    model, _ = load_checkpoint(CHECKPOINT.of(project))
     indices = store.indices("test")
     labels = [store.labels[i] for i in indices]
     clean = predict(model, store, indices, batch_size=8, device="cpu")
@@ -84,14 +83,14 @@ def test_level_0_is_the_model_and_missing_is_masked(trained, table, kind):
     batch = store.batch(indices)
     for name in model.names:
         for level in (0.0, 1e-6):
-            wanted = scores(clean.logits, labels, store.task)["micro_f1"]
+            wanted = store.task.scores(clean.logits, labels)["micro_f1"]
             assert metric[name, "noise", level] == pytest.approx(wanted)
         assert metric[name, "noise", 3.0] != metric[name, "noise", 0.0]
         masked = {n: torch.zeros_like(valid) for n, valid in batch.valid.items()}
         masked[name] = batch.valid[name] & ~batch.special[name]
         with torch.no_grad():
             output = model(batch.features, batch.valid, masked)
-        wanted = scores(output.logits_BC.numpy(), labels, store.task)["micro_f1"]
+        wanted = store.task.scores(output.logits_BC.numpy(), labels)["micro_f1"]
         assert metric[name, "missing", 1.0] == pytest.approx(wanted)
         if kind == "dense":
             assert weights.empty
@@ -122,7 +121,7 @@ def test_rankings_change_with_the_noise_alone(table):
 
 
 def test_deviations_and_noise_are_those_of_the_definition(tiny):
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     indices = store.indices("test")
     for modality, found in deviations(store, indices).items():
         values = np.concatenate([store.sequence(int(i), modality)[0] for i in indices]).astype(float)
@@ -151,10 +150,25 @@ def test_without_one_of_three_modalities_the_pairs_of_the_others_are_ranked(tmp_
             values = rng.normal(size=(length, width)).astype(np.float16)
             parts[name] = SequenceRow(values, np.ones(length, bool), np.zeros(length, bool))
         rows.append(Row(f"s{i}", "test", [i], parts))
-    made = Provenance("encode", FEATURES.tag, {})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, 2]})
-    write_marker(project.workspace, project.features, made, infos, [2], classes=CLASSES, task="multilabel")
-    store = FeatureStore.open(project.workspace, project.features, "")
+    made = Provenance("encode", FEATURES.contract.tag, {})
+    write_part(
+        project.workspace,
+        part_name(FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        made,
+        {"rows": [0, 2]},
+    )
+    write_marker(
+        project.workspace,
+        FEATURES.of(project).name,
+        made,
+        infos,
+        [2],
+        classes=CLASSES,
+        task="multilabel",
+    )
+    store = FeatureStore.open(FEATURES.of(project))
     torch.manual_seed(0)
     shapes = tuple(Shape(name, width, length) for name in names)
     model = build_model(shapes, len(CLASSES), preset.model).requires_grad_(False).eval()

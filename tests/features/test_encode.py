@@ -22,7 +22,8 @@ from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import SAMPLES
 from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
@@ -132,12 +133,15 @@ def ready(tmp_path, **encoder):
 
 
 def opened(project):
-    return FeatureStore.open(project.workspace, project.features, project.command("encode"))
+    return FeatureStore.open(FEATURES.of(project))
 
 
 def files(project):
-    folder = project.workspace.path(project.features)
-    return {name: open(f"{folder}/{name}", "rb").read() for name in project.workspace.names(project.features)}
+    folder = artifacts.FEATURES.of(project).path
+    return {
+        name: open(f"{folder}/{name}", "rb").read()
+        for name in project.workspace.names(artifacts.FEATURES.of(project).name)
+    }
 
 
 def test_every_sample_is_encoded_in_order(tmp_path, loaded):
@@ -173,7 +177,7 @@ def test_an_interrupted_run_keeps_its_whole_parts(tmp_path, loaded, monkeypatch)
     whole = ready(tmp_path)
     encode(whole)
     wanted = files(whole)
-    whole.workspace.remove(whole.features)
+    artifacts.FEATURES.of(whole).remove()
 
     write, made = parts.write_part, []
 
@@ -200,11 +204,11 @@ def test_only_a_damaged_part_is_made_again(tmp_path, loaded, complete, monkeypat
     project = ready(tmp_path)
     encode(project)
     wanted = files(project)
-    path = project.workspace.path(f"{project.features}/part-00001.arrow")
+    path = project.workspace.path(f"{artifacts.FEATURES.of(project).name}/part-00001.arrow")
     with open(path, "r+b") as file:
         file.truncate(700)
     if not complete:
-        project.workspace.remove(f"{project.features}/features.json")
+        project.workspace.remove(f"{artifacts.FEATURES.of(project).name}/features.json")
     write, made = parts.write_part, []
     monkeypatch.setattr(
         parts, "write_part", lambda w, name, *rest: (made.append(name), write(w, name, *rest))
@@ -247,7 +251,7 @@ def test_samples_that_are_missing_or_prepared_otherwise_are_refused(tmp_path, lo
 
 def test_another_table_is_no_samples_table(tmp_path, loaded):
     project = ready(tmp_path)
-    pq.write_table(pa.table({"x": [1]}), project.workspace.path(project.samples))
+    pq.write_table(pa.table({"x": [1]}), artifacts.SAMPLES.of(project).path)
     with pytest.raises(ParentError, match="expected samples/1"):
         encode(project)
 
@@ -261,12 +265,12 @@ def test_values_that_are_not_finite_are_refused_by_sample(tmp_path, loaded):
 
 def test_a_picture_that_went_bad_is_left_out_and_listed(tmp_path, loaded):
     project = ready(tmp_path)
-    table = pq.read_table(project.workspace.path(project.samples))
+    table = pq.read_table(artifacts.SAMPLES.of(project).path)
     pictures = table["image"].to_pylist()
     pictures[13] = b"gone bad"
     index = table.schema.get_field_index("image")
     table = table.set_column(index, "image", pa.array(pictures, pa.binary()))
-    pq.write_table(table, project.workspace.path(project.samples))
+    pq.write_table(table, artifacts.SAMPLES.of(project).path)
     assert metadata_of(table.schema)["schema"] == SAMPLES.tag
     (skipped,) = encode(project).skipped
     assert (skipped["sample_id"], skipped["row"]) == ("s13", 14)
@@ -281,11 +285,11 @@ def test_texts_that_were_cut_are_counted_unless_left_out(tmp_path, loaded, capsy
     texts = ["long one", "two", "long three", "four", "long five"] * 5
     project = make_project(tmp_path, texts=texts)
     prepare(project)
-    table = pq.read_table(project.workspace.path(project.samples))
+    table = pq.read_table(artifacts.SAMPLES.of(project).path)
     pictures = table["image"].to_pylist()
     pictures[2] = b"gone bad"
     table = table.set_column(table.schema.get_field_index("image"), "image", pa.array(pictures, pa.binary()))
-    pq.write_table(table, project.workspace.path(project.samples))
+    pq.write_table(table, artifacts.SAMPLES.of(project).path)
     encode(project)
     assert opened(project).cut == {"text": 14}
     assert "text: 14 texts were longer than 20 tokens and cut" in capsys.readouterr().out
@@ -367,14 +371,14 @@ def test_a_full_gpu_names_the_knob_and_keeps_what_is_done(tmp_path, loaded, monk
         encode(project)
     for knob in ("data.image.encoder.batch_size", "precision", "--device cpu"):
         assert knob in caught.value.remedy
-    assert project.workspace.names(project.features) == ["part-00000.arrow"]
+    assert project.workspace.names(artifacts.FEATURES.of(project).name) == ["part-00000.arrow"]
     assert encode_again(project, monkeypatch, real) == 3
 
 
 def encode_again(project, monkeypatch, run):
     monkeypatch.setattr(Corners, "run", run)
     assert encode(project).ran
-    return len(project.workspace.names(project.features)) - 1
+    return len(project.workspace.names(artifacts.FEATURES.of(project).name)) - 1
 
 
 def test_a_full_disk_is_said_and_keeps_what_fits(tmp_path, loaded, mounted, monkeypatch):
@@ -392,7 +396,7 @@ def test_a_full_disk_is_said_and_keeps_what_fits(tmp_path, loaded, mounted, monk
     prepare(project)
     with pytest.raises(WorkspaceError, match="the workspace is full"):
         encode(project)
-    assert "part-00000.arrow" in project.workspace.names(project.features)
+    assert "part-00000.arrow" in project.workspace.names(artifacts.FEATURES.of(project).name)
 
 
 class Large:

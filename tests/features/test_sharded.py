@@ -15,7 +15,8 @@ from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.sharded import encoder_shape
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.workspace import Workspace
 
 
@@ -47,12 +48,12 @@ def test_actors_make_the_same_parts_and_go_on_where_they_were(project, ray_sessi
     assert result.ran
     assert "5 parts on 2 x cpu" in capsys.readouterr().out
     assert files(project) == wanted
-    store = FeatureStore.open(project.workspace, project.features, "raymoe encode")
+    store = FeatureStore.open(FEATURES.of(project))
     assert len(store) == 18
     assert store.cut == {"text": 8}  # 10 words fit beside two special tokens: all of 6 to 9 times two don't
 
     for lost in ("part-00001.arrow", "part-00004.arrow", "features.json"):
-        project.workspace.remove(f"{project.features}/{lost}")
+        project.workspace.remove(f"{artifacts.FEATURES.of(project).name}/{lost}")
     assert encode(project, address="local", device="cpu").ran
     assert "2 parts on 1 x cpu" in capsys.readouterr().out  # one node, one actor
     assert files(project) == wanted

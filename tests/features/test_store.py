@@ -13,14 +13,21 @@ from hypothesis import strategies as st
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.features.store import FeatureStore, label_tensor
+from raymoe.features.store import FeatureStore
+from raymoe.project import artifacts
+from raymoe.project.artifacts import Output
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
+from raymoe.task import MULTILABEL
 
 TEXT, IMAGE = ModalityInfo("text", "text", 3, 9, None), ModalityInfo("image", "image", 4, 6, (2, 3))
 PROVENANCE = Provenance("encode", FEATURES.tag, {"a": 1})
 MADE_BY = "raymoe encode toy"
+
+
+def open_store(workspace):
+    return FeatureStore.open(Output(artifacts.FEATURES, workspace, "f", MADE_BY))
 
 
 def make_rows(lengths, seed=0):
@@ -60,7 +67,7 @@ def write_store(folder, rows, part_rows=100, task="multilabel"):
 )
 def test_ragged_sequences_come_back_as_they_were(tmp_path_factory, lengths, part_rows):
     rows = make_rows(lengths)
-    store = FeatureStore.open(write_store(tmp_path_factory.mktemp("w"), rows, part_rows), "f", MADE_BY)
+    store = open_store(write_store(tmp_path_factory.mktemp("w"), rows, part_rows))
     assert len(store) == len(rows)
     assert store.sample_ids == [r.sample_id for r in rows]
     assert store.splits == [r.split for r in rows]
@@ -75,15 +82,15 @@ def test_ragged_sequences_come_back_as_they_were(tmp_path_factory, lengths, part
 
 
 def test_metadata_comes_back(tmp_path):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6)] * 3)), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(2, 6)] * 3)))
     assert store.fingerprint == PROVENANCE.fingerprint
     assert store.modalities == (TEXT, IMAGE)
-    assert (store.classes, store.task) == (("a", "b", "c"), "multilabel")
+    assert (store.classes, store.task) == (("a", "b", "c"), MULTILABEL)
 
 
 def test_reading_copies_nothing(tmp_path):
     rows = make_rows([(8, 6)] * 200)
-    store = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, rows))
     before = pa.total_allocated_bytes()
     views = [store.sequence(i, "image")[0] for i in range(len(store))]
     assert all(not view.flags.owndata and not view.flags.writeable for view in views)
@@ -93,7 +100,7 @@ def test_reading_copies_nothing(tmp_path):
 
 def test_a_batch_is_padded_to_its_longest_with_zeros(tmp_path):
     rows = make_rows([(2, 6), (5, 1), (0, 3)])
-    store = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, rows))
     batch = store.batch([2, 1, 0])
     assert batch.sample_ids == ["s2", "s1", "s0"]
     assert batch.features["text"].shape == (3, 5, 3)
@@ -113,9 +120,7 @@ def test_a_batch_is_padded_to_its_longest_with_zeros(tmp_path):
 
 
 def test_labels_as_losses_want_them(tmp_path):
-    assert label_tensor([[0, 2], [], [1]], "multilabel", 3).tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-    assert label_tensor([[2], [0]], "multiclass", 3).tolist() == [2, 0]
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(1, 1)] * 3), task="multiclass"), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(1, 1)] * 3), task="multiclass"))
     assert store.batch([2, 0]).labels.dtype == torch.int64
 
 
@@ -128,12 +133,12 @@ def test_pooling_takes_candidates_or_else_all_that_is_valid(tmp_path):
         Row(str(i), "test", [0], {"text": SequenceRow(features, valid, special, ["t"] * 4), "image": picture})
         for i, (valid, special) in enumerate(masks)
     ]
-    pooled = FeatureStore.open(write_store(tmp_path, rows), "f", MADE_BY).pooled([0, 1, 2], "text")
+    pooled = open_store(write_store(tmp_path, rows)).pooled([0, 1, 2], "text")
     np.testing.assert_allclose(pooled, [features[1:3].mean(0), features[:2].mean(0), np.zeros(3)])
 
 
 def test_rows_are_found_by_split_and_id(tmp_path):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(1, 1)] * 7)), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(1, 1)] * 7)))
     assert store.indices("train").tolist() == [0, 3, 6]
     assert store.indices("train").dtype == np.int64
     assert store.index_of("s5") == 5
@@ -147,7 +152,7 @@ def test_rows_are_found_by_split_and_id(tmp_path):
 
 
 def test_it_travels_to_another_process(tmp_path):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(4, 6)] * 80)), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(4, 6)] * 80)))
     store.batch([0])
     data = pickle.dumps(store)
     assert len(data) < 2000  # the place, not the features
@@ -158,7 +163,7 @@ def test_an_incomplete_store_is_refused(tmp_path):
     workspace = write_store(tmp_path, make_rows([(4, 6)] * 5))
     (tmp_path / "f" / "features.json").unlink()
     with pytest.raises(ParentError, match=r"features\.json is missing") as caught:
-        FeatureStore.open(workspace, "f", MADE_BY)
+        open_store(workspace)
     assert MADE_BY in caught.value.remedy
 
 
@@ -182,7 +187,7 @@ def test_a_damaged_part_is_named(tmp_path, damage):
         with pa.ipc.new_file(path, pa.schema({"x": pa.int8()})):
             pass
     with pytest.raises(ParentError, match=r"part-00001\.arrow") as caught:
-        FeatureStore.open(workspace, "f", MADE_BY)
+        open_store(workspace)
     assert MADE_BY in caught.value.remedy
 
 
@@ -191,7 +196,7 @@ def test_a_marker_that_is_none_is_refused(tmp_path, content):
     workspace = write_store(tmp_path, make_rows([(4, 6)] * 2))
     (tmp_path / "f" / "features.json").write_text(content)
     with pytest.raises(ParentError, match=r"features\.json"):
-        FeatureStore.open(workspace, "f", MADE_BY)
+        open_store(workspace)
 
 
 def test_a_store_of_an_earlier_version_is_refused_with_the_command_that_replaces_it(tmp_path):
@@ -199,12 +204,12 @@ def test_a_store_of_an_earlier_version_is_refused_with_the_command_that_replaces
     path = tmp_path / "f" / "features.json"
     path.write_text(path.read_text().replace("features/2", "features/1"))
     with pytest.raises(ParentError, match="holds features/1, expected features/2") as caught:
-        FeatureStore.open(workspace, "f", MADE_BY)
+        open_store(workspace)
     assert f"{MADE_BY} --overwrite" in caught.value.remedy
 
 
 def test_batches_are_read_ahead_and_are_what_batch_gives(tmp_path, monkeypatch):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1), (0, 3)] * 4)), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(2, 6), (5, 1), (0, 3)] * 4)))
     read, original = [threading.Event() for _ in range(3)], store._read
 
     def counted(rows, *options):
@@ -226,7 +231,7 @@ def test_batches_are_read_ahead_and_are_what_batch_gives(tmp_path, monkeypatch):
 
 
 def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(2, 6), (5, 1)])))
     assert store.batch([0], pooled=False).pooled == {}
     monkeypatch.setattr(store, "sequence", None)
     (batch,) = store.batches([1, 0], 2, sequences=False)
@@ -236,7 +241,7 @@ def test_only_what_is_asked_for_is_read(tmp_path, monkeypatch):
 
 
 def test_an_error_while_reading_ahead_reaches_the_caller(tmp_path):
-    store = FeatureStore.open(write_store(tmp_path, make_rows([(2, 6), (5, 1)])), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, make_rows([(2, 6), (5, 1)])))
     batches = store.batches([0, 7], 1)
     assert next(batches).sample_ids == ["s0"]
     with pytest.raises(IndexError, match="sample 7 of 2"):
@@ -248,7 +253,7 @@ def test_pooled_vectors_come_with_the_batch(tmp_path):
     own = np.arange(3, dtype=np.float32) + 0.1  # a model's own, kept in full
     given_row = dataclasses.replace(rows[1].sequences["text"], pooled_D=own)
     rows[1] = dataclasses.replace(rows[1], sequences={**rows[1].sequences, "text": given_row})
-    store = FeatureStore.open(write_store(tmp_path, rows, part_rows=70), "f", MADE_BY)
+    store = open_store(write_store(tmp_path, rows, part_rows=70))
     batch = store.batch([1, 100, 2])
     assert {name: t.shape for name, t in batch.pooled.items()} == {"text": (3, 3), "image": (3, 4)}
     assert batch.pooled["text"].dtype == torch.float32

@@ -8,9 +8,14 @@ import torch
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.checkpoint import CheckpointInfo, Shape, load_checkpoint, read_info, save_checkpoint
+from raymoe.project.artifacts import CHECKPOINT, Output
 from raymoe.project.workspace import Workspace
 
 MADE_BY = "raymoe train demo"
+
+
+def at(workspace: Workspace, name: str) -> Output:
+    return Output(CHECKPOINT, workspace, name, MADE_BY)
 
 
 @pytest.fixture
@@ -28,12 +33,12 @@ def saved(tmp_path):
     )
     torch.manual_seed(0)
     model = info.build().eval()
-    return workspace, model, save_checkpoint(workspace, "run/checkpoint", model, info)
+    return workspace, model, save_checkpoint(at(workspace, "run/checkpoint"), model, info)
 
 
 def test_round_trip(saved):
     workspace, model, info = saved
-    loaded, found = load_checkpoint(workspace, "run/checkpoint", MADE_BY, features="f" * 16)
+    loaded, found = load_checkpoint(at(workspace, "run/checkpoint"), features="f" * 16)
     assert found == info
     assert found.fingerprint == info.fingerprint
     assert not loaded.training
@@ -47,18 +52,18 @@ def test_the_fingerprint_follows_the_weights(saved):
     workspace, model, info = saved
     with torch.no_grad():
         model.gate.mlp[0].bias[0] += 1
-    assert save_checkpoint(workspace, "run/other", model, info).fingerprint != info.fingerprint
+    assert save_checkpoint(at(workspace, "run/other"), model, info).fingerprint != info.fingerprint
 
 
 def test_no_checkpoint_names_the_command(saved):
     with pytest.raises(ParentError, match="no checkpoint there") as caught:
-        load_checkpoint(saved[0], "run/nothing", MADE_BY)
+        load_checkpoint(at(saved[0], "run/nothing"))
     assert MADE_BY in caught.value.remedy
 
 
 def test_other_features_are_refused(saved):
-    with pytest.raises(ParentError, match="was trained on") as caught:
-        load_checkpoint(saved[0], "run/checkpoint", MADE_BY, features="0" * 16)
+    with pytest.raises(ParentError, match="was made from features") as caught:
+        load_checkpoint(at(saved[0], "run/checkpoint"), features="0" * 16)
     assert MADE_BY in caught.value.remedy
 
 
@@ -74,7 +79,7 @@ def test_weights_that_are_not_those_described_are_refused(saved, damage):
     else:
         workspace.remove(name)
     with pytest.raises(ParentError, match=r"model\.safetensors does not hold the weights"):
-        load_checkpoint(workspace, "run/checkpoint", MADE_BY)
+        load_checkpoint(at(workspace, "run/checkpoint"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_a_description_that_is_not_one_is_refused(saved, change):
     workspace = saved[0]
     workspace.write("run/checkpoint/config.json", change(workspace.read("run/checkpoint/config.json")))
     with pytest.raises(ParentError, match=r"config\.json is not a checkpoint of this version"):
-        read_info(workspace, "run/checkpoint", MADE_BY)
+        read_info(at(workspace, "run/checkpoint"))
 
 
 def test_a_description_of_another_shape_is_refused(saved):
@@ -99,4 +104,4 @@ def test_a_description_of_another_shape_is_refused(saved):
     raw["classes"] = ["a", "b"]
     workspace.write("run/checkpoint/config.json", json.dumps(raw).encode())
     with pytest.raises(ParentError, match=r"does not fit its config\.json"):
-        load_checkpoint(workspace, "run/checkpoint", MADE_BY)
+        load_checkpoint(at(workspace, "run/checkpoint"))

@@ -1,7 +1,6 @@
 """The stage without Ray, for tests of all that Ray has no part in."""
 
 import contextlib
-import importlib
 from types import SimpleNamespace
 
 import pytest
@@ -9,8 +8,7 @@ import pytest
 from raymoe.actors.pool import Outcome
 from raymoe.actors.scheduler import Failure
 from raymoe.actors.work import do_units
-
-stage = importlib.import_module("raymoe.probe.probe")  # the package has a function of that name
+from raymoe.probe import measuring
 
 
 @pytest.fixture
@@ -46,10 +44,10 @@ def inline(monkeypatch):
                 on_done(unit, answer)
         return outcome
 
-    monkeypatch.setattr(stage, "connected", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(stage, "Fleet", InlineFleet)
-    monkeypatch.setattr(stage, "run_units", run_inline)
+    monkeypatch.setattr(measuring, "connected", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(measuring, "Fleet", InlineFleet)
+    monkeypatch.setattr(measuring, "run_units", run_inline)
     monkeypatch.setattr(
-        stage, "measured_rate", lambda fleet, plan: fleet.runner.calibrate(plan.typical_job())
+        measuring, "measured_rate", lambda fleet, plan: fleet.runner.calibrate(plan.typical_job())
     )
     return hook

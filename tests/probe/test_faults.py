@@ -134,16 +134,14 @@ CLI = """
 import json
 import sys
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
-from raymoe.project import chosen
 from raymoe.cli import app as cli
 from raymoe import pipeline
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 pipeline.needed = lambda last: [last]  # its parents were written by hand
-chosen.with_chosen = lambda project: project
 preset = tiny_preset(probe=json.loads(sys.argv[2]))
 project = Project(preset, Workspace(sys.argv[1]), "tiny")
-cli._project = lambda *_: project
+cli._project = lambda *_, **__: project
 sys.argv[1:] = ["probe", "tiny"]
 cli.main()
 """

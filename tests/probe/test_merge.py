@@ -22,13 +22,13 @@ from test_plan import plan_of
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import independent_sums
-from raymoe.probe import commit, merge, probe
+from raymoe.probe import commit, measuring, merge, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
-from raymoe.probe.probe import runner_arguments
+from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
-from raymoe.project.contracts import INTERACTIONS
-from raymoe.project.interaction_tables import interactions_name, interactions_names, read_interactions
+from raymoe.project.artifacts import FEATURES, INTERACTIONS
+from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
@@ -56,7 +56,7 @@ def merged_bytes(folder, units, order, sessions=1, failed=()) -> bytes:
             for number in part.tolist():
                 files.commit(number, toy_answer(all_units[number]))
     with UnitFiles(workspace, "units", len(units)) as files:
-        provenance = Provenance("probe", INTERACTIONS.tag, {})
+        provenance = Provenance("probe", INTERACTIONS.contract.tag, {})
         merge.write_tables(workspace, "run", units, files, set(failed), provenance, {"experts": ["synergy"]})
     return workspace.read("run/interactions-synergy.parquet")
 
@@ -92,11 +92,14 @@ def test_row_groups_are_filled_job_by_job(tmp_path, monkeypatch):
 
 
 def read(project, expert=None):
-    return read_interactions(project.workspace, project.run, "raymoe probe tiny", expert)
+    return read_interactions(INTERACTIONS.of(project), expert)
 
 
 def table_bytes(project):
-    return [project.workspace.read(name) for name in interactions_names(project.workspace, project.run)]
+    return [
+        project.workspace.read(name)
+        for name in [table.name for table in of_experts(INTERACTIONS.of(project))]
+    ]
 
 
 def with_probe(project, **fields):
@@ -140,13 +143,13 @@ def test_the_size_of_a_unit_is_measured_and_kept_for_the_next_run(tiny, inline, 
 
 def test_an_actor_that_fails_on_the_job_it_is_measured_with_stops_nothing(tiny, monkeypatch, capsys):
     def get(call):
-        raise stage.ray.exceptions.ActorDiedError
+        raise measuring.ray.exceptions.ActorDiedError
 
     actor = SimpleNamespace(calibrate=SimpleNamespace(remote=lambda job: None))
-    monkeypatch.setattr(stage, "first_actor", lambda fleet: actor)
-    monkeypatch.setattr(stage.ray, "get", get)
+    monkeypatch.setattr(measuring, "first_actor", lambda fleet: actor)
+    monkeypatch.setattr(measuring.ray, "get", get)
     plan = plan_of([Work(12, 5, 40, 9)], [0])
-    assert stage.measured_rate(None, plan) is None
+    assert measuring.measured_rate(None, plan) is None
     assert "can't measure how fast an actor is" in capsys.readouterr().out
 
 
@@ -161,7 +164,7 @@ def test_any_interruptions_give_the_same_bytes(tiny, inline):
 
         probe_again = {"overwrite": stop_at == 0}
         inline.before = stop
-        for name in interactions_names(tiny.workspace, tiny.run):
+        for name in [table.name for table in of_experts(INTERACTIONS.of(tiny))]:
             tiny.workspace.remove(name)
         with pytest.raises(KeyboardInterrupt):
             probe(tiny, **probe_again)
@@ -298,7 +301,7 @@ def test_a_table_of_an_earlier_version_is_replaced_and_said_so(tiny, inline, cap
 
 def test_tables_that_do_not_belong_together_or_are_damaged_are_refused(tiny, inline):
     probe(tiny)
-    name = interactions_name(tiny.run, "redundancy")
+    name = of_expert(INTERACTIONS.of(tiny), "redundancy").name
     whole = tiny.workspace.read(name)
     probe(with_probe(tiny, coalitions=12), overwrite=True)
     tiny.workspace.write(name, whole)
@@ -313,8 +316,9 @@ def test_tables_that_do_not_belong_together_or_are_damaged_are_refused(tiny, inl
     assert "raymoe probe tiny" in caught.value.remedy
 
 
-def test_expert_names_become_file_names():
-    assert interactions_name("r", "unique:text") == "r/interactions-unique-text.parquet"
+def test_expert_names_become_file_names(tiny):
+    table = of_expert(INTERACTIONS.of(tiny), "unique:text")
+    assert table.name == f"{tiny.run}/interactions-unique-text.parquet"
 
 
 def runner(project, **changes):
@@ -339,7 +343,7 @@ def test_an_actor_that_does_not_reach_the_workspace_says_so(tiny, tmp_path):
 
 def test_an_actor_tells_how_fast_it_is(tiny):
     store_plan = stage.make_plan(
-        stage.FeatureStore.open(tiny.workspace, tiny.features, ""),
+        stage.FeatureStore.open(FEATURES.of(tiny)),
         stage.parents_of(tiny)[0],
         ["unique:text", "unique:image", "synergy", "redundancy"],
         tiny.preset.probe,

@@ -18,6 +18,7 @@ from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.pieces import Work
 from raymoe.probe.cut import Cut, open_cut, save_cut, unit_size
 from raymoe.probe.plan import Job, Plan, make_plan
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
@@ -88,7 +89,7 @@ def test_two_hundred_thousand_units_take_little_memory_and_each_job_is_looked_at
 
 
 def tiny_plan(tiny, importance=None, **fields):
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     if importance is None:
         importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     return make_plan(store, importance, EXPERTS, tiny_preset(probe=fields).probe)

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -18,21 +17,25 @@ from raymoe.interactions import ExpertGame, estimate, select_candidates
 from raymoe.interactions.pieces import work_of
 from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
-from raymoe.probe import probe
+from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
-from raymoe.project.interaction_tables import interactions_names, read_interactions
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
+from raymoe.project.interaction_tables import of_experts, read_interactions
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
 
 
 def read(project):
-    return read_interactions(project.workspace, project.run, "raymoe probe tiny")
+    return read_interactions(INTERACTIONS.of(project))
 
 
 def table_bytes(project):
     """Those of all tables."""
-    return [project.workspace.read(name) for name in interactions_names(project.workspace, project.run)]
+    return [
+        project.workspace.read(name)
+        for name in [table.name for table in of_experts(INTERACTIONS.of(project))]
+    ]
 
 
 def with_probe(project, **fields):
@@ -43,8 +46,8 @@ def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
     result = probe(tiny)
     table = read(tiny)
     assert result.ran
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
-    model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
+    store = FeatureStore.open(FEATURES.of(tiny))
+    model, info = load_checkpoint(CHECKPOINT.of(tiny))
     rows = table.filter(pa.compute.equal(table["sample_id"], "s6")).to_pandas()
     for expert in ("synergy", "redundancy"):
         mine = rows[rows["expert"] == expert]
@@ -118,8 +121,7 @@ def test_measured_units_are_cut_as_before_when_measured_again(tiny, inline, monk
     """With a rate twice as high."""
     project = with_probe(tiny, coalitions=200, unit_evaluations="auto")
     rates = iter([3000.0, 6000.0, 500_000.0])
-    stage = sys.modules["raymoe.probe.probe"]
-    monkeypatch.setattr(stage, "measured_rate", lambda fleet, plan: next(rates))
+    monkeypatch.setattr(measuring, "measured_rate", lambda fleet, plan: next(rates))
     probe(project)
     first = table_bytes(project)
     assert metadata_of(read(project).schema)["unit_evaluations"] == 1024
@@ -172,7 +174,7 @@ def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny
     from raymoe.probe.plan import make_plan
     from raymoe.project.contracts import IMPORTANCE
 
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     config = tiny_preset(probe={"estimator": "exact", "rho": 1.0}).probe
     experts = ["unique:text", "unique:image", "synergy", "redundancy"]
@@ -189,7 +191,7 @@ def test_units_of_a_job_cover_it_exactly(tiny):
     from raymoe.probe.plan import make_plan
     from raymoe.project.contracts import IMPORTANCE
 
-    store = FeatureStore.open(tiny.workspace, tiny.features, "")
+    store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     for unit_evaluations in (1, 50, 300, 10_000):
         config = tiny_preset(probe={"coalitions": 200}).probe
@@ -283,17 +285,17 @@ def test_parents_that_do_not_fit_are_refused(tiny, inline, tmp_path):
     with pytest.raises(InputError, match=r"probe.experts names magic"):
         probe(with_probe(tiny, experts=("magic",)))
     # another checkpoint than the one the importance was computed from
-    write_tiny_run(tiny, FeatureStore.open(tiny.workspace, tiny.features, "").fingerprint, seed=1)
+    write_tiny_run(tiny, FeatureStore.open(FEATURES.of(tiny)).fingerprint, seed=1)
     importance = tiny.workspace.read(f"{tiny.run}/importance.arrow")
-    write_tiny_run(tiny, FeatureStore.open(tiny.workspace, tiny.features, "").fingerprint, seed=2)
+    write_tiny_run(tiny, FeatureStore.open(FEATURES.of(tiny)).fingerprint, seed=2)
     tiny.workspace.write(f"{tiny.run}/importance.arrow", importance)
-    with pytest.raises(ParentError, match="computed from another checkpoint"):
+    with pytest.raises(ParentError, match=r"importance.arrow was made from checkpoint"):
         probe(tiny)
     # a feature store of other encoders
     features = write_tiny_features(tiny, seed=5)
     assert features
     write_tiny_run(tiny, "0123456789abcdef", seed=2)
-    with pytest.raises(RaymoeError, match="was trained on features 0123456789abcdef"):
+    with pytest.raises(RaymoeError, match="was made from features 0123456789abcdef"):
         probe(tiny)
 
 
@@ -308,7 +310,7 @@ def test_truncated_parents_are_named(tiny, inline):
 
 def test_non_finite_outputs_end_in_the_ledger(tiny, inline):
     """A checkpoint with a NaN in one expert: its jobs fail by name, the other expert's rows are there."""
-    model, info = load_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", "")
+    model, info = load_checkpoint(CHECKPOINT.of(tiny))
     from raymoe.models.checkpoint import save_checkpoint
     from raymoe.project.contracts import IMPORTANCE
     from raymoe.project.provenance import Provenance
@@ -316,7 +318,7 @@ def test_non_finite_outputs_end_in_the_ledger(tiny, inline):
 
     with torch.no_grad():
         model.experts.head.weight_EIO[2] = torch.nan
-    info = save_checkpoint(tiny.workspace, f"{tiny.run}/checkpoint", model, info)
+    info = save_checkpoint(CHECKPOINT.of(tiny), model, info)
     name = f"{tiny.run}/importance.arrow"
     table = read_table(tiny.workspace, name, IMPORTANCE, "")
     table = pa.Table.from_pylist(table.to_pylist(), schema=IMPORTANCE.schema)

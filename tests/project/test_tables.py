@@ -10,7 +10,6 @@ from raymoe.errors import ParentError
 from raymoe.project.contracts import INTERACTIONS, METRICS, SAMPLES
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import (
-    is_complete,
     metadata_of,
     read_schema,
     read_table,
@@ -64,47 +63,6 @@ def test_other_contracts_and_missing_files_are_refused(tmp_path):
         write_table(workspace, "v.parquet", ROWS.set_column(3, "value", pa.array(["x"])), METRICS, MADE)
     with pytest.raises(ParentError, match="unknown column more"):
         write_table(workspace, "v.parquet", ROWS.append_column("more", pa.array([1])), METRICS, MADE)
-
-
-def test_complete_means_the_same_inputs(tmp_path):
-    workspace = Workspace(tmp_path)
-    assert not is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x")
-    write_table(workspace, "t.parquet", ROWS, METRICS, MADE)
-    assert is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x")
-    assert not is_complete(workspace, "t.parquet", METRICS, MADE, "raymoe train x", overwrite=True)
-    for other, message in [
-        (
-            Provenance("train", METRICS.tag, {"lr": 0.2, "deep": {"x": 1}}, {"features": "abc"}),
-            "lr: 0.1 there, 0.2 now",
-        ),
-        (
-            Provenance("train", METRICS.tag, {"lr": 0.1, "deep": {"x": 2}}, {"features": "abc"}),
-            "deep.x: 1 there, 2 now",
-        ),
-        (
-            Provenance("train", METRICS.tag, MADE.config, {"features": "xyz"}),
-            "the features it was made from: abc",
-        ),
-    ]:
-        with pytest.raises(ParentError) as caught:
-            is_complete(workspace, "t.parquet", METRICS, other, "raymoe train x")
-        assert message in caught.value.message
-        assert "raymoe train x --overwrite" in caught.value.remedy
-
-
-@pytest.mark.parametrize("name", ["t.parquet", "t.arrow"])
-def test_whether_it_is_complete_is_read_from_the_footer_alone(tmp_path, name):
-    """The rows are overwritten with noise, yet the metadata is found: nothing of them was read."""
-    workspace = Workspace(tmp_path)
-    write_table(workspace, name, ROWS, METRICS, MADE)
-    assert read_schema(workspace, name, METRICS, "x") == read_table(workspace, name, METRICS, "x").schema
-    whole = bytearray(workspace.read(name))
-    if name.endswith(".parquet"):
-        whole[4:60] = bytes(56)
-        workspace.write(name, bytes(whole))
-        with pytest.raises((ParentError, OSError)):
-            read_table(workspace, name, METRICS, "x")
-    assert is_complete(workspace, name, METRICS, MADE, "raymoe train x")
 
 
 def test_batches_are_the_row_groups_of_a_parquet_file(tmp_path):

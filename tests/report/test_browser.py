@@ -17,6 +17,7 @@ import pytest
 from support import workspace_fixture
 
 from raymoe.display.samples import Sample
+from raymoe.project import artifacts
 from raymoe.report import report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -75,7 +76,7 @@ class Opened:
 @pytest.fixture
 def open_page(chromium, finished):
     contexts = []
-    name = f"{finished.project.report}/index.html"
+    name = f"{artifacts.REPORT.of(finished.project).name}/index.html"
 
     def open_page(**options) -> Opened:
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
@@ -462,7 +463,7 @@ def served_in_two_parts(path: str, split: int):
 
 
 def test_the_explorer_works_while_the_other_samples_still_arrive(chromium, finished):
-    path = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    path = finished.project.workspace.path(f"{artifacts.REPORT.of(finished.project).name}/index.html")
     text = Path(path).read_bytes()
     split = text.index(b'id="sample-data-2"') + 100  # in the midst of the third sample
     with served_in_two_parts(path, split) as (address, go_on):
@@ -497,7 +498,7 @@ def thousand(tmp_path_factory):
         folder = tmp_path_factory.mktemp("thousand")
         project = workspace_fixture.build(folder, texts=texts, side=96, samples="all")
         report(project)
-    return project.workspace.path(f"{project.report}/index.html")
+    return project.workspace.path(f"{artifacts.REPORT.of(project).name}/index.html")
 
 
 @pytest.mark.slow
@@ -551,7 +552,7 @@ def test_looks(open_page, name, options):
 
 @pytest.mark.slow
 def test_the_gallery_is_four_small_pictures(chromium, finished, tmp_path):
-    page = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    page = finished.project.workspace.path(f"{artifacts.REPORT.of(finished.project).name}/index.html")
     script = Path(__file__).parents[2] / "benchmarks" / "gallery.py"
     subprocess.run([sys.executable, str(script), page, "--to", str(tmp_path), "--sample", "s3"], check=True)
     pictures = {path.name: path.stat().st_size for path in tmp_path.glob("*.png")}
@@ -561,7 +562,7 @@ def test_the_gallery_is_four_small_pictures(chromium, finished, tmp_path):
 
 @pytest.mark.slow
 def test_the_time_to_open_is_measured(chromium, finished):
-    page = finished.project.workspace.path(f"{finished.project.report}/index.html")
+    page = finished.project.workspace.path(f"{artifacts.REPORT.of(finished.project).name}/index.html")
     script = Path(__file__).parents[2] / "benchmarks" / "page.py"
     options = ["--samples", "12", "--rounds", "1"]
     done = subprocess.run(

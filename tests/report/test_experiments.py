@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.container import ErrorbarContainer
 from support import experiments_fixture, workspace_fixture
+from support.workspace_fixture import folder_of
 
 from raymoe.display.inputs import read_inputs
 from raymoe.errors import ParentError
@@ -42,10 +43,10 @@ def test_every_table_has_figures_and_files(finished):
     assert {key for key, e in shown.items() if e.gap} == {"robustness", "case-study"}
     for experiment in shown.values():
         for figure in experiment.shown.figures:
-            assert workspace.exists(f"{project.report}/figures/{figure.name}.svg")
-            assert workspace.exists(f"{project.report}/figures/{figure.name}.png")
+            assert workspace.exists(f"{folder_of(project)}/figures/{figure.name}.svg")
+            assert workspace.exists(f"{folder_of(project)}/figures/{figure.name}.png")
         for name, table in experiment.tables.items():
-            text = workspace.read(f"{project.report}/tables/{name}.csv").decode()
+            text = workspace.read(f"{folder_of(project)}/tables/{name}.csv").decode()
             rows = list(csv.DictReader(io.StringIO(text)))
             assert len(rows) == len(table)
             numbers = [c for c in table.column_names if c in ("mean", "value", "drop")]
@@ -54,7 +55,7 @@ def test_every_table_has_figures_and_files(finished):
                     "" if v is None else str(v) for v in table[column].to_pylist()
                 ]
         for sheet in experiment.shown.tables:
-            assert b"toprule" in workspace.read(f"{project.report}/tables/{sheet.name}.tex")
+            assert b"toprule" in workspace.read(f"{folder_of(project)}/tables/{sheet.name}.tex")
 
 
 def test_paired_differences_are_shown_beside_what_they_compare(finished):
@@ -112,12 +113,12 @@ def test_the_comparisons_whiskers_are_of_seeds_or_of_one_seeds_samples():
 
 def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
     report(quick)
-    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    page = quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     for name in MEASURED:
         command = f"raymoe evaluate demo {name} --workspace"
         assert (command in page) == (name != "planted")  # the demo has no known interactions
     assert "raymoe evaluate demo case-study --sample ID --workspace" in page
-    assert not quick.workspace.names(f"{quick.report}/figures")[0].startswith("alignment")
+    assert not quick.workspace.names(f"{folder_of(quick)}/figures")[0].startswith("alignment")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_tables_of_another_checkpoint_are_never_mixed_in(quick, changed, gone):
         assert "than this report" in shown[key].gap
         assert not shown[key].shown.figures
     report(quick)
-    names = set(quick.workspace.names(f"{quick.report}/tables"))
+    names = set(quick.workspace.names(f"{folder_of(quick)}/tables"))
     assert not {f"{key}.csv" for key in gone} & names
 
 
@@ -168,10 +169,10 @@ def test_the_report_is_made_again_when_a_table_comes_changes_or_goes(quick):
     experiments_fixture.write_experiments(quick, parents, only=("comparison",))
     assert report(quick).ran
     assert not report(quick).ran
-    assert "figures/comparison.svg" in quick.workspace.read(f"{quick.report}/index.html").decode()
+    assert "figures/comparison.svg" in quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     quick.workspace.remove(f"{quick.root}/evaluation/comparison.parquet")
     assert report(quick).ran
-    assert not quick.workspace.exists(f"{quick.report}/figures/comparison.svg")
+    assert not quick.workspace.exists(f"{folder_of(quick)}/figures/comparison.svg")
 
 
 def test_a_comparison_of_a_sweep_belongs_to_its_trials(project):
@@ -235,7 +236,7 @@ def test_values_without_spread_or_at_all_are_drawn(quick):
         quick, f"{quick.root}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
     )
     report(quick)
-    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    page = quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     assert "The paper has no figures for this data" in page
     assert "nan" not in page[page.index("experiment-comparison") : page.index("case-study")].lower().replace(
         "dominan", ""
@@ -246,7 +247,7 @@ def test_stale_compares_what_it_knows_by_name():
     known, own = {"checkpoint": "a", "features": "f"}, {"a"}
 
     def why(parents):
-        return stale(Provenance("evaluate", COMPARISON.tag, {}, parents), known, own)
+        return stale(parents, known, own)
 
     assert why({"checkpoint": "a"}) is None
     assert why({"checkpoint": "b"})

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from PIL import Image
 
-from raymoe.config import ENRICO_TOPICS
+from raymoe.config import load_preset
 
 
 @functools.cache
@@ -73,11 +73,12 @@ def write_enrico(folder: Path, screens=42) -> Path:
     folder = folder / "enrico"
     for name in ("screenshots", "wireframes"):
         (folder / name).mkdir(parents=True)
+    topics = load_preset("enrico").data.classes
     with (folder / "design_topics.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["screen_id", "topic"])
         for i, screen_id in enumerate(enrico_ids(screens)):
-            writer.writerow([screen_id, ENRICO_TOPICS[(7 * i) % 20]])
+            writer.writerow([screen_id, topics[(7 * i) % 20]])
             (folder / "screenshots" / f"{screen_id}.jpg").write_bytes(encoded(i))
             if screen_id not in ("50105", "50109"):
                 (folder / "wireframes" / f"{screen_id}.png").write_bytes(encoded(i + screens, "PNG"))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
@@ -35,6 +35,21 @@ def make_project(folder, task: str = "multilabel", split_of=None, **settings) ->
         }
         rows.append(Row(f"s{i}", split_of(i), [label], sequences))
     made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, len(rows)]})
-    write_marker(project.workspace, project.features, made, infos, [len(rows)], classes=CLASSES, task=task)
+    write_part(
+        project.workspace,
+        part_name(artifacts.FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        made,
+        {"rows": [0, len(rows)]},
+    )
+    write_marker(
+        project.workspace,
+        artifacts.FEATURES.of(project).name,
+        made,
+        infos,
+        [len(rows)],
+        classes=CLASSES,
+        task=task,
+    )
     return project

@@ -10,8 +10,9 @@ from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, wri
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
-from raymoe.project.contracts import FEATURES, IMPORTANCE, INTERACTIONS
-from raymoe.project.interaction_tables import interactions_name
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
+from raymoe.project.contracts import IMPORTANCE
+from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 
@@ -57,12 +58,23 @@ def write_tiny_features(project: Project, samples: int = 8, seed: int = 0) -> st
             "image": SequenceRow(image, np.ones(9, bool), np.zeros(9, bool)),
         }
         rows.append(Row(f"s{i}", ("train", "val", "test", "test")[i % 4], [i % 3], sequences))
-    provenance = Provenance("encode", FEATURES.tag, {"seed": seed})
+    provenance = Provenance("encode", FEATURES.contract.tag, {"seed": seed})
     write_part(
-        project.workspace, part_name(project.features, 0), rows, infos, provenance, {"rows": [0, samples]}
+        project.workspace,
+        part_name(FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        provenance,
+        {"rows": [0, samples]},
     )
     write_marker(
-        project.workspace, project.features, provenance, infos, [samples], classes=CLASSES, task="multilabel"
+        project.workspace,
+        FEATURES.of(project).name,
+        provenance,
+        infos,
+        [samples],
+        classes=CLASSES,
+        task="multilabel",
     )
     return provenance.fingerprint
 
@@ -72,14 +84,14 @@ def write_tiny_run(project: Project, features: str, samples: int = 8, seed: int 
     torch.manual_seed(seed)
     shapes = (Shape("text", 6, 10), Shape("image", 5, 9))
     info = CheckpointInfo(shapes, CLASSES, "multilabel", project.preset.model.model_dump(), features, {}, 0)
-    info = save_checkpoint(project.workspace, f"{project.run}/checkpoint", info.build(), info)
+    info = save_checkpoint(CHECKPOINT.of(project), info.build(), info)
     write_tiny_importance(project, info, samples, seed)
     return info
 
 
 def write_tiny_importance(project: Project, info: CheckpointInfo, samples: int = 8, seed: int = 0) -> None:
     """Random importance for samples 2 and up."""
-    store = FeatureStore.open(project.workspace, project.features, "raymoe encode tiny")
+    store = FeatureStore.open(FEATURES.of(project))
     rng = np.random.default_rng(seed)
     rows = [
         {
@@ -114,21 +126,26 @@ def write_tiny_interactions(project: Project, score=lambda row: row.u / 7 + row.
         score: the SII of a pair; the redundancy gap is its negative.
         name: tells two such probes apart.
     """
-    store = FeatureStore.open(project.workspace, project.features, "")
+    store = FeatureStore.open(FEATURES.of(project))
     importance = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
     found = bins_of(store, importance, list(PROBED))
     found = found[[store.splits[store.index_of(i)] == "test" for i in found["sample_id"]]]
     values = [float(score(row)) for row in found.itertuples()]
-    columns = {name: np.zeros(len(found)) for name in INTERACTIONS.schema.names}
+    columns = {name: np.zeros(len(found)) for name in INTERACTIONS.contract.schema.names}
     columns |= {name: found[name] for name in ("sample_id", "expert", "u_modality", "u", "v_modality", "v")}
     columns |= {"sii": values, "redundancy_gap": -np.array(values), "target": ["true"] * len(found)}
-    table = pa.table({name: pa.array(columns[name]) for name in INTERACTIONS.schema.names})
-    checkpoint = read_info(project.workspace, f"{project.run}/checkpoint", "").fingerprint
+    table = pa.table({name: pa.array(columns[name]) for name in INTERACTIONS.contract.schema.names})
+    checkpoint = read_info(CHECKPOINT.of(project)).fingerprint
     parents = {"checkpoint": checkpoint, "importance": metadata_of(importance.schema)["fingerprint"]}
-    made = Provenance("probe", INTERACTIONS.tag, {"rho": 0.3, "name": name}, parents)
+    made = Provenance("probe", INTERACTIONS.contract.tag, {"rho": 0.3, "name": name}, parents)
     for expert in PROBED:
-        rows = table.filter(pa.array(found["expert"] == expert)).cast(INTERACTIONS.schema)
+        rows = table.filter(pa.array(found["expert"] == expert)).cast(INTERACTIONS.contract.schema)
         extra = {"experts": PROBED, "plan": name, "skipped": [{"sample_id": "s3", "reason": "no words"}]}
         write_table(
-            project.workspace, interactions_name(project.run, expert), rows, INTERACTIONS, made, extra
+            project.workspace,
+            of_expert(INTERACTIONS.of(project), expert).name,
+            rows,
+            INTERACTIONS.contract,
+            made,
+            extra,
         )

@@ -10,9 +10,10 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
-from raymoe.project import Project
-from raymoe.project.contracts import EPOCHS, IMPORTANCE, INTERACTIONS, METRICS, PREDICTIONS, SAMPLES, SUMS
-from raymoe.project.interaction_tables import interactions_name
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import INTERACTIONS
+from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, SUMS
+from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import write_table
 from raymoe.project.workspace import Workspace
@@ -117,7 +118,7 @@ def build(
     ids = list(texts)
     labels = [random.choice(len(CLASSES), size=1 + i % 2, replace=False).tolist() for i in range(len(ids))]
     write(
-        project.samples,
+        artifacts.SAMPLES.of(project).name,
         {
             "sample_id": ids,
             "split": ["test"] * len(ids),
@@ -189,7 +190,7 @@ def _write_metrics(write, project) -> None:
     ours = {"fl-i2moe": 0.73, **{f"expert:{e}": 0.5 + 0.05 * k for k, e in enumerate(EXPERTS)}}
     probes = {"linear probe: text": 0.61, "linear probe: image": 0.52, "linear probe: text+image": 0.68}
     write(f"{project.run}/metrics.parquet", table(ours), METRICS, "train")
-    write(project.baselines, table(probes), METRICS, "train")
+    write(artifacts.BASELINES.of(project).name, table(probes), METRICS, "train")
 
 
 def _write_importance(write, project, random, texts, parents) -> str:
@@ -250,9 +251,9 @@ def _write_interactions(write, project, random, texts, parents) -> None:
     experts = ("synergy", "redundancy")
     for expert in experts:
         write(
-            interactions_name(project.run, expert),
+            of_expert(INTERACTIONS.of(project), expert).name,
             pa.Table.from_pylist([row for row in rows if row["expert"] == expert]).to_pydict(),
-            INTERACTIONS,
+            INTERACTIONS.contract,
             "probe",
             parents,
             skipped=[{"sample_id": "short", "reason": "fewer than two features"}],
@@ -267,12 +268,17 @@ def with_report(project: Project, **fields) -> Project:
     return replace(project, preset=project.preset.model_copy(update={"report": report}))
 
 
+def folder_of(project: Project) -> str:
+    """The folder of its report, in the workspace."""
+    return artifacts.REPORT.of(project).name
+
+
 def use_fake_store(patch, texts: dict[str, list[str]] = TEXTS) -> None:
     """Let reports open the fake store; ``patch`` is a pytest.MonkeyPatch."""
 
     class Opened:
         @staticmethod
-        def open(workspace, folder, made_by):
+        def open(features):
             return FakeStore(texts)
 
     patch.setattr("raymoe.display.inputs.FeatureStore", Opened)

@@ -6,13 +6,12 @@ from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.project import Project
-from raymoe.project.contracts import FEATURES, METRICS
+from raymoe.project import Project, artifacts
+from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
-from raymoe.training import baselines as linear_probes
-from raymoe.training.baselines import GRID, _one_vs_rest, _side_by_side, _standardise
+from raymoe.training.baselines import GRID, _one_vs_rest, _side_by_side, _standardise, linear_probes
 
 
 def make_project(folder, task="multilabel", splits=("train", "train", "val", "test")) -> Project:
@@ -34,8 +33,23 @@ def make_project(folder, task="multilabel", splits=("train", "train", "val", "te
         }
         rows.append(Row(f"s{i}", splits[i % len(splits)], [label], sequences))
     made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(project.workspace, part_name(project.features, 0), rows, infos, made, {"rows": [0, len(rows)]})
-    write_marker(project.workspace, project.features, made, infos, [len(rows)], classes=CLASSES, task=task)
+    write_part(
+        project.workspace,
+        part_name(artifacts.FEATURES.of(project).name, 0),
+        rows,
+        infos,
+        made,
+        {"rows": [0, len(rows)]},
+    )
+    write_marker(
+        project.workspace,
+        artifacts.FEATURES.of(project).name,
+        made,
+        infos,
+        [len(rows)],
+        classes=CLASSES,
+        task=task,
+    )
     return project
 
 
@@ -43,7 +57,7 @@ def make_project(folder, task="multilabel", splits=("train", "train", "val", "te
 def test_both_together_beat_each_alone(tmp_path, task):
     project = make_project(tmp_path, task)
     assert linear_probes(project).ran
-    table = read_table(project.workspace, project.baselines, METRICS, "")
+    table = artifacts.BASELINES.of(project).read()
     of = {(r["model"], r["split"], r["metric"]): r["value"] for r in table.to_pylist()}
     names = ["linear probe: text", "linear probe: image", "linear probe: text+image"]
     metrics = ("micro_f1", "macro_f1", "accuracy")
@@ -64,7 +78,7 @@ def test_it_is_deterministic_and_not_made_twice(tmp_path):
     linear_probes(b)
     again = linear_probes(a)
     assert (again.ran, again.fingerprint) == (False, first.fingerprint)
-    tables = [read_table(p.workspace, p.baselines, METRICS, "") for p in (a, b)]
+    tables = [artifacts.BASELINES.of(p).read() for p in (a, b)]
     assert tables[0].equals(tables[1])
 
 

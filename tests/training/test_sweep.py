@@ -32,7 +32,8 @@ from raymoe.config import SweepConfig, grid_setting, load_preset
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.project import Project
+from raymoe.project import Project, artifacts
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
 from raymoe.project.chosen import read_chosen, with_chosen
 from raymoe.project.contracts import METRICS, SWEEP
 from raymoe.project.tables import read_table
@@ -52,7 +53,7 @@ def swept(folder, train=(), **fields) -> Project:
     """A project with random features, two samples to train on, and a sweep."""
     preset = tiny_preset(train={**TRAIN, **dict(train)}, sweep={**GRID, **fields})
     project = Project(preset, Workspace(folder), "tiny")
-    if not project.workspace.exists(project.features):
+    if not artifacts.FEATURES.of(project).exists():
         write_tiny_features(project)
     return project
 
@@ -240,7 +241,7 @@ def test_a_sweep_trains_what_training_alone_would_and_chooses_on_validation(tmp_
         assert rows[["split", "metric", "value"]].to_dict("list") == metrics[
             ["split", "metric", "value"]
         ].to_dict("list")
-        info = read_info(alone.workspace, f"{trial.project.run}/checkpoint", "")
+        info = read_info(CHECKPOINT.of(trial.project))
         assert set(rows["epoch"]) == {info.epoch}
 
     scores = table.query("split == 'val' and metric == 'micro_f1'").groupby("model.temperature_rw")["value"]
@@ -251,7 +252,7 @@ def test_a_sweep_trains_what_training_alone_would_and_chooses_on_validation(tmp_
     assert chosen["validation_std"] == pytest.approx(scores.std()[best])
     assert chosen["seeds"] == [0, 1]
     for folder in chosen["checkpoints"]:
-        assert read_info(project.workspace, folder, "").model["temperature_rw"] == best
+        assert read_info(Output(CHECKPOINT, project.workspace, folder, "")).model["temperature_rw"] == best
 
 
 def test_only_what_is_missing_is_trained(tmp_path, inline):
@@ -433,7 +434,7 @@ def test_asha_stops_what_falls_behind_and_does_not_count_it(tmp_path, ray_sessio
 def test_what_was_stopped_stays_so_until_a_sweep_without_asha(tmp_path, inline):
     project = swept(tmp_path, asha=True)
     trials = trials_of(project)
-    features = FeatureStore.open(project.workspace, project.features, "").fingerprint
+    features = FeatureStore.open(FEATURES.of(project)).fingerprint
     sweep_module._mark_stopped(trials[2], features, (0.1, 0.2))
     sweep(project)
     rows = table_of(project).query("state == 'stopped'")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.contracts import Contract
 
 # One row per seed (null: mean over seeds), expert, score, importance bin and q (``top``, per cent): the mean
@@ -28,7 +29,8 @@ ALIGNMENT = Contract(
     ),
 )
 
-TABLE = evaluation_table("alignment", ALIGNMENT)
+PARENTS = (FEATURES, IMPORTANCE, INTERACTIONS)
+TABLE = evaluation_table("alignment", ALIGNMENT, PARENTS)
 
 EXPERIMENT = Experiment(
     name="alignment",

@@ -22,6 +22,7 @@ from raymoe.experiments.bootstrap import interval, resample_counts
 from raymoe.experiments.probed import left_out_of, probed_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 
 TOP = (5, 10, 20)  # q, per cent of a bin's pairs
@@ -44,7 +45,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     """
     project = with_chosen(project)
     refuse_smaller_universe(project)
-    store = FeatureStore.open(project.workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = {"features": store.fingerprint}
     for run in runs:

@@ -20,9 +20,9 @@ from raymoe.display.samples import Sample, choose, describe
 from raymoe.display.vocabulary import DENSE, SCORE_TITLES, default_score, expert_colors, expert_label
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.case_study import pictures_of
-from raymoe.experiments.runs import of_kind
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import CHECKPOINT, INTERACTIONS
 from raymoe.project.chosen import with_chosen
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console
@@ -104,25 +104,17 @@ def _lines(
     ]
     pairs = []
     for expert in PAIRS:
-        panel = (
-            pair_panel(sample, expert, inputs.experts, project.preset.report.pairs)
-            if expert in colors
-            else None
+        if expert not in colors:
+            continue
+        panel = pair_panel(sample, expert, inputs.experts, project.preset.report.pairs)
+        missing = (
+            f"No pair of this sample was measured for this expert ({SCORE_TITLES[default_score(expert)]}): "
+            f"{INTERACTIONS.of(project).command}"
         )
-        if panel is not None:
-            missing = (
-                ""
-                if panel.pairs
-                else (
-                    "No pair of this sample was measured for this expert "
-                    f"({SCORE_TITLES[default_score(expert)]}): {project.command('probe')}"
-                )
-            )
-            pairs.append(replace(panel, title=f"(c) {panel.title}", gap=missing))
-    return [
-        (maps, MAP_WIDTH),
-        *([(pairs, max(PANEL_WIDTH, len(maps) * MAP_WIDTH / len(pairs)))] if pairs else []),
-    ]
+        pairs.append(replace(panel, title=f"(c) {panel.title}", gap="" if panel.pairs else missing))
+    if not pairs:
+        return [(maps, MAP_WIDTH)]
+    return [(maps, MAP_WIDTH), (pairs, max(PANEL_WIDTH, len(maps) * MAP_WIDTH / len(pairs)))]
 
 
 def _dense_maps(
@@ -130,15 +122,13 @@ def _dense_maps(
 ) -> tuple[dict[str, dict[str, list[float]]], str]:
     """Per sample and modality the dense model's importance; where there is no such run, none and why."""
     # As the user gave it, not with what a sweep chose for the model that is explained.
-    of_dense = of_kind(project, "dense")
-    command = f"{project.command('train')} --set model.kind=dense"
+    of_dense = project.with_kind("dense")
+    command = of_dense.command("train")
     try:
         of_dense = with_chosen(of_dense)
         if not finished(of_dense, inputs.store.fingerprint):
             return {}, f"There is no finished dense run. Make it with: {command}"
-        model, _ = load_checkpoint(
-            project.workspace, f"{of_dense.run}/checkpoint", command, features=inputs.store.fingerprint
-        )
+        model, _ = load_checkpoint(CHECKPOINT.of(of_dense), features=inputs.store.fingerprint)
     except ParentError as error:
         return {}, f"{error.message}. Make it with: {command}"
     device = resolve_device(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import METRICS, PREDICTIONS, SWEEP
 from raymoe.project.contracts import Contract
 
 # One row per kind of model and metric, over the seeds that finished, in per cent. low and high are a 95 %
@@ -30,7 +31,8 @@ COMPARISON = Contract(
     ),
 )
 
-TABLE = evaluation_table("comparison", COMPARISON)
+PARENTS = (METRICS, PREDICTIONS, SWEEP)
+TABLE = evaluation_table("comparison", COMPARISON, PARENTS)
 
 EXPERIMENT = Experiment(
     name="comparison",

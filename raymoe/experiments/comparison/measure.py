@@ -10,18 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raymoe.display.vocabulary import METRICS_OF, MODELS, model_label
+from raymoe.display.vocabulary import MODELS, model_label
 from raymoe.errors import ParentError
-from raymoe.experiments.bootstrap import interval, resample_counts, resampled_macro_f1, resampled_metric
+from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.comparison import COMPARISON, TABLE
-from raymoe.experiments.runs import TrainedRun, finished_seeds, of_kind
+from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.parts import read_marker
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP, parents_in
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import METRICS, PREDICTIONS, SWEEP
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
+from raymoe.task import Task
 from raymoe.training.statistics import mean_and_std
 
 OURS = "fl-i2moe"
@@ -67,19 +67,19 @@ def measure(project: Project) -> StageResult:
     Raises:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
     """
-    workspace, data = project.workspace, project.preset.data
-    marker = read_marker(workspace, project.features, project.command("encode"))
+    workspace, task = project.workspace, Task.named(project.preset.data.task)
+    marker = read_marker(FEATURES.of(project))
     if marker is None:
         raise ParentError(
-            f"{workspace.path(project.features)} holds no complete feature store",
+            f"{FEATURES.of(project).path} holds no complete feature store",
             f"Begin with: {project.command('sweep')}",
         )
     found: dict[str, Scores] = {}
     for kind in MODELS:
-        scores = _scores(of_kind(project, kind), marker["fingerprint"])
+        scores = _scores(project.with_kind(kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
-    commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in MODELS}
+    commands = {kind: project.with_kind(kind).command("sweep") for kind in MODELS}
     if not found:
         raise ParentError(
             f"{workspace.path(project.root)}/runs has no finished run with these settings",
@@ -88,7 +88,7 @@ def measure(project: Project) -> StageResult:
     rows = [
         _row(project.dataset, kind, scores, metric)
         for kind, scores in found.items()
-        for metric in METRICS_OF[data.task]
+        for metric in task.metrics
     ]
     for kind in [kind for kind in MODELS if kind not in found]:
         console.print(
@@ -96,10 +96,10 @@ def measure(project: Project) -> StageResult:
         )
     output = TABLE.of(project)
     made = output.made_from(
-        {"protocol": "comparison", "dataset": project.dataset, "task": data.task},
+        {"protocol": "comparison", "dataset": project.dataset, "task": task.name},
         {kind: scores.fingerprint for kind, scores in found.items()},
     )
-    differences = list(_differences(found, METRICS_OF[data.task]))
+    differences = list(_differences(found, task.metrics))
     output.write(pa.Table.from_pylist(rows, COMPARISON.schema), made, {"differences": differences})
     return StageResult(output.path, made.fingerprint, ran=True)
 
@@ -108,45 +108,39 @@ def _scores(project: Project, features: str) -> Scores | None:
     """Scores of the project's kind of model; None where no run is finished."""
     chosen = with_chosen(project)
     runs = list(finished_seeds(chosen, features))
-    scores = _plain(chosen, runs) if chosen is project else _swept(chosen, features)
+    scores = _plain(runs) if chosen is project else _swept(chosen, features)
     if scores is None:
         return None
     # Of the seeds that the mean is of, or none: an interval around another mean would mislead.
     runs = [run for run in runs if run.seed in scores.seeds]
     complete = len(runs) == len(scores.seeds)
-    return replace(scores, resampled=_resampled(runs, project.preset.data.task) if complete else {})
+    task = Task.named(project.preset.data.task)
+    return replace(scores, resampled=_resampled(runs, task) if complete else {})
 
 
-def _resampled(runs: list[TrainedRun], task: str) -> dict[str, np.ndarray]:
+def _resampled(runs: list[TrainedRun], task: Task) -> dict[str, np.ndarray]:
     """By metric the mean over the runs on every resample of the test samples, [R].
 
     The same for every kind of model, so that differences are paired.
     """
-    found: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS_OF[task]}
+    found: dict[str, list[np.ndarray]] = {metric: [] for metric in task.metrics}
     for run in runs:
-        name, command = f"{run.project.run}/predictions.parquet", run.project.command("train")
-        table = read_table(run.project.workspace, name, PREDICTIONS, f"{command} --overwrite")
+        predictions = PREDICTIONS.of(run.project)
+        table = predictions.made_with(predictions.again).read()
         table = table.filter(pc.equal(table["split"], "test")).sort_by("sample_id")
         logits_NC, labels = np.array(table["logits"].to_pylist()), table["labels"].to_pylist()
         counts_RN = resample_counts(len(labels))
         for metric, values in found.items():
-            if metric == "macro_f1":
-                values.append(resampled_macro_f1(logits_NC, labels, task, counts_RN))
-            else:
-                values.append(resampled_metric(logits_NC[None], labels, task, counts_RN)[0])
+            values.append(resampled_metric(logits_NC[None], labels, task, counts_RN, metric)[0])
     return {metric: np.mean(values, 0) for metric, values in found.items()}
 
 
 def _swept(project: Project, features: str) -> Scores | None:
     """Scores of the chosen configuration, from the sweep's table."""
-    name, command = f"{project.sweep}.parquet", project.command("sweep")
-    table = read_table(project.workspace, name, SWEEP, command)
+    sweep = SWEEP.of(project)
+    table = sweep.read()
     found = metadata_of(table.schema)
-    if Provenance.from_json(found["made_by"]).parents["features"] != features:
-        raise ParentError(
-            f"{project.workspace.path(name)} was made from other features than those that are there",
-            f"Sweep again with: {command} --overwrite",
-        )
+    sweep.refuse_other_parents(parents_in(found), {"features": features})
     rows = [
         row
         for row in table.to_pylist()
@@ -155,15 +149,14 @@ def _swept(project: Project, features: str) -> Scores | None:
     return _gathered(rows, project.variant, found["fingerprint"])
 
 
-def _plain(project: Project, runs: list[TrainedRun]) -> Scores | None:
+def _plain(runs: list[TrainedRun]) -> Scores | None:
     """Scores of the runs with the preset's settings."""
     rows, fingerprints = [], []
     for run in runs:
-        name, command = f"{run.project.run}/metrics.parquet", run.project.command("train")
         fingerprints.append(run.fingerprint)
         rows += [
             {**row, "seed": run.seed}
-            for row in read_table(project.workspace, name, METRICS, command).to_pylist()
+            for row in METRICS.of(run.project).read().to_pylist()
             if row["split"] == "test" and not row["model"].startswith("expert:")
         ]
     return _gathered(rows, "", " ".join(fingerprints))

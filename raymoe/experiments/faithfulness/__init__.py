@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import Contract
 
 # One row per run, expert, method and share (K, per cent) of each modality's features that is zeroed. drop is
@@ -51,8 +52,9 @@ FAITHFULNESS_SUMMARY = Contract(
     ),
 )
 
-TABLE = evaluation_table("faithfulness", FAITHFULNESS)
-SUMMARY_TABLE = evaluation_table("faithfulness", FAITHFULNESS_SUMMARY)
+PARENTS = (FEATURES, CHECKPOINT)
+TABLE = evaluation_table("faithfulness", FAITHFULNESS, PARENTS)
+SUMMARY_TABLE = evaluation_table("faithfulness", FAITHFULNESS_SUMMARY, PARENTS)
 
 EXPERIMENT = Experiment(
     name="faithfulness",

@@ -16,18 +16,20 @@ import torch
 from torch import Tensor
 
 from raymoe.attribution.attribute import explained_split
-from raymoe.attribution.importance import importance, target_matrix
+from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
-from raymoe.display.vocabulary import ALL_EXPERTS, METRICS_OF
+from raymoe.display.vocabulary import ALL_EXPERTS
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY, SUMMARY_TABLE, TABLE
 from raymoe.experiments.masking import masked_logits, over_batches
 from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
-from raymoe.models.target import predicted_classes
+from raymoe.models.target import target_matrix
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.runtime.device import resolve_device
+from raymoe.task import Task
 
 SHARES = (5, 10, 15, 20, 25, 30)  # K, per cent
 METHODS = ("random", "attnroll", "ig", "grad_attnroll")
@@ -51,7 +53,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
         InputError: the split has no samples, or none with a label.
     """
     workspace, config = project.workspace, project.preset.attribute
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)
@@ -99,7 +101,7 @@ class Measured:
     sufficiency: dict[str, np.ndarray]
 
     def drops(
-        self, method: str, labels: Sequence[Sequence[int]], task: str, counts_RN: np.ndarray
+        self, method: str, labels: Sequence[Sequence[int]], task: Task, counts_RN: np.ndarray
     ) -> np.ndarray:
         """By how much the metric falls on every resample, mean over draws, [E, K, R]."""
         masked = self.masked[method]
@@ -113,7 +115,7 @@ class Measured:
         found = measure[method].mean(1)
         return np.broadcast_to(found, (len(self.experts), *found.shape[1:]))
 
-    def rows(self, labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
+    def rows(self, labels: Sequence[Sequence[int]], task: Task) -> Iterator[dict]:
         """Of the table: one per expert, method and K."""
         counts = np.ones((1, len(labels)), np.int64)
         base = float(resampled_metric(self.base_NC[None], labels, task, counts)[0, 0])
@@ -130,7 +132,7 @@ class Measured:
                         "expert": expert,
                         "method": method,
                         "share": share,
-                        "metric": METRICS_OF[task][0],
+                        "metric": task.main_metric,
                         "base": base,
                         "masked": base - float(drop[method][e, k]),
                         "drop": float(drop[method][e, k]),
@@ -173,7 +175,7 @@ def _measure_batch(
     The V masks are by method, then expert or draw, then K.
     """
     base_BC = model(batch.features, batch.valid).logits_BC
-    predicted = predicted_classes(base_BC, store.task)
+    predicted = store.task.explained_classes(base_BC)
     own = [store.labels[store.index_of(sample_id)] for sample_id in batch.sample_ids]
     # A sample without a label is explained by what the model says of it.
     targets = [a if config.target == "true" and len(a) else b for a, b in zip(own, predicted, strict=True)]
@@ -197,8 +199,7 @@ def _measure_batch(
     chosen_BC = target_matrix(predicted, model.num_classes).to(base_BC)
 
     def probability(logits: Tensor) -> Tensor:
-        each = logits.sigmoid() if store.task == "multilabel" else logits.softmax(-1)
-        return (each * chosen_BC).sum(-1)
+        return (store.task.probabilities(logits) * chosen_BC).sum(-1)
 
     falls = [probability(base_BC) - probability(x) for x in (without_VBC, alone_VBC)]
     parts = (base_BC, without_VBC.transpose(0, 1), *(fall_VB.T for fall_VB in falls))
@@ -216,7 +217,7 @@ def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:
     return (rank_BT < wanted_B[:, None]) & candidates_BT
 
 
-def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: str) -> Iterator[dict]:
+def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Task) -> Iterator[dict]:
     """Means over K and seeds of one kind of model, per method: of each expert, and of all."""
     if not measured:
         return
@@ -243,7 +244,7 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: st
                 "seeds": seeds,
                 "expert": expert,
                 "method": method,
-                "metric": METRICS_OF[task][0],
+                "metric": task.main_metric,
                 "drop": float(drop_R[0]),
                 "drop_low": interval(drop_R)[0],
                 "drop_high": interval(drop_R)[1],

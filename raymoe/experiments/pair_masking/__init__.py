@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.contracts import Contract
 
 # One row per seed (null: mean over seeds), expert, score, share (K, per cent of the candidate pairs) and
@@ -39,7 +40,8 @@ ORIGINAL, RANDOM, MATCHED, RANKED = (
     "ranked pairs",
 )
 
-TABLE = evaluation_table("pair-masking", PAIR_MASKING)
+PARENTS = (FEATURES, CHECKPOINT, IMPORTANCE, INTERACTIONS)
+TABLE = evaluation_table("pair-masking", PAIR_MASKING, PARENTS)
 
 EXPERIMENT = Experiment(
     name="pair-masking",

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from raymoe.attribution.attribute import explained_split
-from raymoe.display.vocabulary import METRICS_OF, OF_PAPER, SCORES
+from raymoe.display.vocabulary import OF_PAPER, SCORES
 from raymoe.errors import InputError
 from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
@@ -31,9 +31,11 @@ from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
 from raymoe.experiments.runs import labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.seeds import seed_of
+from raymoe.task import Task
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
@@ -68,7 +70,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
     project = with_chosen(project)
     workspace, config = project.workspace, project.preset.attribute
     refuse_smaller_universe(project)
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = {"features": store.fingerprint}
     for run in runs:
@@ -307,7 +309,7 @@ def _rows(
     features_SV: np.ndarray,
     sizes: list[dict[str, list[int]]],
     samples: int,
-    task: str,
+    task: Task,
 ) -> Iterator[dict]:
     """Of the table, means over the seeds given.
 
@@ -341,7 +343,7 @@ def _rows(
                         "score": score,
                         "share": share,
                         "masking": masking,
-                        "metric": METRICS_OF[task][0],
+                        "metric": task.main_metric,
                         **_spread("value", value_SR),
                         **_spread("drop", base_SR - value_SR),
                         "pairs": 0.0 if masking == ORIGINAL else float(pairs),

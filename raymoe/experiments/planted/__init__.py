@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS, SAMPLES
 from raymoe.project.contracts import Contract
 
 # Ground truth of planted interactions. One row per seed (null: mean over seeds), expert, kind of interaction,
@@ -47,8 +48,9 @@ PLANTED_EXPERTS = Contract(
 
 MIXTURE = "mixture"  # stands beside the experts
 
-PAIRS_TABLE = evaluation_table("planted", PLANTED)
-EXPERTS_TABLE = evaluation_table("planted", PLANTED_EXPERTS)
+PARENTS = (SAMPLES, FEATURES, CHECKPOINT, IMPORTANCE, INTERACTIONS)
+PAIRS_TABLE = evaluation_table("planted", PLANTED, PARENTS)
+EXPERTS_TABLE = evaluation_table("planted", PLANTED_EXPERTS, PARENTS)
 
 EXPERIMENT = Experiment(
     name="planted",

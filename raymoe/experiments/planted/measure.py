@@ -19,6 +19,7 @@ from raymoe.experiments.probed import ProbedRun, probed
 from raymoe.experiments.runs import finished_runs
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.runtime.device import resolve_device
 
 
@@ -38,11 +39,12 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
         InputError: nothing is planted in these data, or what was explained is not the true classes.
         ParentError: no run was probed; names the commands. The samples are not those that were encoded.
     """
-    store = FeatureStore.open(project.workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     truth, made_from = read_truth(project, store)
     finished = finished_runs(project, store, ("fl-i2moe",))
     own = {"train.seed": project.preset.train.seed}
-    chosen = replace(finished[0].project, preset=finished[0].project.preset.with_fields(own))
+    chosen = finished[0].project  # of the first seed; its settings are those that a sweep chose
+    chosen = replace(chosen, preset=chosen.preset.with_fields(own), seed=project.seed)
     runs = probed(chosen, store, [run.seed for run in finished])
     parents = {"features": store.fingerprint, "samples": made_from}
     for run in runs:

@@ -20,9 +20,9 @@ from raymoe.data.prepare import samples_config
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
-from raymoe.project.contracts import SAMPLES
+from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, open_parquet, read_table, refuse_other_inputs
+from raymoe.project.tables import metadata_of
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,17 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
         InputError: the samples table says nothing of planted interactions.
         ParentError: it is missing, damaged, made with other settings, or not the one that was encoded.
     """
-    made_by = project.command("prepare")
-    file = open_parquet(project.workspace, project.samples, SAMPLES, made_by)
-    where = project.workspace.path(project.samples)
-    if "planted" not in file.schema_arrow.names:
+    samples = SAMPLES.of(project)
+    schema = samples.open_parquet().schema_arrow
+    if "planted" not in schema.names:
         raise InputError(
-            f"{where} has no column planted: of these data the true interactions are not known",
+            f"{samples.path} has no column planted: of these data the true interactions are not known",
             "They are known for the preset planted: raymoe evaluate planted planted",
         )
-    metadata = metadata_of(file.schema_arrow)
+    metadata = metadata_of(schema)
     made = Provenance.from_json(metadata["made_by"])
-    refuse_other_inputs(where, metadata, replace(made, config=samples_config(project.preset)), made_by)
-    table = read_table(project.workspace, project.samples, SAMPLES, made_by, ["sample_id", "planted"])
+    samples.refuse_other_inputs(metadata, replace(made, config=samples_config(project.preset)))
+    table = samples.read(["sample_id", "planted"])
     found = {}
     for row in table.to_pylist():
         read = json.loads(row["planted"])
@@ -65,8 +64,8 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
         on = [store.classes[label] for label in labels]
         if sample_id not in found or on != [k for k in store.classes if found[sample_id].targets[k]["on"]]:
             raise ParentError(
-                f"sample {sample_id} of {project.workspace.path(project.features)} is not that of {where}",
-                f"Encode the samples that are there with: {project.command('encode')} --overwrite",
+                f"sample {sample_id} of {store.path} is not that of {samples.path}",
+                f"Encode the samples that are there with: {FEATURES.of(project).again}",
             )
     return found, metadata["fingerprint"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.experiments.experiment import Experiment, evaluation_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import Contract
 
 # One row per run, modality, disturbance ("noise" or "missing"), level and quantity: a metric,
@@ -30,7 +31,8 @@ ROBUSTNESS = Contract(
     ),
 )
 
-TABLE = evaluation_table("robustness", ROBUSTNESS)
+PARENTS = (FEATURES, CHECKPOINT)
+TABLE = evaluation_table("robustness", ROBUSTNESS, PARENTS)
 
 EXPERIMENT = Experiment(
     name="robustness",

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
-from raymoe.display.vocabulary import METRICS_OF, SCORES
+from raymoe.display.vocabulary import SCORES
 from raymoe.experiments.bins import RHO
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.masking import over_batches, threads
@@ -32,8 +32,9 @@ from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.estimate import estimate, evaluations_per_coalition
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.models.base import FusionModel
-from raymoe.models.target import predicted_classes, target_weights
+from raymoe.models.target import target_weights
 from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
@@ -83,7 +84,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
         InputError: the split has no samples, or none with a label.
     """
     workspace, config, probe = project.workspace, project.preset.attribute, project.preset.probe
-    store = FeatureStore.open(workspace, project.features, project.command("encode"))
+    store = FeatureStore.open(FEATURES.of(project))
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)
@@ -169,7 +170,7 @@ class _Run:
         task = self.store.task
         metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), self.labels, task, counts_RN)
         for v, disturbance in enumerate(self.disturbances):
-            quantities: list[tuple[str, str | None, np.ndarray]] = [(METRICS_OF[task][0], None, metric_VR[v])]
+            quantities: list[tuple[str, str | None, np.ndarray]] = [(task.main_metric, None, metric_VR[v])]
             if len(self.model.expert_names) > 1:
                 weights_RE = counts_RN @ weights_NVE[:, v] / counts_RN.sum(1, keepdims=True)
                 names = self.model.expert_names
@@ -255,7 +256,7 @@ class _Run:
         if self.attribute.target == "predicted" or not len(targets[0]):
             with torch.no_grad():
                 logits_BC = model(batch.features, batch.valid).logits_BC
-            targets = predicted_classes(logits_BC, store.task)
+            targets = store.task.explained_classes(logits_BC)
         found = importance(model, batch, store.task, targets, self.attribute).scores
         allowed = store.candidates(index)
         agreements = {}

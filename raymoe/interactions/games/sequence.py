@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from raymoe.errors import InputError
+from raymoe.interactions.games.precision import full_precision
 from raymoe.models.base import FusionModel
 
 
@@ -63,6 +64,7 @@ class MaskedSequence:
 
     @classmethod
     @torch.no_grad()
+    @full_precision()
     def of_sample(
         cls,
         model: FusionModel,

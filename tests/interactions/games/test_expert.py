@@ -244,20 +244,27 @@ def test_the_noise_floor_is_rounding_and_no_more():
         noise_floor(lambda coalitions: coalitions.sum(1))
 
 
-def test_low_precision_products_are_off_while_a_game_runs():
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))],
+)
+def test_low_precision_products_are_off_while_a_game_is_made_and_runs(device):
     """Some CPUs take bfloat16 for ``medium``, GPUs TF32 for ``high``: neither reaches a game's values."""
     widths, lengths = (6, 4), (12, 12)
-    model = make_model(widths, hidden_dim=64)
+    model = make_model(widths, hidden_dim=64).to(device)
     features, special = make_sample(widths, lengths, [(0,), ()])
     players = [("m0", i) for i in range(1, 12)] + [("m1", i) for i in range(12)]
-    game = ExpertGame.of_sample(model, 2, features, special, players, torch.eye(5)[0])
+    of_sample = model, 2, features, special, players, torch.eye(5, device=device)[0]
+    game = ExpertGame.of_sample(*of_sample)
     coalitions = np.random.default_rng(0).random((200, 23)) < 0.5
     expected = game(coalitions)
+    assert noise_floor(game, coalitions) < 1e-5
     before = torch.get_float32_matmul_precision()
     cudnn = torch.backends.cudnn.allow_tf32
     try:
         torch.set_float32_matmul_precision("medium")
         np.testing.assert_array_equal(game(coalitions), expected)
+        np.testing.assert_array_equal(ExpertGame.of_sample(*of_sample)(coalitions), expected)
         assert torch.get_float32_matmul_precision() == "medium"
         with full_precision():
             assert torch.get_float32_matmul_precision() == "highest"

@@ -7,7 +7,8 @@ import torch
 
 from raymoe.config import TrainConfig
 from raymoe.models.base import Output, Passes
-from raymoe.models.losses import interaction_losses, task_loss
+from raymoe.task import MULTICLASS, MULTILABEL
+from raymoe.training.interaction_losses import interaction_losses
 from raymoe.training.objective import objective
 
 
@@ -57,37 +58,22 @@ def test_interaction_losses_refuse_a_wrong_number_of_experts():
         interaction_losses(torch.zeros(3, 3, 2, 5))
 
 
-def test_task_losses():
-    logits = torch.tensor([[0.5, -1.0, 2.0]])
-    present = torch.tensor([[1.0, 0.0, 1.0]])
-    p = [1 / (1 + math.exp(-x)) for x in (0.5, -1.0, 2.0)]
-    terms = [-math.log(p[0]), -math.log(1 - p[1]), -math.log(p[2])]
-    assert task_loss(logits, present, "multilabel").item() == pytest.approx(sum(terms) / 3, rel=1e-5)
-    weighted = (3 * terms[0] + terms[1] + 3 * terms[2]) / 3
-    assert task_loss(logits, present, "multilabel", 3.0).item() == pytest.approx(weighted, rel=1e-5)
-    softmax = math.exp(2) / (math.exp(0.5) + math.exp(-1) + math.exp(2))
-    for task in ("multiclass", "binary"):
-        assert task_loss(logits, torch.tensor([2]), task).item() == pytest.approx(
-            -math.log(softmax), rel=1e-5
-        )
-
-
-@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("task", [MULTILABEL, MULTICLASS], ids=lambda task: task.name)
 def test_objective_is_the_weighted_sum_of_its_parts(task):
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(4, 3, 5, 6, generator=generator)
     weights = torch.randn(5, 4, generator=generator).softmax(-1)
     mixture = torch.einsum("ebc,be->bc", logits[:, 0], weights)
-    labels = torch.randint(0, 2, (5, 6)).float() if task == "multilabel" else torch.tensor([0, 5, 2, 2, 1])
+    labels = torch.tensor([0, 5, 2, 2, 1]) if task.one_label else torch.randint(0, 2, (5, 6)).float()
     output = Output(mixture, logits[:, 0], weights)
     passes = Passes(logits, torch.randn(4, 3, 5, 8, generator=generator))
     plain = TrainConfig(interaction_loss_weight=0.3)
     loss, parts = objective(output, passes, labels, task, plain)
-    expected = task_loss(mixture, labels, task) + 0.3 * interaction_losses(logits).mean()
+    expected = task.loss(mixture, labels) + 0.3 * interaction_losses(logits).mean()
     torch.testing.assert_close(loss, expected)
     assert set(parts) == {"task", "interaction"}
 
-    own = sum(task_loss(logits[e, 0], labels, task) for e in range(4)) / 4
+    own = sum(task.loss(logits[e, 0], labels) for e in range(4)) / 4
     loss, parts = objective(
         output, passes, labels, task, plain.model_copy(update={"expert_task_weight": 0.7})
     )
@@ -97,7 +83,7 @@ def test_objective_is_the_weighted_sum_of_its_parts(task):
     later = plain.model_copy(update={"interaction_on": "latents"})
     loss, parts = objective(output, passes, labels, task, later)
     torch.testing.assert_close(parts["interaction"], interaction_losses(passes.latents_EPBI))
-    torch.testing.assert_close(loss, task_loss(mixture, labels, task) + 0.3 * parts["interaction"].mean())
+    torch.testing.assert_close(loss, task.loss(mixture, labels) + 0.3 * parts["interaction"].mean())
 
 
 def test_a_model_of_one_pass_has_the_task_loss_alone():
@@ -105,6 +91,6 @@ def test_a_model_of_one_pass_has_the_task_loss_alone():
     output = Output(logits[0, 0], logits[:, 0], torch.ones(5, 1))
     labels = torch.zeros(5, 6)
     config = TrainConfig(expert_task_weight=1.0)
-    loss, parts = objective(output, Passes(logits, logits), labels, "multilabel", config)
+    loss, parts = objective(output, Passes(logits, logits), labels, MULTILABEL, config)
     assert set(parts) == {"task"}
-    torch.testing.assert_close(loss, task_loss(logits[0, 0], labels, "multilabel"))
+    torch.testing.assert_close(loss, MULTILABEL.loss(logits[0, 0], labels))

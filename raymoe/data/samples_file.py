@@ -8,17 +8,15 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.contracts import SAMPLES
-from raymoe.project.tables import metadata_of, open_parquet
-from raymoe.project.workspace import Workspace
+from raymoe.project.artifacts import Output
+from raymoe.project.tables import metadata_of
 
 
 class SamplesFile:
     """A samples table on disk.
 
     Args:
-        workspace, name: where it is.
-        made_by: the command that makes it, for the error messages.
+        samples: where it is, and what makes it.
 
     Attributes:
         metadata: the table's own, decoded.
@@ -27,9 +25,9 @@ class SamplesFile:
         ParentError: it is missing, cut short, or something else.
     """
 
-    def __init__(self, workspace: Workspace, name: str, made_by: str) -> None:
-        self._file = open_parquet(workspace, name, SAMPLES, made_by)
-        self._path, self._made_by = workspace.path(name), made_by
+    def __init__(self, samples: Output) -> None:
+        self._file = samples.open_parquet()
+        self._samples = samples
         self.metadata: dict[str, Any] = metadata_of(self._file.schema_arrow)
         groups = self._file.metadata
         rows = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
@@ -50,7 +48,7 @@ class SamplesFile:
             table = self._file.read_row_groups(list(range(first, last)), use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise ParentError(
-                f"{self._path} is damaged in rows {start + 1} to {stop} ({error})",
-                f"Delete it and make it again with: {self._made_by}",
+                f"{self._samples.path} is damaged in rows {start + 1} to {stop} ({error})",
+                f"Delete it and make it again with: {self._samples.command}",
             ) from None
         return table.slice(start - int(self._starts[first]), stop - start)

@@ -1,4 +1,4 @@
-"""The training objective: task loss on the mixture plus I2MoE's interaction losses on the experts' logits.
+"""What gives each expert its role: a loss per expert on how its answers change when a modality is replaced.
 
 Shapes: E = M + 2 experts (unique per modality, synergy, redundancy), P = M + 1 passes (full, then each
 modality replaced), B samples, C classes.
@@ -31,19 +31,3 @@ def interaction_losses(logits_EPBC: Tensor) -> Tensor:
         losses.append(torch.stack(triplets).mean())
     similarity_EP = F.cosine_similarity(logits_EPBC[M:, :1], logits_EPBC[M:, 1:], dim=-1).mean((1, 2))
     return torch.stack([*losses, similarity_EP[0], 1 - similarity_EP[1]])
-
-
-def task_loss(logits_BC: Tensor, labels: Tensor, task: str, positive_weight: float = 1.0) -> Tensor:
-    """Binary cross-entropy per class for multi-label data, cross-entropy otherwise.
-
-    Args:
-        logits_BC: the mixture's or one expert's.
-        labels: multi-hot [B, C] for ``multilabel``, else class indices [B].
-        task: ``multilabel``, ``multiclass`` or ``binary``.
-        positive_weight: multi-label only: how much more a class that is there counts than one that is not.
-            Above 1, rare classes are predicted more readily. 1 is the paper's loss.
-    """
-    if task == "multilabel":
-        weight_C = logits_BC.new_full((logits_BC.shape[-1],), positive_weight)
-        return F.binary_cross_entropy_with_logits(logits_BC, labels, pos_weight=weight_C)
-    return F.cross_entropy(logits_BC, labels)

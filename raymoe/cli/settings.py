@@ -1,0 +1,32 @@
+"""What ``raymoe settings`` prints: the fields of one section or of all."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from raymoe.config.describe import describe, markdown
+from raymoe.runtime.progress import console
+
+
+def print_settings(section: str | None, *, as_markdown: bool) -> None:
+    """Print a section's fields, or those of all sections, as tables or as docs/settings.md.
+
+    Raises:
+        InputError: there is no such section.
+    """
+    found = describe(section)
+    if as_markdown:
+        print(markdown(found), end="")
+        return
+    for each in found:
+        console.print(f"\n[bold]{each.name}[/bold]  {escape(each.about)}")
+        if each.settings:
+            table = Table("field", box=None, pad_edge=False)
+            table.add_column("type", max_width=20)
+            table.add_column("default", max_width=14, overflow="fold")
+            table.add_column("meaning")
+            for setting in each.settings:
+                words = (setting.name, setting.kind, setting.default, setting.description)
+                table.add_row(*map(escape, words))
+            console.print(table)

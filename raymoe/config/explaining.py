@@ -1,0 +1,85 @@
+"""The attribute, probe and report sections: what is explained, with what effort, and what is shown of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from raymoe.config.section import Section
+
+
+class AttributeConfig(Section):
+    """Expert-wise feature importance."""
+
+    method: Literal["grad_attnroll", "attnroll", "ig", "random"] = "grad_attnroll"
+    """attention rollout with or without gradients, integrated gradients, or the random baseline"""
+    target: Literal["true", "predicted"] = "true"
+    """the classes whose logits are explained"""
+    split: str = "test"
+    """the split whose samples are explained"""
+    steps: int = Field(32, ge=1)
+    """of `ig`: points of the integral"""
+    seed: int = Field(0, ge=0)
+    """of `random`"""
+    batch_size: int = Field(16, ge=1)
+    """samples at once"""
+
+    def defining(self) -> dict[str, Any]:
+        """The settings that what comes out depends on."""
+        others = {"steps": "ig", "seed": "random"}
+        useless = {name for name, method in others.items() if method != self.method}
+        return self.model_dump(exclude={"batch_size", *useless})
+
+
+class ProbeConfig(Section):
+    """Which pairs to measure, with what effort."""
+
+    experts: tuple[str, ...] = ("synergy", "redundancy")
+    """the experts whose interactions are measured"""
+    rho: float = Field(0.3, gt=0, le=1)
+    """share of each modality's features in the universe"""
+    min_features: int = Field(1, ge=1)
+    """but at least so many of each modality, where it has them"""
+    num_bins: int = Field(1, ge=1)
+    """importance bins; pairs are formed within a bin"""
+    estimator: Literal["shared", "surrogate", "adaptive", "exact", "paper"] = "shared"
+    """how interactions are estimated: see docs/interactions.md"""
+    coalitions: int = Field(32, ge=4)
+    """per sample and expert; the other estimators get what `shared` would spend on so many"""
+    precision: Literal["float32", "float64"] = "float32"
+    """of the evaluations; float32 is without TF32"""
+    seed: int = Field(0, ge=0)
+    """what the coalitions are drawn from"""
+    max_samples: int | None = Field(None, ge=1)
+    """the first so many samples of the split, in table order; not set: all"""
+    unit_evaluations: int | None = Field(None, ge=1)
+    """a work unit is about so many model evaluations; not set, or "auto": as many as take half a second on
+    the device that the run begins on"""
+
+    @field_validator("unit_evaluations", mode="before")
+    @classmethod
+    def _auto(cls, value: object) -> object:
+        return None if value == "auto" else value
+
+    @model_validator(mode="after")
+    def _enough(self) -> ProbeConfig:
+        least = {"surrogate": 16, "adaptive": 32}.get(self.estimator, 4)
+        if self.coalitions < least:
+            raise ValueError(
+                f"coalitions must be at least {least} for {self.estimator}, not {self.coalitions}"
+            )
+        return self
+
+
+class ReportConfig(Section):
+    """What the page shows."""
+
+    samples: Annotated[int, Field(ge=1)] | Literal["all"] = 24
+    """samples that can be looked at"""
+    pairs: int = Field(8, ge=1)
+    """top pairs drawn as links per sample, expert and score"""
+    listed: int = Field(40, ge=1)
+    """top pairs in the list, which tell a word or patch its partners"""
+    seed: int = Field(0, ge=0)
+    """of the samples that are drawn at random beside the strongest"""
