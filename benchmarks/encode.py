@@ -27,7 +27,7 @@ from raymoe.data import prepare
 from raymoe.data.pictures import decode
 from raymoe.features.batches import keep_freed_memory
 from raymoe.features.encode import encode
-from raymoe.features.encoder import load_encoder
+from raymoe.features.lookup import load_encoder
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import FEATURES

@@ -182,7 +182,7 @@ def encoding(kind: str, source: str, items: list, device: torch.device, quick: b
     """Items per second, preparation on the CPU included."""
     from raymoe.config import EncoderConfig
     from raymoe.errors import RaymoeError
-    from raymoe.features.encoder import load_encoder
+    from raymoe.features.lookup import load_encoder
 
     try:
         encoder = load_encoder(kind, EncoderConfig(source=source), device)

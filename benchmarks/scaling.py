@@ -22,8 +22,7 @@ from machine import machine_line
 from scheduler import answer
 from trained import project_at
 
-from raymoe.actors.cluster import connected
-from raymoe.actors.fleet import Fleet
+from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 from raymoe.pipeline import run
@@ -73,6 +72,9 @@ class Empty:
 class Runner:
     """Answers with as many bytes as a unit of the demo."""
 
+    def __init__(self, device: str, threads: int | None) -> None:
+        pass
+
     def ready(self) -> str:
         return "cpu"
 
@@ -88,8 +90,7 @@ def measure_driver(count: int) -> Costs:
     ray.cloudpickle.register_pickle_by_value(__import__("sys").modules[__name__])
     found = []
     for what, evaluations, number in (("a call each", 25, count // 5), ("put together", 1, count)):
-        with connected():
-            fleet = Fleet(Runner, lambda kind: ())
+        with open_fleet(Runner, ()) as fleet:
             outcome = run_units(
                 (Empty(f"u{i}", evaluations) for i in range(number)),
                 fleet,

@@ -68,7 +68,7 @@ def measure_plan(samples: int) -> None:
     for bins in (1, 3):
         config = ProbeConfig(experts=EXPERTS, rho=0.3, num_bins=bins)
         start = time.perf_counter()
-        plan = make_plan(store, table, list(EXPERTS), config)
+        plan = make_plan(store, table, list(EXPERTS), config, made_by="")
         seconds = time.perf_counter() - start
         units = plan.cut(16384)
         start = time.perf_counter()
@@ -137,17 +137,19 @@ def measure_driver(folder: str, count: int) -> None:
     """Plan, schedule, track and commit together, of units that take no time."""
     import ray
 
+    from raymoe.actors.fleet import open_fleet
     from raymoe.actors.pool import run_units
 
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
     units = made_up_plan(count).cut(4096)
-    actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=0)(ToyRunner)
-    actors = [actor.remote(answer(0)) for _ in range(2)]
-    ray.get([one.ready.remote() for one in actors])
-    with UnitFiles(Workspace(folder), "units", len(units)) as files:
+    with (
+        open_fleet(ToyRunner, (answer(0),), num_actors=2, together=True) as fleet,
+        UnitFiles(Workspace(folder), "units", len(units)) as files,
+    ):
+        ray.get([fleet.make().ready.remote() for _ in range(2)])
         before, start = cpu_seconds(), time.perf_counter()
         outcome = run_units(
-            units.left(files.done), actors, lambda unit, found: files.commit(unit.number, found)
+            units.left(files.done), fleet, lambda unit, found: files.commit(unit.number, found)
         )
         seconds = time.perf_counter() - start
         used = cpu_seconds() - before
@@ -162,7 +164,7 @@ def measure_driver(folder: str, count: int) -> None:
 class ToyRunner:
     """Answers at once."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, answer: bytes, device: str, threads: int | None) -> None:
         self.answer = answer
 
     def ready(self) -> str:

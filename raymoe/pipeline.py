@@ -15,7 +15,6 @@ from importlib import import_module
 from raymoe.errors import RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
-from raymoe.project.chosen import with_chosen
 from raymoe.runtime.progress import console
 
 
@@ -28,6 +27,7 @@ class Stage:
         entry: ``module:function`` of a project; imported when it runs, for torch and Ray are slow.
         help: its one line in ``raymoe --help``, and more.
         options: the ``Options`` that the function takes, by their names there.
+        passes_on: the ``Options`` that its command takes for the stages before it alone.
         of_run: whether it belongs to one training, and so takes ``--seed``.
         memory: what to lower where a GPU's memory is full.
     """
@@ -36,6 +36,7 @@ class Stage:
     entry: str
     help: str
     options: tuple[str, ...] = ()
+    passes_on: tuple[str, ...] = ()
     of_run: bool = False
     memory: str = "the batch size"
 
@@ -121,6 +122,7 @@ _STAGES = (
         (artifacts.REPORT,),
         "raymoe.report.report:report",
         "Everything -> one HTML page that works offline, and the figures as files.",
+        passes_on=ON_ACTORS,
         of_run=True,
     ),
 )
@@ -171,6 +173,8 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
 
 def resolved(project: Project) -> Project:
     """The project with what its sweep chose; see ``with_chosen``."""
+    from raymoe.project.chosen import with_chosen
+
     return with_chosen(project)
 
 

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster or starting one on this machine, and how many actors it takes."""
+"""Joining a Ray cluster, or starting one on this machine."""
 
 from __future__ import annotations
 
@@ -8,36 +8,20 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 from raymoe.errors import RaymoeError
 
-LOCAL_STORE = (
-    256 << 20
-)  # bytes: answers are small and features are mapped, so no large object store is needed
-
-
-@dataclass(frozen=True)
-class ActorShape:
-    """How many actors, and what each holds."""
-
-    count: int
-    num_cpus: float
-    num_gpus: float
-
-    @property
-    def device(self) -> str:
-        """The device of each actor."""
-        return "cuda" if self.num_gpus else "cpu"
+LOCAL_STORE = 256 << 20  # bytes: answers are small and features are mapped, so that is enough
 
 
 @contextmanager
-def connected(address: str | None = None) -> Iterator[Any]:
+def connected(address: str | None = None) -> Iterator[ModuleType]:
     """Ray, connected for as long as the block runs.
 
-    An open connection is used as it is. Else ``address`` or the environment's RAY_ADDRESS names a cluster;
-    without either a local one is started and stopped again.
+    An open connection is used as it is. Else a local Ray is started, and stopped again, unless
+    ``address_of`` names a cluster.
 
     Raises:
         RaymoeError: the cluster can't be reached.
@@ -50,7 +34,7 @@ def connected(address: str | None = None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    address = address_of(address) or "local"
     _check_reachable(address)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address == "local":
@@ -63,6 +47,11 @@ def connected(address: str | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def address_of(address: str | None) -> str | None:
+    """The cluster asked for, else the one that the environment's RAY_ADDRESS names, else None."""
+    return address or os.environ.get("RAY_ADDRESS")
 
 
 def _check_reachable(address: str) -> None:
@@ -82,30 +71,6 @@ def _unreachable(address: str, error: BaseException) -> RaymoeError:
     )
 
 
-def node_resources(ray: Any) -> list[dict[str, float]]:
+def node_resources(ray: ModuleType) -> list[dict[str, float]]:
     """What each living node of the connected cluster has, as Ray counts."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def actor_shape(
-    resources: dict[str, float], asked: int | None = None, device: str | None = None
-) -> ActorShape:
-    """One actor per GPU where there are any, else one per CPU core.
-
-    Args:
-        resources: what the cluster has, as Ray counts.
-        asked: so many actors at most.
-        device: ``cpu`` or ``cuda`` to insist on one.
-
-    Raises:
-        RaymoeError: GPUs were asked for and there are none.
-    """
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
-    if device == "cuda" and not gpus:
-        raise RaymoeError(
-            f"--device cuda, but the cluster has no GPU ({cpus} CPUs)",
-            "Leave --device out, or add a GPU node.",
-        )
-    use_gpus = gpus > 0 and device != "cpu"
-    most = gpus if use_gpus else max(cpus, 1)
-    return ActorShape(min(asked or most, most), 1, 1 if use_gpus else 0)

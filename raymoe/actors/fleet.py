@@ -1,92 +1,130 @@
 """As many actors as there is room for, now and later: machines may come while the work runs.
 
-An actor holds a GPU, a share of one, or a core. Ray restarts those that die, on another machine where theirs
+An actor holds a GPU, a share of one, or cores. Ray restarts those that die, on another machine where theirs
 is gone; the fleet only says how many more there should be.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import ray
 
-from raymoe.actors.cluster import ActorShape, node_resources
-from raymoe.errors import RaymoeError
+from raymoe.actors.cluster import address_of, connected, node_resources
+from raymoe.actors.shape import ActorShape, Per, actor_shape
+
+Handle: TypeAlias = Any  # Ray's handle: its class gives it methods that no type names
+
+
+@contextmanager
+def open_fleet(
+    runner: type,
+    arguments: tuple[object, ...],
+    *,
+    address: str | None = None,
+    num_actors: int | None = None,
+    device: str | None = None,
+    gpu_share: float = 1.0,
+    per: Per = "core",
+    most: int | None = None,
+    waits: bool = False,
+    together: bool = False,
+) -> Iterator[Fleet]:
+    """Ray, connected, and a fleet on it for as long as the block runs: how every stage comes to actors.
+
+    Args:
+        runner, arguments, most, together: see ``Fleet``.
+        address: a Ray cluster; default RAY_ADDRESS, else this machine.
+        num_actors: at most so many; default as many as there is room for.
+        device, gpu_share, per: see ``actor_shape``.
+        waits: on a cluster, ask for all of ``num_actors`` although there is no room for them yet, so that an
+            autoscaler adds machines.
+
+    Raises:
+        RaymoeError: the cluster can't be reached, or has no GPU although one is asked for.
+    """
+    waits = waits and num_actors is not None and address_of(address) is not None
+    with connected(address) as connection:
+        shape = actor_shape(
+            node_resources(connection),
+            per=per,
+            asked=num_actors,
+            device=device,
+            gpu_share=gpu_share,
+            most=most,
+            waits=waits,
+        )
+        fleet = Fleet(runner, arguments, shape, asked=num_actors, most=most, waits=waits, together=together)
+        try:
+            yield fleet
+        finally:
+            fleet.end()
 
 
 class Fleet:
-    """Makes actors of one class.
+    """Makes actors of one class and one shape, on the connected cluster.
 
     Args:
-        runner: the class; ``ready()`` loads what it needs, ``run(unit)`` answers bytes.
-        arguments: those of its constructor, given the device (``cpu`` or ``cuda``).
+        runner: the class, a ``Runner``.
+        arguments: of its constructor; the shape's device and threads come after them.
+        shape: what each actor holds.
         asked: at most so many actors; default as many as there is room for.
-        device: ``cpu`` or ``cuda`` to insist on one; default the GPUs where there are any.
-        gpu_share: of a GPU, that one actor takes.
         most: there is no work for more.
-        queue: ask for ``asked`` actors although there is no room for them yet, so that an autoscaler adds
-            machines.
+        waits: ask for ``asked`` actors although there is no room for them yet.
+        together: units are handed out when all actors that have a place are ready, not from the first on.
 
     Attributes:
-        made: handles of all actors so far.
-        shape: what each of them holds.
-
-    Raises:
-        RaymoeError: GPUs are asked for, there are none, and none are to be waited for.
+        made: handles of all actors so far, but for those that were given up.
     """
 
     def __init__(
         self,
         runner: type,
-        arguments: Callable[[str], tuple],
+        arguments: tuple[object, ...],
+        shape: ActorShape,
         *,
         asked: int | None = None,
-        device: str | None = None,
-        gpu_share: float = 1.0,
         most: int | None = None,
-        queue: bool = False,
+        waits: bool = False,
+        together: bool = False,
     ) -> None:
-        self.asked, self.most = asked, most
-        self.queue = queue and asked is not None
-        nodes = node_resources(ray)
-        gpus, cpus = (int(sum(node.get(kind, 0) for node in nodes)) for kind in ("GPU", "CPU"))
-        if device == "cuda" and not gpus and not self.queue:
-            raise RaymoeError(
-                f"--device cuda, but the cluster has no GPU ({cpus} CPUs)",
-                "Leave --device out, or add a GPU node; on a cluster that adds them when they are asked for, "
-                "say how many with --actors.",
-            )
-        use_gpus = device == "cuda" or (gpus > 0 and device != "cpu")
-        scarce = use_gpus and any(node.get("CPU", 0) < node.get("GPU", 0) / gpu_share for node in nodes)
-        self.shape = ActorShape(1, 0 if scarce else 1, gpu_share if use_gpus else 0)
-        make = ray.remote(
-            num_cpus=self.shape.num_cpus, num_gpus=self.shape.num_gpus, max_restarts=-1, max_task_retries=0
-        )(runner)
-        self.made: list[Any] = []
-        self._new: Callable[[], Any] = lambda: make.remote(*arguments(self.shape.device))
+        self.shape, self.asked, self.most = shape, asked, most
+        self.waits, self.together = waits and asked is not None, together
+        self.made: list[Handle] = []
+        self._arguments = (*arguments, shape.device, shape.threads)
+        options: dict[str, Any] = {"num_cpus": shape.num_cpus, "num_gpus": shape.num_gpus}
+        if shape.environment:
+            options["runtime_env"] = {"env_vars": shape.environment}
+        self._class: Any = ray.remote(max_restarts=-1, max_task_retries=0, **options)(runner)
 
-    def make(self) -> Any:
+    def make(self) -> Handle:
         """One more actor."""
-        self.made.append(self._new())
+        self.made.append(self._class.remote(*self._arguments))
         return self.made[-1]
 
+    def give_up(self, actor: Handle) -> None:
+        """End one of them for good."""
+        ray.kill(actor)
+        self.made.remove(actor)
+
     def end(self) -> None:
-        """End all of them."""
+        """End all of them: their cores or GPUs are free now, not when Python gets round to it."""
         for actor in self.made:
             ray.kill(actor)
         self.made.clear()
 
     def missing(self, have: int) -> int:
         """How many actors to add to those there are."""
-        wanted = self.asked if self.queue else self.fitting()
-        return max(0, min(wanted or 0, self._useful) - have)
+        wanted = min(self.asked or 0, self._useful) if self.waits else self.fitting()
+        return max(0, int(wanted) - have)
 
     def fitting(self) -> int:
         """How many actors there is room for now, at most as many as were asked for and there is work for."""
-        room = sum(slots(node, self.shape) for node in node_resources(ray))
-        if not room and not self.queue and not self.shape.num_gpus:
+        room = sum(self.shape.fits(node) for node in node_resources(ray))
+        if not room and not self.waits and not self.shape.num_gpus:
             room = 1  # a machine whose cores Ray does not know
         return int(min(self.asked or room, room, self._useful))
 
@@ -95,25 +133,13 @@ class Fleet:
         fitting = self.fitting()
         if not self.asked or min(self.asked, self._useful) <= fitting:
             return ""
-        if self.queue:
-            return f"{min(self.asked, self._useful) - fitting:,} more actors are waited for"
+        if self.waits:
+            return f"{int(min(self.asked, self._useful)) - fitting:,} more actors are waited for"
         return f"{self.asked:,} actors were asked for, there is room for {fitting:,}"
+
+    def __str__(self) -> str:
+        return f"{self.asked or 'as many as possible'} actors of {self.shape} each"
 
     @property
     def _useful(self) -> float:
-        return math.inf if self.most is None else self.most
-
-    def describe(self) -> str:
-        """What was asked for, in words."""
-        each = f"{self.shape.num_gpus:g} GPU" if self.shape.num_gpus else f"{self.shape.num_cpus:g} CPU"
-        return f"{self.asked or 'as many as possible'} actors of {each} each"
-
-
-def slots(node: dict[str, float], shape: ActorShape) -> int:
-    """Actors that fit on a node with these resources."""
-    fits = [
-        math.floor(node.get(kind, 0) / each + 1e-9)
-        for kind, each in (("CPU", shape.num_cpus), ("GPU", shape.num_gpus))
-        if each
-    ]
-    return min(fits, default=0)
+        return min(math.inf if limit is None else limit for limit in (self.most, self.shape.most))

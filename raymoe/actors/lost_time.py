@@ -27,6 +27,9 @@ class Losses:
     stragglers: float
 
 
+NOTHING = Losses(0.0, 0.0, 0.0, 0.0, 0.0)  # of no time at all
+
+
 def losses(workers: Iterable[Worker], began: float, end: float, spent: dict[str, float]) -> Losses:
     """Split ``actors x (end - began)`` seconds.
 

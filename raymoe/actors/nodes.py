@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raymoe.project.workspace import TEMPORARY, Workspace
+from raymoe.runtime.versions import ON_EVERY_NODE
 
 ANSWER_TIMEOUT = 60.0  # seconds; a node's first process takes some to start
-PACKAGES = ("ray", "torch", "transformers", "pyarrow")
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Node:
     Attributes:
         name: its address in the cluster.
         cpus, gpus: what it has, as Ray counts.
-        versions: of Python, raymoe and ``PACKAGES``; None where a package is not installed.
+        versions: of Python, raymoe and ``ON_EVERY_NODE``; None where a package is not installed.
         gpu_names: as NVIDIA's driver calls them.
         cuda: whether its torch can use a GPU.
         problem: why the workspace can't be used from there, or why the node did not answer; else empty.
@@ -43,8 +43,8 @@ class Node:
 
 
 def versions_here() -> dict[str, str | None]:
-    """Versions of Python, raymoe and ``PACKAGES`` in this process."""
-    return _asker()(PACKAGES, None, "", 0)["versions"]
+    """Versions of Python, raymoe and ``ON_EVERY_NODE`` in this process."""
+    return _asker()(ON_EVERY_NODE, None, "", 0)["versions"]
 
 
 def look_at_nodes(ray: Any, workspace: Workspace | None) -> list[Node]:
@@ -71,7 +71,7 @@ def look_at_nodes(ray: Any, workspace: Workspace | None) -> list[Node]:
         for node in alive:
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             gpus = node["Resources"].get("GPU", 0)
-            calls.append(ask.options(scheduling_strategy=there).remote(PACKAGES, place, marker, gpus))
+            calls.append(ask.options(scheduling_strategy=there).remote(ON_EVERY_NODE, place, marker, gpus))
         ray.wait(calls, num_returns=len(calls), timeout=ANSWER_TIMEOUT)
         return [_node(ray, node, call) for node, call in zip(alive, calls, strict=True)]
     finally:

@@ -1,7 +1,7 @@
 """A pull pool of Ray actors that survives their deaths, and lets them come and go while it runs.
 
-Knows nothing of what a unit is: it has a ``key``, an actor's ``run`` takes it and answers bytes. Who does
-what is the scheduler's affair; here calls are sent and collected, actors started again, and signals heard.
+Knows nothing of what a unit is: it has a ``key``, a runner takes it and answers bytes. Who does what is the
+scheduler's affair; here calls are sent and collected, actors started again, and signals heard.
 Actors restart by themselves but calls are not retried by Ray, so that a unit which kills its actor is found.
 """
 
@@ -10,25 +10,29 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError, TaskCancelledError
 
-from raymoe.actors.fleet import Fleet
-from raymoe.actors.lost_time import Losses, losses
+from raymoe.actors.actor import Place, begin, do_units
+from raymoe.actors.fleet import Fleet, Handle
+from raymoe.actors.lost_time import NOTHING, Losses, losses
 from raymoe.actors.scheduler import Call, Failure, HasKey, Policy, Scheduler, Worker
 from raymoe.actors.stopping import Stop, stoppable
 from raymoe.actors.throughput import Metrics, Throughput, Tick
-from raymoe.actors.work import Place, begin, do_units
 from raymoe.errors import Interrupted, RaymoeError
 
-START_TIMEOUT = 180.0  # seconds until an actor must have a place; it then loads for as long as it needs
+# Seconds until an actor must have a place. It then loads for as long as it needs: it may download weights.
+START_TIMEOUT = 180.0
 MACHINE_TIMEOUT = 1800.0  # the same where a machine must be had first
 RESTART_TIMEOUT = 120.0
 LOOK_SECONDS = 5.0  # between looks for new machines
+SPENT = ("send", "collect", "commit", "wait")
+
+Unit = TypeVar("Unit", bound=HasKey)
 
 
 @dataclass
@@ -46,7 +50,7 @@ class Outcome:
         seconds: from then to the end.
         spent: seconds of this process by what it did then: ``send``, ``collect``, ``commit`` and ``wait``.
         calls: how many were sent.
-        losses: where the actors' time went.
+        losses: where the actors' time went; all 0 where there was nothing to do.
     """
 
     done: int = 0
@@ -59,16 +63,36 @@ class Outcome:
     seconds: float = 0.0
     spent: dict[str, float] = field(default_factory=lambda: dict.fromkeys(SPENT, 0.0))
     calls: int = 0
-    losses: Losses | None = None
+    losses: Losses = NOTHING
 
+    @property
+    def remarks(self) -> list[str]:
+        """What to tell the user, a line each."""
+        lines = [f"{actor} was left out: {reason}" for actor, reason in self.refused.items()]
+        return [*lines, f"{self.deaths} actor deaths survived"] if self.deaths else lines
 
-SPENT = ("send", "collect", "commit", "wait")
+    def raise_if_failed(self, total: int, what: str, remedy: str) -> None:
+        """Raise for a stage that can't do without any of its units.
+
+        Args:
+            total: how many there were.
+            what: what there were so many of, and what became of those that failed.
+            remedy: what to do about it.
+
+        Raises:
+            RaymoeError: a unit failed; names the first.
+        """
+        if self.failed:
+            key, reason = next(iter(self.failed.items()))
+            raise RaymoeError(
+                f"{len(self.failed)} of {total} {what}, the first ({key}) because: {reason}", remedy
+            )
 
 
 def run_units(
-    units: Iterable[HasKey],
-    actors: list[Any] | Fleet,
-    on_done: Callable[[HasKey, bytes], None],
+    units: Iterable[Unit],
+    fleet: Fleet,
+    on_done: Callable[[Unit, bytes], None],
     *,
     total: int | None = None,
     evaluations: float | None = None,
@@ -76,16 +100,17 @@ def run_units(
     on_tick: Callable[[Tick], None] | None = None,
     name: str = "units",
 ) -> Outcome:
-    """Hand units to actors until none is left, then end the actors.
+    """Hand units to a fleet's actors until none is left, then end the actors.
+
+    Begun when the first actor is ready, or all of them (``Fleet.together``); then looking for room for more.
+    Where ``total`` is 0 no actor is made.
 
     The first SIGINT or SIGTERM stops it: nothing more is handed out, answers that are there are taken.
 
     Args:
         units: consumed as actors become free; never held as a whole. Their ``evaluations``, if any, are
             their cost.
-        actors: Ray actor handles with ``ready()`` and ``run(unit) -> bytes``, created with
-            ``max_restarts=-1`` and ``max_task_retries=0``: begun when all are ready. Or a fleet: begun when
-            its first actor is, and looking for room for more.
+        fleet: makes the actors.
         on_done: called in this process with each finished unit and its answer, in order of arrival.
         total, evaluations: how many units there are and their cost, where that is known.
         policy: attempts, stall timeout and the like.
@@ -96,22 +121,22 @@ def run_units(
         RaymoeError: no actor can start, or none of them comes back after dying.
         Interrupted: it was asked to stop.
     """
-    pool = _Pool(
-        Scheduler(units, policy, total), actors, on_done, Throughput(total, evaluations), on_tick, name
-    )
+    if total == 0:
+        return Outcome()
+    scheduler = Scheduler(units, policy, total)
     try:
-        return pool.run()
+        return _Pool(scheduler, fleet, on_done, Throughput(total, evaluations), on_tick, name).run()
     finally:
-        pool.end_actors()
+        fleet.end()
 
 
-def first_actor(fleet: Fleet) -> Any:
+def first_actor(fleet: Fleet) -> Handle:
     """An actor that is ready, to ask it something before the units are known; the others go on starting.
 
     ``run_units`` with the same fleet takes them all over.
 
     Raises:
-        RaymoeError, Interrupted: as of ``run_units``.
+        RaymoeError, Interrupted: see ``run_units``.
     """
     pool = _Pool(Scheduler(()), fleet, lambda unit, answer: None, Throughput(), None, "")
     try:
@@ -120,7 +145,7 @@ def first_actor(fleet: Fleet) -> Any:
                 pool._look_after(stop)
                 pool._wait()
     except BaseException:
-        pool.end_actors()
+        fleet.end()
         raise
     return next(pool.handles[name] for name, worker in pool.scheduler.workers.items() if worker.up)
 
@@ -141,32 +166,38 @@ def _resources(found: dict[str, float]) -> str:
 
 
 class _Pool:
+    """The scheduler's hands: what is open with Ray, by actor (a number) or call, and what is to be done when.
+
+    An actor is *placing* until Ray has found it a machine and *starting* until its runner is ready. One that
+    died is *down*, and asked *again* every half a second whether it is back.
+    """
+
     def __init__(
         self,
         scheduler: Scheduler,
-        actors: list[Any] | Fleet,
-        on_done: Callable[[HasKey, bytes], None],
+        fleet: Fleet,
+        on_done: Callable[[Any, bytes], None],
         throughput: Throughput,
         on_tick: Callable[[Tick], None] | None,
         name: str,
     ) -> None:
         self.scheduler, self.on_done, self.throughput, self.on_tick = scheduler, on_done, throughput, on_tick
-        self.fleet = actors if isinstance(actors, Fleet) else None
+        self.fleet = fleet
         self.names = itertools.count()
-        self.handles: dict[int, Any] = {}
+        self.handles: dict[Hashable, Handle] = {}
         self.refs: dict[int, Any] = {}  # of open calls, by their number
-        self.placing: dict[Any, int] = {}  # actors that wait for a place
-        self.starting: dict[Any, int] = {}  # those and the ones that load
-        self.again: dict[int, float] = {}  # actors to be asked once more whether they are back, and when
-        self.down: dict[int, float] = {}  # actors that died, since when
-        self.places: dict[int, Place] = {}
+        self.placing: dict[Any, Hashable] = {}  # actors that wait for a place
+        self.starting: dict[Any, Hashable] = {}  # those and the ones that load
+        self.again: dict[Hashable, float] = {}  # actors to be asked once more whether they are back, and when
+        self.down: dict[Hashable, float] = {}  # actors that died, since when
+        self.places: dict[Hashable, Place] = {}
         self.outcome = Outcome(workers=[])
         self.metrics: Metrics | None = None
         self.name = name
         self.began = self.last_up = time.monotonic()
         self.first_up: float | None = None
         self.next_look = self.next_check = 0.0
-        for actor in self.fleet.made if self.fleet else actors:
+        for actor in fleet.made:
             self._add(actor)
 
     def run(self) -> Outcome:
@@ -179,35 +210,29 @@ class _Pool:
                     self._wait()
         return self._close()
 
-    def end_actors(self) -> None:
-        """Give their cores or GPUs back now, not when Python gets round to it."""
-        for actor in self.handles.values():
-            ray.kill(actor)
-
     def _publish(self, tick: Tick) -> None:
         self.metrics = self.metrics or Metrics(self.name)
         self.metrics.update(tick)
 
     def _under_way(self) -> bool:
-        """Whether units are handed out: from a fleet's first actor on, or when all of a list are ready."""
+        """Whether units are handed out: from the first actor on, or when all that have a place are ready."""
         if self.first_up is not None or not self.scheduler.up:
             return self.first_up is not None
         late = time.monotonic() - self.began > START_TIMEOUT
-        if self.fleet is None and (
-            set(self.starting.values()) - (set(self.placing.values()) if late else set())
-        ):
+        waited_for = set(self.starting.values()) - (set(self.placing.values()) if late else set())
+        if self.fleet.together and waited_for:
             return False
         self.first_up = time.monotonic()
         for worker in self.scheduler.workers.values():  # whoever was ready before had to wait for this
             worker.joined = self.first_up
         return True
 
-    def _add(self, actor: Any) -> None:
+    def _add(self, actor: Handle) -> None:
         name = next(self.names)
         self.handles[name] = actor
         self._begin(name)
 
-    def _begin(self, name: int) -> None:
+    def _begin(self, name: Hashable) -> None:
         actor = self.handles[name]
         self.placing[actor.__ray_ready__.remote()] = name
         self.starting[actor.__ray_call__.remote(begin)] = name
@@ -301,7 +326,7 @@ class _Pool:
         if name in self.down:
             self.down[name] = time.monotonic()
 
-    def _begun(self, ref: Any, name: int) -> None:
+    def _begun(self, ref: Any, name: Hashable) -> None:
         now = time.monotonic()
         try:
             self.places[name] = ray.get(ref)
@@ -322,9 +347,9 @@ class _Pool:
             self.down.pop(name, None)
             self.scheduler.join(name, now)
 
-    def _drop(self, name: int) -> None:
+    def _drop(self, name: Hashable) -> None:
         """An actor that will not come back."""
-        ray.kill(self.handles.pop(name))
+        self.fleet.give_up(self.handles.pop(name))
         self.down.pop(name, None)
 
     def _look_after(self, stop: Stop) -> None:
@@ -337,7 +362,7 @@ class _Pool:
         for name in [name for name, when in self.again.items() if when <= now]:
             del self.again[name]
             self._begin(name)
-        if self.fleet is not None and now >= self.next_look:
+        if now >= self.next_look:
             self.next_look = now + LOOK_SECONDS
             for _ in range(self.fleet.missing(len(self.handles) + len(self.outcome.refused))):
                 self._add(self.fleet.make())
@@ -364,9 +389,8 @@ class _Pool:
         if self.scheduler.up or loading:
             self.last_up = now if loading else self.last_up
             return
-        waits = self.fleet is not None and self.fleet.queue
         ever = self.first_up is not None
-        limit = MACHINE_TIMEOUT if waits else RESTART_TIMEOUT if ever else START_TIMEOUT
+        limit = MACHINE_TIMEOUT if self.fleet.waits else RESTART_TIMEOUT if ever else START_TIMEOUT
         if now - self.last_up <= limit:
             return
         has = (
@@ -378,9 +402,8 @@ class _Pool:
                 f"no actor is left: all died and did not come back; {has}",
                 "Look at the machine's memory and Ray's logs, then run the same command to go on.",
             )
-        asked = self.fleet.describe() if self.fleet else f"{len(self.handles)} actors"
         raise RaymoeError(
-            f"no actor started within {limit:.0f} s; {asked} were asked for; {has}",
+            f"no actor started within {limit:.0f} s; {self.fleet} were asked for; {has}",
             "Ask for fewer actors (--actors), or free or add machines.",
         )
 

@@ -30,7 +30,9 @@ SMOOTHING = 0.3  # weight of the newest call in a worker's pace
 class HasKey(Protocol):
     """A unit of work. ``evaluations``, where it has that too, is its cost."""
 
-    key: str
+    @property
+    def key(self) -> str:
+        """Its name in the ledger and in messages."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ class Scheduler:
         self, units: Iterable[HasKey], policy: Policy | None = None, total: int | None = None
     ) -> None:
         self.policy, self.total = policy or Policy(), total
-        self.done, self.evaluations, self.failed, self.deaths = 0, 0.0, {}, 0
+        self.done, self.evaluations, self.deaths = 0, 0.0, 0
+        self.failed: dict[str, str] = {}
         self.workers: dict[Hashable, Worker] = {}
         self.seconds_per_call = SECONDS_PER_CALL
         self._units: Iterator[HasKey] = iter(units)
@@ -248,7 +251,8 @@ class Scheduler:
 
     def stalled(self, now: float) -> list[Worker]:
         """Workers whose running call takes far longer than its cost suggests."""
-        policy, found = self.policy, []
+        policy = self.policy
+        found: list[Worker] = []
         if policy.stall_seconds is None:
             return found
         for worker in self.workers.values():
@@ -387,11 +391,12 @@ class Scheduler:
         fastest = idle[0]
         waiting, running = [], []
         for worker in self.workers.values():
-            if not worker.calls or worker.calls[0].started is None:
+            started = worker.calls[0].started if worker.calls else None
+            if started is None:
                 continue
             first, *behind = worker.calls
             expected = self._expected(first.cost, worker)
-            elapsed = now - first.started
+            elapsed = now - started
             left = max((expected or 0.0) - elapsed, 0.0)
             elsewhere = self._expected(first.cost, fastest) or 0.0
             late = expected is not None and elapsed > self.policy.late_factor * expected + 1.0

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +82,7 @@ class Simulated:
     """What came of it.
 
     Attributes:
-        done, failed, deaths: as of the scheduler.
+        done, failed, deaths: see ``Scheduler``.
         seconds: to the last answer.
         spent: the driver's seconds by what it did.
         losses: where the actors' time went.
@@ -107,6 +107,8 @@ class Simulated:
 
 @dataclass(eq=False)
 class _Actor:
+    """A virtual actor: what it will do, and what it does now."""
+
     name: int
     plan: VirtualActor
     alive: bool = False
@@ -139,6 +141,8 @@ def simulate(
 
 
 class _Simulation:
+    """Driver and actors, each with a queue by time: what actors will do, and what the driver will hear."""
+
     def __init__(
         self,
         units: Iterable[HasKey],
@@ -151,17 +155,15 @@ class _Simulation:
         self.costs, self.on_done = costs, on_done
         self.scheduler = Scheduler(units, policy, total)
         self.scheduler.seconds_per_call = costs.send + costs.collect
-        self.actors = [_Actor(name, plan) for name, plan in enumerate(actors)]
-        self.events: list[
-            tuple[float, int, Callable[..., None], tuple[Any, ...]]
-        ] = []  # in the actors' world
-        self.inbox: list[tuple[float, int, str, tuple[Any, ...]]] = []  # of the driver
+        self.actors: dict[Hashable, _Actor] = {name: _Actor(name, plan) for name, plan in enumerate(actors)}
+        self.events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self.inbox: list[tuple[float, int, str, tuple[Any, ...]]] = []
         self.numbers = itertools.count()
         self.cancelled: set[int] = set()
         self.calls = 0
         self.waited = 0.0  # virtual seconds of the driver's that no commit has used
         self.spent = {"send": 0.0, "collect": 0.0, "commit": 0.0}
-        for actor in self.actors:
+        for actor in self.actors.values():
             self._later(actor.plan.start, self._start, actor)
             for death in actor.plan.deaths:
                 self._later(death, self._die, actor, costs.detect, True)
@@ -229,7 +231,8 @@ class _Simulation:
             if worker is not None and worker.up:
                 scheduler.died(actor.name, "its actor died while it ran")
         elif kind == "cancelled":
-            scheduler.cancelled(*arguments, now)
+            (call,) = arguments
+            scheduler.cancelled(call, now)
         else:
             call, answers, seconds = arguments
             took = costs.collect + costs.unit * len(call.tasks)

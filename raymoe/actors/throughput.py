@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter as Count
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+from raymoe.actors.actor import Place
 from raymoe.actors.scheduler import Scheduler
-from raymoe.actors.work import Place
 
 RECENT = 30.0  # seconds that the rate is taken over
 
@@ -35,8 +36,8 @@ class Tick:
     starting: int
     deaths: int
     devices: dict[str, int]
-    rates: dict[int, float]
-    places: dict[int, Place] = field(repr=False)
+    rates: dict[Hashable, float]
+    places: dict[Hashable, Place] = field(repr=False)
     seconds_left: float | None = None
 
     @property
@@ -45,7 +46,7 @@ class Tick:
         devices = " + ".join(f"{count} x {name}" for name, count in sorted(self.devices.items()))
         text = f"{self.rate:,.0f} evaluations/s on {devices or 'no actor'}"
         if len(self.rates) > 1:
-            slow, fast = (pick(self.rates, key=self.rates.get) for pick in (min, max))
+            slow, fast = (pick(self.rates, key=lambda name: self.rates[name]) for pick in (min, max))
             text += f", {self.rates[slow]:,.0f} ({self._where(slow)}) to {self.rates[fast]:,.0f} each"
         for count, what in (
             (self.starting, "starting"),
@@ -57,7 +58,7 @@ class Tick:
             text += f", {_duration(self.seconds_left)} left"
         return text
 
-    def _where(self, name: int) -> str:
+    def _where(self, name: Hashable) -> str:
         place = self.places.get(name)
         return f"actor {name} on {place.host}" if place else f"actor {name}"
 
@@ -73,7 +74,9 @@ class Throughput:
         self.total, self.evaluations = total, evaluations
         self._seen: deque[tuple[float, float]] = deque([(0.0, 0.0)])
 
-    def tick(self, scheduler: Scheduler, places: dict[int, Place], starting: int, seconds: float) -> Tick:
+    def tick(
+        self, scheduler: Scheduler, places: dict[Hashable, Place], starting: int, seconds: float
+    ) -> Tick:
         """The figures ``seconds`` after the first actor was ready."""
         self._seen.append((seconds, scheduler.evaluations))
         while len(self._seen) > 2 and self._seen[0][0] < seconds - RECENT:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from raymoe.actors.sharing import on_actors
-from raymoe.attribution.sample_blocks import Block, BlockRunner, Share, blocks_of, merged
+from raymoe.actors.cluster import address_of
+from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.tables import metadata_of
-from raymoe.runtime.device import resolve_device
+from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 
 
 def attribute(
     project: Project,
     *,
-    device: str | None = None,
     address: str | None = None,
     num_actors: int | None = None,
+    device: str | None = None,
     overwrite: bool = False,
-    share: Share | None = None,
 ) -> StageResult:
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
@@ -33,12 +34,11 @@ def attribute(
 
     Args:
         project: has a checkpoint and the features it was trained on.
+        address: a Ray cluster whose actors share the samples; default RAY_ADDRESS. Without either, actors are
+            used only where this machine has several GPUs, or ``num_actors`` asks for them.
+        num_actors: at most so many; default one per GPU, or per core where there is none.
         device: as torch names it; by default a GPU where there is one.
         overwrite: compute again even if it is there.
-        share: another way to have blocks of samples done.
-        address: of a Ray cluster whose actors do it; default RAY_ADDRESS. Without either, actors are used
-            only where this machine has several GPUs, or ``num_actors`` asks for some.
-        num_actors: at most so many.
 
     Returns:
         With the samples that were left out because they have no label to explain.
@@ -46,6 +46,7 @@ def attribute(
     Raises:
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
         InputError: the split has no samples, or the model is an i2moe.
+        RaymoeError: the cluster can't do it.
     """
     importance, config = IMPORTANCE.of(project), project.preset.attribute
     store = FeatureStore.open(FEATURES.of(project))
@@ -67,11 +68,11 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    skipped = [
+    left_out = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
-    explained = Explained.of(project, parents)
+    source = ModelSource.of(project, parents)
     blocks = blocks_of(indices, config.batch_size)
     answers: dict[int, bytes] = {}
     with track("attribute", len(indices)) as progress:
@@ -80,15 +81,18 @@ def attribute(
             answers[block.number] = answer
             progress.advance(len(block.rows))
 
-        share = share or on_actors(address, num_actors, device)
-        if share is not None:
-            share(BlockRunner, (explained, config), blocks, done)
+        if address_of(address) or num_actors is not None or several_gpus(device):
+            from raymoe.attribution.on_actors import attribute_on_actors
+
+            attribute_on_actors(
+                source, config, blocks, done, address=address, num_actors=num_actors, device=device
+            )
         else:
-            runner = BlockRunner(explained, config, None, resolve_device(device))
+            runner = BlockRunner(source, config, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra = {"skipped": skipped, "split": config.split}
+    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(
@@ -96,7 +100,7 @@ def attribute(
             f"{convergence['mean']:.1e} on average"
         )
     importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(skipped))
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:

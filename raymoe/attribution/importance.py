@@ -109,7 +109,7 @@ def _attention_rollout(call: Call) -> tuple[Tensor, dict]:
 def _with_attention(call: Call) -> tuple[Tensor, list[Tensor]]:
     # The parameters need no gradient, so the graph has to begin at the input.
     tokens = call.inputs.tokens_BTD.detach().requires_grad_()
-    return call.model.experts(tokens, call.inputs.key_bias_BT, call.inputs.pool_BMT, return_attention=True)
+    return call.model.experts.forward_with_attention(tokens, call.inputs.key_bias_BT, call.inputs.pool_BMT)
 
 
 def _integrated_gradients(call: Call) -> tuple[Tensor, dict]:

@@ -70,11 +70,15 @@ def _rollout(layers: list[Tensor], valid_NT: Tensor) -> Tensor:
     """
     T = valid_NT.shape[-1]
     identity = torch.eye(T, dtype=layers[0].dtype, device=layers[0].device)
-    total = None
-    for layer in layers:
-        step = layer + identity
-        step = step / step.sum(-1, keepdim=True)
-        total = step if total is None else step @ total
+    first, *later = (_normalised(layer + identity) for layer in layers)
+    total = first
+    for step in later:
+        total = step @ total
     query_NT = valid_NT.to(total.dtype)
     query_NT = query_NT / query_NT.sum(-1, keepdim=True).clamp(min=1)
     return torch.einsum("nq,enqt->ent", query_NT, total) * valid_NT
+
+
+def _normalised(weights: Tensor) -> Tensor:
+    """Rows that sum to 1."""
+    return weights / weights.sum(-1, keepdim=True)

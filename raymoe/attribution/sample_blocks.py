@@ -1,9 +1,9 @@
-"""Importance of a block of samples. The runner is a plain class; whoever has actors may put it on them."""
+"""Importance in blocks of samples: cut, answered by a runner here or on an actor, and put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,7 @@ import torch
 
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource, OpenedModel
 from raymoe.project.contracts import IMPORTANCE
 
 BATCHES = 4  # of a block: whole ones, so that what is computed together is the same however it is shared
@@ -39,25 +39,31 @@ class BlockRunner:
     """Answers blocks. Nothing is opened before ``ready``, so that its errors reach whoever asks.
 
     Args:
-        explained: the model and the features.
+        source: the model and the features.
         config: method, target and batch size.
-        threads: of torch; None leaves them as they are.
         device: as torch names it.
+        threads: of torch; None leaves them as they are.
     """
 
     def __init__(
-        self, explained: Explained, config: AttributeConfig, threads: int | None, device: str
+        self, source: ModelSource, config: AttributeConfig, device: str, threads: int | None = None
     ) -> None:
-        self.explained, self.config, self.threads, self.device = explained, config, threads, device
-        self.model = None
+        self.source, self.config, self.device, self.threads = source, config, device, threads
+
+    @cached_property
+    def opened(self) -> OpenedModel:
+        """Model and features, the model on the device and without gradients; opened once.
+
+        For what it raises see ``ModelSource.open``.
+        """
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        store, model, info = self.source.open()
+        return OpenedModel(store, model.to(self.device).requires_grad_(False), info)
 
     def ready(self) -> str:
-        """Open model and features; answers with the device. Raises as ``Explained.open`` does."""
-        if self.model is None:
-            if self.threads:
-                torch.set_num_threads(self.threads)
-            self.store, model, _ = self.explained.open()
-            self.model = model.to(self.device).requires_grad_(False)
+        """Open model and features; answers with the device. For what it raises see ``ModelSource.open``."""
+        _ = self.opened
         return self.device
 
     def run(self, block: Block) -> bytes:
@@ -66,19 +72,19 @@ class BlockRunner:
         With integrated gradients its metadata says of the N * E convergence deltas ``max`` and ``sum`` of
         their amounts, ``rise`` the sum of the amounts they are compared with, and ``count``.
         """
-        self.ready()
+        store, model, _ = self.opened
         columns: dict[str, list] = {key: [] for key in ("sample_id", "expert", "modality", "scores")}
         delta, rise = [], []
-        for batch in self.store.batches(block.rows, self.config.batch_size, self.device, **self.model.reads):
-            chosen = [self.store.index_of(sample_id) for sample_id in batch.sample_ids]
-            targets = [self.store.labels[i] for i in chosen] if self.config.target == "true" else None
-            found = importance(self.model, batch, self.store.task, targets, self.config)
+        for batch in store.batches(block.rows, self.config.batch_size, self.device, **model.reads):
+            chosen = [store.index_of(sample_id) for sample_id in batch.sample_ids]
+            targets = [store.labels[i] for i in chosen] if self.config.target == "true" else None
+            found = importance(model, batch, store.task, targets, self.config)
             delta.append(found.notes.get("delta", np.empty(0)).ravel())
             rise.append(found.notes.get("rise", np.empty(0)).ravel())
-            lengths = {m: [len(self.store.sequence(i, m)[1]) for i in chosen] for m in self.model.names}
+            lengths = {m: [len(store.sequence(i, m)[1]) for i in chosen] for m in model.names}
             for n, sample_id in enumerate(batch.sample_ids):
-                for e, expert in enumerate(self.model.expert_names):
-                    for modality in self.model.names:
+                for e, expert in enumerate(model.expert_names):
+                    for modality in model.names:
                         columns["sample_id"].append(sample_id)
                         columns["expert"].append(expert)
                         columns["modality"].append(modality)
@@ -94,11 +100,6 @@ class BlockRunner:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
         return sink.getvalue().to_pybytes()
-
-
-# Has blocks done on actors: a runner's class, its arguments but for threads and device, the blocks, and what
-# is told of each block and its answer, in any order.
-Share = Callable[[type, tuple, list[Block], Callable[[Block, bytes], None]], None]
 
 
 def blocks_of(rows: np.ndarray, batch_size: int) -> list[Block]:

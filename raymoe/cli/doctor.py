@@ -17,6 +17,7 @@ from rich.table import Table
 
 from raymoe.errors import RaymoeError
 from raymoe.runtime.progress import console
+from raymoe.runtime.versions import NEEDED
 
 if TYPE_CHECKING:
     from raymoe.actors.nodes import Node
@@ -60,7 +61,7 @@ def findings_of(workspace: str, address: str | None = None) -> Iterator[Finding]
 
 
 def _packages() -> Iterator[Finding]:
-    for name in ("torch", "transformers", "ray", "pyarrow", "safetensors", "scikit-learn"):
+    for name in NEEDED:
         try:
             yield Finding(name, "ok", importlib.metadata.version(name))
         except importlib.metadata.PackageNotFoundError:
@@ -137,7 +138,7 @@ def _demo_encoders() -> Iterator[Finding]:
         )
         return
     from raymoe.config import load_preset
-    from raymoe.features.encoder import encoder_identity
+    from raymoe.features.lookup import encoder_identity
 
     for modality in load_preset("demo").data.modalities:
         try:

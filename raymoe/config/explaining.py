@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from raymoe.catalogue import ESTIMATORS
 from raymoe.config.section import Section
 
 
@@ -43,7 +45,7 @@ class ProbeConfig(Section):
     """but at least so many of each modality, where it has them"""
     num_bins: int = Field(1, ge=1)
     """importance bins; pairs are formed within a bin"""
-    estimator: Literal["shared", "surrogate", "adaptive", "exact", "paper"] = "shared"
+    estimator: str = Field("shared", json_schema_extra={"enum": list(ESTIMATORS)})
     """how interactions are estimated: see docs/interactions.md"""
     coalitions: int = Field(32, ge=4)
     """per sample and expert; the other estimators get what `shared` would spend on so many"""
@@ -62,9 +64,18 @@ class ProbeConfig(Section):
     def _auto(cls, value: object) -> object:
         return None if value == "auto" else value
 
+    @field_validator("estimator")
+    @classmethod
+    def _listed(cls, value: str) -> str:
+        if value not in ESTIMATORS:
+            *most, last = map(repr, ESTIMATORS)
+            expected = f"{', '.join(most)} or {last}"
+            raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
+        return value
+
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:
-        least = {"surrogate": 16, "adaptive": 32}.get(self.estimator, 4)
+        least = ESTIMATORS[self.estimator].min_coalitions
         if self.coalitions < least:
             raise ValueError(
                 f"coalitions must be at least {least} for {self.estimator}, not {self.coalitions}"

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.artifacts import Output
+from raymoe.project.outputs import Output
 from raymoe.project.tables import metadata_of
 
 

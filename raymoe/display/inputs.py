@@ -20,9 +20,9 @@ from raymoe.project.artifacts import (
     METRICS,
     PREDICTIONS,
     SAMPLES,
-    parents_in,
 )
 from raymoe.project.interaction_tables import read_interactions
+from raymoe.project.outputs import parents_in
 from raymoe.project.tables import metadata_of
 from raymoe.task import Task
 

@@ -13,8 +13,9 @@ from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, IMPORTANCE, INTERACTIONS, parents_in
+from raymoe.project.artifacts import CHECKPOINT, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import read_interactions, read_interactions_metadata
+from raymoe.project.outputs import parents_in
 from raymoe.runtime.progress import console
 
 

@@ -25,7 +25,8 @@ import torch
 from raymoe.config import ModalityConfig
 from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
-from raymoe.features.encoder import EncodedBatch, Encoder, load_encoder
+from raymoe.features.encoder import EncodedBatch, Encoder
+from raymoe.features.lookup import load_encoder
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
 from raymoe.runtime.ordered import in_order
 
@@ -105,7 +106,7 @@ class _Job:
     """A batch: some rows of one part, one modality."""
 
     modality: ModalityConfig
-    encoder: Encoder
+    encoder: Encoder[Any, Any]
     rows: list[int]  # within the part
     items: list[Any]  # texts, or encoded pictures
 
@@ -132,7 +133,7 @@ class _Answer:
     not_finite: list[int] = field(default_factory=list)
 
 
-def _jobs(table: pa.Table, modality: ModalityConfig, encoder: Encoder) -> Iterator[_Job]:
+def _jobs(table: pa.Table, modality: ModalityConfig, encoder: Encoder[Any, Any]) -> Iterator[_Job]:
     """The batches of a part. Texts of like length go together, as a batch costs what its longest does."""
     items, size = table[modality.name].to_pylist(), modality.encoder.batch_size
     order = list(range(len(items)))
@@ -199,7 +200,7 @@ def _fetch(batch: _Batch) -> _Answer:
             encoded.tokens[b] if encoded.tokens else None,
             None if pooled_BD is None else pooled_BD[b],
         )
-        if not (np.isfinite(found.features_TD).all() and np.isfinite(found.pooled_D).all()):
+        if not (np.isfinite(found.features_TD).all() and np.isfinite(np.asarray(found.pooled_D)).all()):
             answer.not_finite.append(row)
     answer.cut = {batch.rows[b] for b in encoded.cut}
     return answer
@@ -221,12 +222,18 @@ def _explained(error: RuntimeError, modality: ModalityConfig) -> Exception:
 
 
 class _Collected:
-    """The answers of a part, until all are there."""
+    """The answers of a part, until all are there: ``left`` says how many are missing.
+
+    Args:
+        index: of the part.
+        table: its rows of the samples table.
+        jobs: how many answers it takes.
+    """
 
     def __init__(self, index: int, table: pa.Table, jobs: int) -> None:
         self.index, self.left = index, jobs
         columns = (table[c].to_pylist() for c in ("sample_id", "split", "labels"))
-        self._known = list(zip(*columns, strict=True))
+        self._known: list[tuple[str, str, list[int]]] = list(zip(*columns, strict=True))
         self._sequences: list[dict[str, SequenceRow]] = [{} for _ in self._known]
         self._reasons: dict[int, str] = {}
         self._cut: dict[str, set[int]] = {}

@@ -7,13 +7,13 @@ cluster.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+from raymoe.actors.cluster import address_of
 from raymoe.data.prepare import samples_config
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
-from raymoe.features.encoder import encoder_identity
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
     Part,
@@ -26,9 +26,8 @@ from raymoe.features.parts import (
 )
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata
-from raymoe.runtime.device import resolve_device
+from raymoe.project.provenance import Metadata, Provenance
+from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 
 PART_ROWS = 256
@@ -78,12 +77,19 @@ def encode(
     if todo:
         items = sum(stop - start for start, stop in todo.values()) * len(modalities)
         with track(f"encode {' and '.join(m.name for m in modalities)}", items) as task:
-            address = address or os.environ.get("RAY_ADDRESS")
-            if address or _shares_work(num_actors, device):
+            if address_of(address) or _shares_work(num_actors, device):
                 from raymoe.features.sharded import encode_on_actors
 
-                how = (address, num_actors, device)
-                made = encode_on_actors(project, provenance, todo, task.advance, overwrite, *how)
+                made: Iterable[Part] = encode_on_actors(
+                    project,
+                    provenance,
+                    todo,
+                    task.advance,
+                    overwrite,
+                    address=address,
+                    num_actors=num_actors,
+                    device=device,
+                )
             else:
                 made = _encode_here(project, provenance, samples, todo, task.advance, overwrite, device)
             done |= {part.index: part for part in made}
@@ -156,7 +162,7 @@ def _shares_work(num_actors: int | None, device: str | None) -> bool:
         return False
     import torch
 
-    return torch.cuda.device_count() > 1 or (torch.cuda.is_available() and num_actors is not None)
+    return several_gpus(device) or (torch.cuda.is_available() and num_actors is not None)
 
 
 def _encode_here(

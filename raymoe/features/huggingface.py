@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -31,18 +31,9 @@ from transformers.utils import logging
 
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
-from raymoe.features.encoder import EncodedBatch, Encoder, encoder_identity
+from raymoe.features.encoder import EncodedBatch
 from raymoe.features.files import locate
 from raymoe.features.frozen import Frozen
-
-
-def load(kind: str, config: EncoderConfig) -> Encoder:
-    """The text or vision encoder of a model folder or hub model, on the CPU.
-
-    Raises:
-        InputError: the files are missing, damaged, of another kind, or the layer doesn't exist.
-    """
-    return TextEncoder(config) if kind == "text" else ImageEncoder(config)
 
 
 class TextEncoder:
@@ -50,9 +41,13 @@ class TextEncoder:
 
     Args:
         config: ``max_length`` is cut to what the model has positions for.
+
+    Raises:
+        InputError: the files are missing, damaged, of another kind, or the layer doesn't exist.
     """
 
-    kind, grid = "text", None
+    kind = "text"
+    grid: tuple[int, int] | None = None
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
@@ -79,17 +74,14 @@ class TextEncoder:
         if config.pooling == "model":
             exact = copy.copy(self)
             exact._model = Frozen(model)
-            alone, beside = exact.encode(["a"]), exact.encode(["a", "a a a a a a"]).pooled_BD[0]
-            if not torch.allclose(alone.pooled_BD[0], beside, atol=1e-3):
+            pooled = (exact.encode(items).pooled_BD for items in (["a"], ["a", "a a a a a a"]))
+            alone_BD, beside_BD = (cast("torch.Tensor", each) for each in pooled)
+            if not torch.allclose(alone_BD[0], beside_BD[0], atol=1e-3):
                 raise InputError(
                     f"{config.source}: its pooled output looks at the padding, so it would depend on which "
                     "texts are encoded together",
                     "Take pooling = mean or cls.",
                 )
-
-    def identity(self) -> dict[str, Any]:
-        """All that its features depend on."""
-        return encoder_identity(self.kind, self.config)
 
     def to(self, device: str | torch.device) -> TextEncoder:
         """Move it to a device, in place."""
@@ -167,7 +159,11 @@ class _Tokenized:
 
 
 class ImageEncoder:
-    """A vision model with its image processor; what comes before the patches (CLS, registers) is special."""
+    """A vision model with its image processor; what comes before the patches (CLS, registers) is special.
+
+    Raises:
+        InputError: see ``TextEncoder``.
+    """
 
     kind = "image"
 
@@ -182,10 +178,6 @@ class ImageEncoder:
         blank = _tried(self, [Image.new("RGB", (64, 64))])
         self.grid = blank.grid
         self.max_length, self.width = blank.features_BTD.shape[1:]
-
-    def identity(self) -> dict[str, Any]:
-        """All that its features depend on."""
-        return encoder_identity(self.kind, self.config)
 
     def to(self, device: str | torch.device) -> ImageEncoder:
         """Move it to a device, in place."""
@@ -204,7 +196,8 @@ class ImageEncoder:
         )
         features = _layer(output, self.config).float()
         if features.ndim == 4:  # a convolutional network: [B, D, rows, columns]
-            grid, features_BTD = tuple(features.shape[2:]), features.flatten(2).transpose(1, 2)
+            _, _, rows, columns = features.shape
+            grid, features_BTD = (rows, columns), features.flatten(2).transpose(1, 2)
         else:
             grid, features_BTD = self._grid(prepared.shape[2:], features.shape[1]), features
         before = features_BTD.shape[1] - math.prod(grid)
@@ -238,7 +231,7 @@ class ImageEncoder:
         return side, side
 
 
-def _tried(encoder: Encoder, items: list) -> EncodedBatch:
+def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any]) -> EncodedBatch:
     """One item encoded: a model that does not take it, or takes something else, shows itself here."""
     try:
         return encoder.encode(items)

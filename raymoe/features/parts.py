@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.artifacts import Output
 from raymoe.project.contracts import FEATURES
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata, conform, metadata_of
+from raymoe.project.outputs import Output
+from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
@@ -54,7 +54,7 @@ class SequenceRow:
     valid_T: np.ndarray
     special_T: np.ndarray
     tokens: list[str] | None = None
-    pooled_D: np.ndarray | None = None
+    pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
 
     def __post_init__(self) -> None:
         if self.pooled_D is None:
@@ -276,7 +276,7 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
         for masks in ([s.valid_T for s in found], [s.special_T for s in found]):
             values = pa.array(np.concatenate(masks).astype(bool))
             columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
-        pooled = np.concatenate([s.pooled_D for s in found])
+        pooled = np.concatenate([np.asarray(s.pooled_D) for s in found])
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
         if m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))

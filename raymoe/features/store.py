@@ -16,7 +16,7 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.project.artifacts import Output
+from raymoe.project.outputs import Output
 from raymoe.runtime.ordered import in_order
 from raymoe.task import Task
 
@@ -251,8 +251,8 @@ class FeatureStore:
         ids = [self.sample_ids[int(i)] for i in indices]
         of = self.modalities if pooled else ()
         vectors = {m.name: torch.from_numpy(self.pooled(indices, m.name)) for m in of}
-        found = FeatureBatch(features, valid, special, labels, ids, vectors)
-        return found.map(torch.Tensor.pin_memory) if pin else found
+        batch = FeatureBatch(features, valid, special, labels, ids, vectors)
+        return batch.map(torch.Tensor.pin_memory) if pin else batch
 
     def pooled(self, indices: Sequence[int] | np.ndarray, modality: str) -> np.ndarray:
         """One vector for each whole sample, as the encoder's ``pooling`` says: ``[N, D]`` float32."""

@@ -1,7 +1,7 @@
 """An estimate in pieces: what one worker does of it, and what that costs.
 
-Sums of blocks add up to the whole estimate whatever the cut, but for rounding. ``shared`` and ``paper`` can
-be cut between coalitions; the other methods look at all their evaluations at once, so they are one block.
+Sums of blocks add up to the whole estimate whatever the cut, but for rounding. Which estimators can be cut,
+and where, they say themselves (``Estimator.work``).
 
 Shapes: n players, p pairs.
 """
@@ -13,28 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from raymoe.interactions.estimate import estimate, evaluations_per_coalition
-from raymoe.interactions.estimators.exact import check_players
-from raymoe.interactions.estimators.paper import paper_sums
-from raymoe.interactions.estimators.shared import SharedEstimator, pilot_evaluations, pilot_layout
+from raymoe.interactions.estimators import Question, Work, find_estimator
 from raymoe.interactions.games.game import Game
-from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sums import RunningSums
-
-
-class Work(NamedTuple):
-    """What the estimate for one table of pairs costs, in evaluations of the game, and how it can be cut."""
-
-    pairs: int
-    blocks: int  # of coalitions
-    block: int  # evaluations of one block for all pairs
-    fixed: int  # evaluations that come on top of every piece: pilot and edges
-    divisible: bool = True
-
-    @property
-    def evaluations(self) -> int:
-        """Of the whole estimate in one piece."""
-        return self.blocks * self.block + self.fixed
 
 
 class Piece(NamedTuple):
@@ -48,30 +29,18 @@ class Piece(NamedTuple):
 
 
 def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int) -> Work:
-    """What an estimate of all these pairs with so many coalitions takes.
+    """What an estimate of all these pairs takes, at the effort ``shared`` puts into so many coalitions.
 
     Raises:
-        InputError: ``exact`` with too many players.
+        InputError: unknown method; ``exact`` with too many players.
     """
-    if method == "exact":
-        check_players(n)
     return _work_of(np.ascontiguousarray(pairs, dtype=np.int64).tobytes(), n, method, coalitions)
 
 
 @lru_cache(maxsize=256)  # samples with as many features of each modality often have the very same pairs
 def _work_of(pair_bytes: bytes, n: int, method: str, coalitions: int) -> Work:
     pairs = np.frombuffer(pair_bytes, dtype=np.int64).reshape(-1, 2)
-    p = len(pairs)
-    if method == "exact":
-        return Work(p, 1, 1 << n, 0, divisible=False)
-    each = evaluations_per_coalition(pairs, "paper" if method == "paper" else "shared")
-    if method == "shared":
-        plan = pilot_layout(coalitions, pairs, n, SizeLaw())
-        fixed = pilot_evaluations(pairs, pairs) if plan.pilot else 0
-        return Work(p, plan.blocks, each * 2 * plan.length, fixed)
-    if method == "paper":
-        return Work(p, coalitions, each, 0)
-    return Work(p, 1, each * coalitions + 1, 0, divisible=False)
+    return find_estimator(method).work(pairs, n, coalitions)
 
 
 def is_whole(work: Work, aim: int) -> bool:
@@ -118,20 +87,14 @@ def block_sums(
     seed: int,
     all_pairs: np.ndarray | None = None,
 ) -> RunningSums:
-    """Running sums of blocks ``start..stop`` of an estimate.
+    """Running sums of blocks ``start..stop`` of an estimate of the Shapley Interaction Index.
 
     Args:
         game, pairs, method, seed: as in ``estimate``.
         n: players.
-        coalitions: of the whole estimate; other methods than ``shared`` and ``paper`` get the budget that
-            ``shared`` would spend on so many.
-        start, stop: which blocks.
+        coalitions: of the whole estimate, as in ``work_of``.
+        start, stop: which of the blocks of ``work_of``.
         all_pairs: where ``pairs`` are only some of a table's.
     """
-    law = SizeLaw()
-    if method == "shared":
-        return SharedEstimator(game, pairs, n, coalitions, seed, law, all_pairs).sums(start, stop)
-    if method == "paper":
-        return paper_sums(game, pairs, n, start, stop, seed, law)
-    budget = work_of(pairs, n, method, coalitions).evaluations
-    return estimate(game, pairs, budget=budget, method=method, seed=seed, num_players=n).sums
+    question = Question(game, pairs, n, seed, table=all_pairs)
+    return find_estimator(method).block_sums(question, coalitions, start, stop)

@@ -1,20 +1,36 @@
-"""What an estimate is, and what a budget must be."""
+"""What an estimate is, and what it can be turned into: intervals, a table, shapiq's exchange format.
+
+Shapes: n players, p pairs.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import t as student_t
 
-from raymoe.errors import InputError
-from raymoe.interactions.exchange import Exchange
+from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sums import RunningSums
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from shapiq import InteractionValues
+
+COLUMNS = (
+    "sii",
+    "sii_stderr",
+    "redundancy_gap",
+    "redundancy_gap_stderr",
+    "base_mean",
+    "span_mean",
+)
+
 
 @dataclass(frozen=True)
-class InteractionEstimate(Exchange):
+class InteractionEstimate:
     """Scores aligned to ``pairs``; arrays [p] in the units of the game's value (a logit).
 
     Attributes:
@@ -24,11 +40,13 @@ class InteractionEstimate(Exchange):
         sii_stderr, redundancy_gap_stderr: of the sampling; 0 where every coalition was evaluated.
         num_evaluations: of the game.
         num_players: n.
-        index: ``sii``, or ``banzhaf`` with the probability ``inclusion``.
+        sums: running sums; those of the same pairs merge.
         degrees_of_freedom: of the standard errors, [p].
-        sums: running sums, where the method has them; they merge.
-        main_effects: Shapley (or Banzhaf) value of each player in a pair, [n]; NaN for the others.
-        empty_value: the game's value of the empty coalition.
+        index: ``sii``, or ``banzhaf`` with the probability ``inclusion``.
+        inclusion: of ``banzhaf`` alone.
+        main_effects: Shapley (or Banzhaf) value of each player in a pair, [n]; NaN for the others. Not of
+            ``paper``.
+        empty_value: the game's value of the empty coalition. Not of ``paper``.
         top: ``adaptive`` only: the pairs found to be among the largest, bool [p].
         settled: ``adaptive`` only: whether the budget sufficed to tell them from the others.
     """
@@ -42,10 +60,10 @@ class InteractionEstimate(Exchange):
     span_mean: np.ndarray
     num_evaluations: int
     num_players: int
+    sums: RunningSums = field(repr=False)
+    degrees_of_freedom: np.ndarray
     index: str = "sii"
     inclusion: float = 0.5
-    degrees_of_freedom: np.ndarray | None = None
-    sums: RunningSums | None = field(default=None, repr=False)
     main_effects: np.ndarray | None = field(default=None, repr=False)
     empty_value: float | None = None
     top: np.ndarray | None = None
@@ -60,19 +78,27 @@ class InteractionEstimate(Exchange):
         *,
         num_evaluations: int,
         num_players: int,
-        **rest,
+        main_effects: np.ndarray | None = None,
+        empty_value: float | None = None,
     ) -> InteractionEstimate:
-        """The estimate that running sums give; ``rest`` are the attributes that they don't tell."""
+        """The estimate that running sums give; the other arguments are what they don't tell."""
+        scores = sums.scores()
         return cls(
             pairs=pairs,
+            sii=scores["sii"],
+            sii_stderr=scores["sii_stderr"],
+            redundancy_gap=scores["redundancy_gap"],
+            redundancy_gap_stderr=scores["redundancy_gap_stderr"],
+            base_mean=scores["base_mean"],
+            span_mean=scores["span_mean"],
             num_evaluations=num_evaluations,
             num_players=num_players,
+            sums=sums,
+            degrees_of_freedom=sums.degrees_of_freedom(),
             index=law.index,
             inclusion=law.inclusion,
-            degrees_of_freedom=sums.degrees_of_freedom(),
-            sums=sums,
-            **sums.scores(),
-            **rest,
+            main_effects=main_effects,
+            empty_value=empty_value,
         )
 
     def interval(self, level: float = 0.95, *, score: str = "sii") -> tuple[np.ndarray, np.ndarray]:
@@ -86,29 +112,89 @@ class InteractionEstimate(Exchange):
             raise InputError(
                 f"no interval of {score!r} at level {level}", "Scores: sii, redundancy_gap; 0 to 1."
             )
-        value, stderr = getattr(self, score), getattr(self, f"{score}_stderr")
-        freedom = np.inf if self.degrees_of_freedom is None else self.degrees_of_freedom
-        half = student_t.ppf((1 + level) / 2, freedom) * stderr
+        value = self._score(score)
+        stderr = self.sii_stderr if score == "sii" else self.redundancy_gap_stderr
+        half = student_quantile((1 + level) / 2, self.degrees_of_freedom) * stderr
         return value - half, value + half
 
+    def to_pandas(self) -> pd.DataFrame:
+        """One row per pair: ``u, v`` and the scores."""
+        import pandas as pd
 
-def checked_budget(budget: int | None, method: str) -> int:
-    """A budget as an int.
+        return pd.DataFrame(self._columns())
 
-    Raises:
-        InputError: there is none, or it is no number.
-    """
-    if budget is None:
-        raise InputError(f"{method!r} needs a budget", "Give budget=, the most evaluations of the game.")
-    if isinstance(budget, bool) or not isinstance(budget, (int, float, np.number)) or budget != budget:
-        raise InputError(f"budget is {budget!r}", "Give a number of evaluations.")
-    return int(min(budget, 1 << 62))
+    def to_arrow(self) -> pa.Table:
+        """One row per pair: ``u, v`` and the scores; the metadata say which index, from how many evaluations.
+
+        Raises:
+            RaymoeError: pyarrow is not installed.
+        """
+        try:
+            import pyarrow as pa
+        except ImportError:
+            raise RaymoeError("pyarrow is not installed", "Install it: pip install pyarrow") from None
+        metadata = {"num_evaluations": str(self.num_evaluations), "index": self.index}
+        if self.index == "banzhaf":
+            metadata["inclusion"] = str(self.inclusion)
+        return pa.table(self._columns()).replace_schema_metadata(metadata)
+
+    def to_shapiq(self, *, score: str = "sii") -> InteractionValues:
+        """A ``shapiq.InteractionValues`` with entries of order 0, 1 and 2, as shapiq's plots want them.
+
+        Order 0 is the value of the empty coalition, order 1 the Shapley (Banzhaf) value of each player, order
+        2 the pairs; what was not measured is 0.
+
+        Args:
+            score: ``sii`` or ``redundancy_gap``, the values of order 2 (shapiq knows no redundancy gap: with
+                that score the entries of order 2 are gaps, whatever the index is called).
+
+        Raises:
+            RaymoeError: shapiq is not installed, the method does not measure single players (``paper``), or
+                the index is a Banzhaf index with another inclusion than 1/2, which shapiq has no name for.
+            InputError: another score.
+        """
+        if score not in ("sii", "redundancy_gap"):
+            raise InputError(f"unknown score {score!r}", "Scores: sii, redundancy_gap.")
+        if self.index == "banzhaf" and self.inclusion != 0.5:
+            raise RaymoeError(
+                f"shapiq has no index for inclusion {self.inclusion}", "Export index='sii' or inclusion=0.5."
+            )
+        try:
+            from shapiq import InteractionValues
+        except ImportError:
+            raise RaymoeError("shapiq is not installed", "Install it: pip install shapiq") from None
+        if self.main_effects is None or self.empty_value is None:
+            raise RaymoeError(
+                "this estimate has no entries of order 0 and 1",
+                "Use method='shared', 'surrogate' or 'exact'.",
+            )
+        entries: dict[tuple[int, ...], float] = {(): float(self.empty_value)}
+        for player, value in enumerate(np.nan_to_num(self.main_effects)):
+            entries[(player,)] = float(value)
+        for (u, v), value in zip(np.sort(self.pairs, 1).tolist(), self._score(score), strict=True):
+            entries[(u, v)] = float(value)
+        return InteractionValues(
+            values=np.array(list(entries.values())),
+            index="SII" if self.index == "sii" else "BII",
+            max_order=2,
+            min_order=0,
+            n_players=self.num_players,
+            interaction_lookup={key: i for i, key in enumerate(entries)},
+            estimated=bool(np.any(self.sii_stderr > 0)),
+            estimation_budget=self.num_evaluations,
+            baseline_value=float(self.empty_value),
+        )
+
+    def _score(self, name: str) -> np.ndarray:
+        return self.sii if name == "sii" else self.redundancy_gap
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        scores = {name: getattr(self, name) for name in COLUMNS}
+        return {"u": self.pairs[:, 0], "v": self.pairs[:, 1], **scores}
 
 
-def too_small(budget: int, method: str, asked: np.ndarray, least: int) -> InputError:
-    """The error of a budget that does not reach for one estimate with an error of its own."""
-    word = {2: "pairs", 3: "triples"}[asked.shape[1]]
-    return InputError(
-        f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations",
-        f"Give a budget of at least {least}, or fewer {word}.",
-    )
+def student_quantile(level: float, freedom: np.ndarray) -> np.ndarray:
+    """Quantile of Student's t for each number of degrees of freedom, [p]."""
+    from scipy.stats import t as student_t  # takes a third as long to import as torch
+
+    return np.asarray(student_t.ppf(level, freedom))

@@ -16,11 +16,20 @@ by size and tiled, so they are not independent; there each stratum is compared w
 from another replicate (collapsed strata: K/2 contrasts, pair by pair), and what the tiling saves on top is a
 factor common to all pairs, the design effect: the spread between whole replicates over that between their
 members, pooled over the pairs of one table.
+
+Another term, for another score, is one more field of ``Terms`` with its line in ``corner_terms``; sums, their
+columns and the estimators follow from the names.
+
+Shapes: p pairs, t terms, c products of two terms, k draws.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,59 +39,135 @@ ROUNDING = 1e-6  # of the largest: squares below that may be rounding, and say n
 PRIOR = 2  # degrees of freedom that the other pairs' variances lend to each of a few independent draws
 
 
-@dataclass
-class RunningSums:
-    """Sums per pair, each an array [p]; ``a + b`` merges two blocks of the same pairs.
+class Terms(NamedTuple):
+    """What is averaged over contexts, each an array of one shape: equations (1) and (4)."""
 
-    Terms are weighted so that ``sum / n_coalitions`` is the estimate. ``contrast_*`` are sums over pairs of
-    neighbouring strata, ``block_*`` over pairs of neighbouring replicates, of squared differences.
+    delta: np.ndarray
+    base: np.ndarray
+    span: np.ndarray
+
+
+TERMS = Terms._fields
+# Those whose (co)variance a score's error needs: every term with itself, and those that a score combines.
+PRODUCTS = (*((term, term) for term in TERMS), ("base", "span"))
+
+_TOTALS = [f"sum_{term}" for term in TERMS]
+_BLOCKS = [f"block_{term}_sq" for term in TERMS]
+_NAMES = [f"{a}_sq" if a == b else f"{a}_{b}" for a, b in PRODUCTS]
+_PRODUCTS, _CONTRASTS = ([f"{kind}_{name}" for name in _NAMES] for kind in ("sum", "contrast"))
+COLUMNS = ("n_coalitions", "n_contrasts", *_TOTALS, *_PRODUCTS, *_CONTRASTS, "n_blocks", *_BLOCKS)
+"""What sums are stored as, one column [p] each."""
+
+
+def corner_terms(f_0: np.ndarray, f_u: np.ndarray, f_v: np.ndarray, f_uv: np.ndarray) -> Terms:
+    """The terms of each context, from the game's values without u and v, with either and with both.
+
+    Args:
+        f_0, f_u, f_v, f_uv: arrays of one shape, in the units of the game's value.
+    """
+    g_u, g_v, g_uv = f_u - f_0, f_v - f_0, f_uv - f_0
+    g_max = np.maximum(g_u, g_v)
+    base = np.maximum(0.0, np.minimum(g_uv, g_max))
+    return Terms(delta=f_uv - f_u - f_v + f_0, base=base, span=np.abs(g_uv - g_max))
+
+
+@dataclass(frozen=True)
+class RunningSums:
+    """Sums per pair; ``a + b`` merges two blocks of the same pairs.
+
+    Terms are weighted so that ``total / n_coalitions`` is the estimate.
+
+    Attributes:
+        n_coalitions, n_contrasts, n_blocks: how many of each were summed, int64 [p].
+        totals: of each of ``TERMS``, [t, p].
+        products: of each of ``PRODUCTS``, [c, p].
+        contrasts: the same products of differences between neighbouring strata, [c, p].
+        block_squares: squared differences between neighbouring replicates, of each of ``TERMS``, [t, p].
     """
 
     n_coalitions: np.ndarray
     n_contrasts: np.ndarray
-    sum_delta: np.ndarray
-    sum_base: np.ndarray
-    sum_span: np.ndarray
-    sum_delta_sq: np.ndarray
-    sum_base_sq: np.ndarray
-    sum_span_sq: np.ndarray
-    sum_base_span: np.ndarray
-    contrast_delta_sq: np.ndarray
-    contrast_base_sq: np.ndarray
-    contrast_span_sq: np.ndarray
-    contrast_base_span: np.ndarray
     n_blocks: np.ndarray
-    block_delta_sq: np.ndarray
-    block_base_sq: np.ndarray
-    block_span_sq: np.ndarray
+    totals: np.ndarray
+    products: np.ndarray
+    contrasts: np.ndarray
+    block_squares: np.ndarray
 
     def __add__(self, other: RunningSums) -> RunningSums:
-        return RunningSums(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return _each(add, self, other)
+
+    def added(self, part: RunningSums, where: np.ndarray) -> RunningSums:
+        """These sums with those of some of the pairs added.
+
+        Args:
+            part: sums of fewer pairs.
+            where: which pairs those are, indices [q].
+        """
+
+        def at(whole: np.ndarray, some: np.ndarray) -> np.ndarray:
+            whole = whole.copy()
+            whole[..., where] += some
+            return whole
+
+        return _each(at, self, part)
+
+    @staticmethod
+    def side_by_side(parts: Sequence[RunningSums]) -> RunningSums:
+        """Sums of different pairs as one."""
+        return _each(lambda *arrays: np.concatenate(arrays, -1), *parts)
 
     def columns(self) -> dict[str, np.ndarray]:
-        """The arrays by name, as they are stored."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        """The arrays [p] by the names they are stored under, in the order of ``COLUMNS``."""
+        return {
+            "n_coalitions": self.n_coalitions,
+            "n_contrasts": self.n_contrasts,
+            **dict(zip(_TOTALS, self.totals, strict=True)),
+            **dict(zip(_PRODUCTS, self.products, strict=True)),
+            **dict(zip(_CONTRASTS, self.contrasts, strict=True)),
+            "n_blocks": self.n_blocks,
+            **dict(zip(_BLOCKS, self.block_squares, strict=True)),
+        }
+
+    @classmethod
+    def of_columns(cls, columns: Mapping[str, np.ndarray]) -> RunningSums:
+        """The sums that were stored as these columns.
+
+        Raises:
+            ValueError: a column is missing, or there is one that is none of theirs.
+        """
+        if set(columns) != set(COLUMNS):
+            raise ValueError(f"columns {', '.join(columns)}, expected {', '.join(COLUMNS)}")
+        counts = {name: columns[name] for name in ("n_coalitions", "n_contrasts", "n_blocks")}
+        stored = (_TOTALS, _PRODUCTS, _CONTRASTS, _BLOCKS)
+        return cls(
+            **counts,
+            **{
+                name: np.stack([columns[column] for column in names])
+                for name, names in zip(
+                    ("totals", "products", "contrasts", "block_squares"), stored, strict=True
+                )
+            },
+        )
 
     def scores(self) -> dict[str, np.ndarray]:
         """``sii, sii_stderr, base_mean, span_mean, redundancy_gap, redundancy_gap_stderr``, each [p].
 
         The gap's standard error is by the delta method. With a single draw a standard error is NaN.
         """
-        n = self.n_coalitions
-        delta, base, span = self.sum_delta / n, self.sum_base / n, self.sum_span / n
-        effect = {name: self._design_effect(name) for name in ("delta", "base", "span")}
-        var_delta = self._variance(self.sum_delta_sq, delta, delta, self.contrast_delta_sq, effect["delta"])
-        var_base = self._variance(self.sum_base_sq, base, base, self.contrast_base_sq, effect["base"])
-        var_span = self._variance(self.sum_span_sq, span, span, self.contrast_span_sq, effect["span"])
-        both = np.sqrt(effect["base"] * effect["span"])
-        covariance = self._variance(self.sum_base_span, base, span, self.contrast_base_span, both)
+        mean = dict(zip(TERMS, self.totals / self.n_coalitions, strict=True))
+        variance = self._variances(mean)
+        delta, base, span = mean["delta"], mean["base"], mean["span"]
         # Base and span are means of what is never negative, but a surrogate's estimates of them may be.
         support, lead = np.maximum(base, 0), np.maximum(span, 0)
         by_base, by_span = 1 / (1 + lead), -support / (1 + lead) ** 2
-        var_gap = by_base**2 * var_base + by_span**2 * var_span + 2 * by_base * by_span * covariance
+        var_gap = (
+            by_base**2 * variance["base", "base"]
+            + by_span**2 * variance["span", "span"]
+            + 2 * by_base * by_span * variance["base", "span"]
+        )
         return {
             "sii": delta,
-            "sii_stderr": np.sqrt(np.maximum(var_delta, 0)),
+            "sii_stderr": np.sqrt(np.maximum(variance["delta", "delta"], 0)),
             "base_mean": base,
             "span_mean": span,
             "redundancy_gap": support / (1 + lead),
@@ -92,6 +177,15 @@ class RunningSums:
     def degrees_of_freedom(self) -> np.ndarray:
         """Of the standard errors, [p]: for Student's t."""
         return np.where(self.n_contrasts > 0, self.n_contrasts, self.n_coalitions - 1 + PRIOR)
+
+    def _variances(self, mean: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:
+        """(Co)variance of the means of each of ``PRODUCTS``, [p]."""
+        effect = {term: self._design_effect(term) for term in TERMS}
+        found = {}
+        for (a, b), products, contrasts in zip(PRODUCTS, self.products, self.contrasts, strict=True):
+            both = effect[a] if a == b else float(np.sqrt(effect[a] * effect[b]))
+            found[a, b] = self._variance(products, mean[a], mean[b], contrasts, both)
+        return found
 
     def _variance(
         self, products: np.ndarray, a: np.ndarray, b: np.ndarray, contrasts: np.ndarray, effect: float
@@ -107,10 +201,13 @@ class RunningSums:
         with np.errstate(divide="ignore", invalid="ignore"):
             independent = n * (free * each + PRIOR * usual) / (free + PRIOR)
         squares = np.where(tiled, free * each + usual, np.where(n > 1, independent, np.nan))
-        return squares / n**2
+        variance: np.ndarray = squares / n**2
+        return variance
 
-    def _design_effect(self, name: str) -> float:
-        blocks, contrasts = getattr(self, f"block_{name}_sq"), getattr(self, f"contrast_{name}_sq")
+    def _design_effect(self, term: str) -> float:
+        """What the tiling saves of a term's variance: a factor, 1 where nothing is known."""
+        blocks = self.block_squares[TERMS.index(term)]
+        contrasts = self.contrasts[PRODUCTS.index((term, term))]
         known = contrasts > ROUNDING * contrasts.max()
         if not known.any():
             return 1.0
@@ -120,60 +217,70 @@ class RunningSums:
         return (found * seen + DESIGN_PRIOR) / (seen + DESIGN_PRIOR)
 
 
-def corner_terms(
-    f_0: np.ndarray, f_u: np.ndarray, f_v: np.ndarray, f_uv: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``delta``, ``base`` and ``span`` of each context: equations (1), (3) and (4)."""
-    g_u, g_v, g_uv = f_u - f_0, f_v - f_0, f_uv - f_0
-    g_max = np.maximum(g_u, g_v)
-    base = np.maximum(0.0, np.minimum(g_uv, g_max))
-    return f_uv - f_u - f_v + f_0, base, np.abs(g_uv - g_max)
+def summed(parts: Iterable[RunningSums]) -> RunningSums:
+    """The sum of blocks of the same pairs, added one after the other; there is at least one."""
+    return reduce(add, parts)
 
 
-def independent_sums(delta: np.ndarray, base: np.ndarray, span: np.ndarray) -> RunningSums:
-    """Sums of independent draws, each array [k, p]."""
-    k, p = delta.shape
-    zero = np.zeros(p)
+def independent_sums(*terms: np.ndarray) -> RunningSums:
+    """Sums of independent draws.
+
+    Args:
+        terms: one array [k, p] for each of ``TERMS``.
+    """
+    k, p = terms[0].shape
     return RunningSums(
         n_coalitions=np.full(p, k, dtype=np.int64),
         n_contrasts=np.zeros(p, dtype=np.int64),
-        sum_delta=delta.sum(0),
-        sum_base=base.sum(0),
-        sum_span=span.sum(0),
-        sum_delta_sq=(delta * delta).sum(0),
-        sum_base_sq=(base * base).sum(0),
-        sum_span_sq=(span * span).sum(0),
-        sum_base_span=(base * span).sum(0),
-        contrast_delta_sq=zero,
-        contrast_base_sq=zero,
-        contrast_span_sq=zero,
-        contrast_base_span=zero,
         n_blocks=np.zeros(p, dtype=np.int64),
-        block_delta_sq=zero,
-        block_base_sq=zero,
-        block_span_sq=zero,
+        totals=np.stack([x.sum(0) for x in terms]),
+        products=np.stack([x.sum(0) for x in _products(terms)]),
+        contrasts=np.zeros((len(PRODUCTS), p)),
+        block_squares=np.zeros((len(TERMS), p)),
     )
 
 
-def certain_sums(delta: np.ndarray, base: np.ndarray, span: np.ndarray, count: int) -> RunningSums:
-    """Sums whose means are known without error: as of ``count`` equal draws. Arrays [p]; a power of 2."""
-    sums = independent_sums(*(count * x[None] for x in (delta, base, span)))
-    sums.n_coalitions = np.full(len(delta), count, dtype=np.int64)
-    sums.sum_delta_sq, sums.sum_base_sq = count * delta * delta, count * base * base
-    sums.sum_span_sq, sums.sum_base_span = count * span * span, count * base * span
-    return sums
+def certain_sums(*terms: np.ndarray, count: int) -> RunningSums:
+    """Sums whose means are known without error: those of ``count`` equal draws.
+
+    Args:
+        terms: the means, one array [p] for each of ``TERMS``.
+        count: a power of 2, so that nothing is rounded.
+    """
+    return replace(
+        independent_sums(*(count * x[None] for x in terms)),
+        n_coalitions=np.full(len(terms[0]), count, dtype=np.int64),
+        products=np.stack([count * a * b for a, b in _factors(terms)]),
+    )
 
 
-def tiled_sums(delta: np.ndarray, base: np.ndarray, span: np.ndarray) -> RunningSums:
-    """Sums of an even number of replicates of stratified coalitions, each array [replicates, length, p]."""
-    replicates, length, p = delta.shape
-    sums = independent_sums(*(x.reshape(-1, p) for x in (delta, base, span)))
-    d, b, s = (x[0::2] - x[1::2] for x in (delta, base, span))
-    sums.n_contrasts = np.full(p, replicates * length // 2, dtype=np.int64)
-    sums.contrast_delta_sq = (d * d).sum((0, 1))
-    sums.contrast_base_sq = (b * b).sum((0, 1))
-    sums.contrast_span_sq = (s * s).sum((0, 1))
-    sums.contrast_base_span = (b * s).sum((0, 1))
-    sums.n_blocks = np.full(p, replicates // 2, dtype=np.int64)
-    sums.block_delta_sq, sums.block_base_sq, sums.block_span_sq = ((x.sum(1) ** 2).sum(0) for x in (d, b, s))
-    return sums
+def tiled_sums(*terms: np.ndarray) -> RunningSums:
+    """Sums of an even number of replicates of stratified coalitions.
+
+    Args:
+        terms: one array [replicates, length, p] for each of ``TERMS``.
+    """
+    replicates, length, p = terms[0].shape
+    differences = [x[0::2] - x[1::2] for x in terms]
+    return replace(
+        independent_sums(*(x.reshape(-1, p) for x in terms)),
+        n_contrasts=np.full(p, replicates * length // 2, dtype=np.int64),
+        n_blocks=np.full(p, replicates // 2, dtype=np.int64),
+        contrasts=np.stack([x.sum((0, 1)) for x in _products(differences)]),
+        block_squares=np.stack([(x.sum(1) ** 2).sum(0) for x in differences]),
+    )
+
+
+def _products(terms: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Each of ``PRODUCTS``."""
+    return [a * b for a, b in _factors(terms)]
+
+
+def _factors(terms: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The two terms that each of ``PRODUCTS`` is of."""
+    return [(terms[TERMS.index(a)], terms[TERMS.index(b)]) for a, b in PRODUCTS]
+
+
+def _each(function: Callable[..., np.ndarray], *sums: RunningSums) -> RunningSums:
+    """What a function makes of each array of some sums."""
+    return RunningSums(*(function(*(getattr(s, f.name) for s in sums)) for f in fields(RunningSums)))

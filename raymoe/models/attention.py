@@ -6,6 +6,7 @@ Shapes: E experts, N sequences, H heads, T tokens, d width of a head.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,12 +27,25 @@ def attend(q_ENHTd: Tensor, k_ENHTd: Tensor, v_ENHTd: Tensor, key_bias_NT: Tenso
             the same as one of its own.
     """
     if dropout and q_ENHTd.device.type == "cpu":
-        return _DroppedAttention.apply(q_ENHTd, k_ENHTd, v_ENHTd, key_bias_NT.to(q_ENHTd.dtype), dropout)
+        arguments = q_ENHTd, k_ENHTd, v_ENHTd, key_bias_NT.to(q_ENHTd.dtype), dropout
+        dropped: Tensor = _DroppedAttention.apply(*arguments)  # type: ignore[no-untyped-call]
+        return dropped
     E = len(q_ENHTd)
     bias = key_bias_NT[:, None, None, :].to(q_ENHTd.dtype).repeat(E, 1, 1, 1)
     q, k, v = (x.flatten(0, 1) for x in (q_ENHTd, k_ENHTd, v_ENHTd))
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout)
     return mixed.view(q_ENHTd.shape)
+
+
+class _Context(Protocol):
+    """What torch keeps between forward and backward, and what is put there beside it."""
+
+    scale: float
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor, ...]: ...
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
 
 
 class _DroppedAttention(torch.autograd.Function):
@@ -42,7 +56,7 @@ class _DroppedAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)
-    def forward(ctx, q, k, v, bias_NT, dropout):
+    def forward(ctx: _Context, q: Tensor, k: Tensor, v: Tensor, bias_NT: Tensor, dropout: float) -> Tensor:
         _, N, H, T, _ = q.shape
         out = torch.empty_like(q)
         kept_NHTT = torch.empty(N, H, T, T, dtype=torch.bool)
@@ -58,7 +72,7 @@ class _DroppedAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")
-    def backward(ctx, grad):
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q, k, v, bias_NT, kept_NHTT = ctx.saved_tensors
         dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
         factor = 1 / math.sqrt(q.shape[-1])

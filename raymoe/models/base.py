@@ -17,11 +17,16 @@ from raymoe.models.fusion import FusionExperts, Segments, position_code
 
 
 class ModalityShape(Protocol):
-    """What a model must know of a modality."""
+    """What a model must know of a modality: the width of its features, and its longest sequence."""
 
-    name: str
-    width: int
-    max_length: int
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def width(self) -> int: ...  # noqa: D102
+
+    @property
+    def max_length(self) -> int: ...  # noqa: D102
 
 
 class Batch(Protocol):
@@ -51,11 +56,18 @@ class Passes:
 
 @dataclass
 class FusionInput:
-    """The joint sequence as the experts see it."""
+    """The joint sequence as the experts see it.
 
-    tokens_BTD: Tensor  # projected, position code added, zero at padding
-    key_bias_BT: Tensor  # 0, or -inf at padding
-    pool_BMT: Tensor  # mean over each modality's valid tokens
+    Attributes:
+        tokens_BTD: projected, position code added, zero at padding.
+        key_bias_BT: added to the attention logits of each key: 0, or ``-inf`` at padding.
+        pool_BMT: weights of the mean over each modality's valid tokens.
+        valid_BT: False at padding.
+    """
+
+    tokens_BTD: Tensor
+    key_bias_BT: Tensor
+    pool_BMT: Tensor
     valid_BT: Tensor
 
 
@@ -72,6 +84,7 @@ class FusionModel(nn.Module):
     kind: ClassVar[str]
     # What ``inputs`` takes of a batch, as arguments of ``FeatureStore.batch``.
     reads: ClassVar[dict[str, bool]] = {"sequences": True, "pooled": False}
+    position_TD: Tensor
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.base import FusionModel, expert_names
 from raymoe.models.build import build_model
-from raymoe.project.artifacts import Output
+from raymoe.project.outputs import Output
 
 FORMAT = "fl-i2moe/1"
 
@@ -66,7 +66,7 @@ class CheckpointInfo:
     @property
     def kind(self) -> str:
         """Which model it is."""
-        return self.model.get("kind", "fl-i2moe")
+        return str(self.model.get("kind", "fl-i2moe"))
 
     @property
     def experts(self) -> list[str]:

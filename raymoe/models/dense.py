@@ -12,7 +12,7 @@ from raymoe.models.base import FusionModel, ModalityShape
 
 
 class DenseTransformer(FusionModel):
-    """One fusion Transformer over the joint sequence; arguments as of ``FusionModel``.
+    """One fusion Transformer over the joint sequence; for the arguments see ``FusionModel``.
 
     To everything that looks at experts it is a mixture of one, called ``dense``.
     """

@@ -17,7 +17,7 @@ from raymoe.models.base import FusionModel, ModalityShape
 
 
 class FLI2MoE(FusionModel):
-    """The feature-level mixture of interaction experts; arguments as of ``FusionModel``."""
+    """The feature-level mixture of interaction experts; for the arguments see ``FusionModel``."""
 
     kind = "fl-i2moe"
 
@@ -36,7 +36,8 @@ class FLI2MoE(FusionModel):
     def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
         """Mixture weights [B, E] from the L2-normalised mean embedding of each modality."""
         means = mean_embeddings(embeddings, valid)
-        return self.gate(torch.cat([F.normalize(means[name], dim=-1) for name in self.names], -1))
+        weights_BE: Tensor = self.gate(torch.cat([F.normalize(means[n], dim=-1) for n in self.names], -1))
+        return weights_BE
 
 
 def mean_embeddings(embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -49,7 +50,13 @@ def mean_embeddings(embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> 
 
 
 class Gate(nn.Module):
-    """The reweighting MLP: ReLU, dropout, softmax at a temperature."""
+    """The reweighting MLP: ReLU, dropout, softmax at a temperature.
+
+    Args:
+        inputs: width of what it sees.
+        num_experts: E.
+        config: its depth, width, dropout and temperature.
+    """
 
     def __init__(self, inputs: int, num_experts: int, config: ModelConfig) -> None:
         super().__init__()
@@ -60,6 +67,7 @@ class Gate(nn.Module):
             layers += [nn.Linear(i, o), nn.ReLU(), nn.Dropout(config.dropout_rw)]
         self.mlp = nn.Sequential(*layers, nn.Linear(widths[-1], num_experts))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Weights [B, E] that sum to 1."""
-        return (self.mlp(x) / self.temperature).softmax(-1)
+    def forward(self, means_BI: Tensor) -> Tensor:
+        """Weights [B, E] that sum to 1, from the modalities' mean embeddings side by side."""
+        logits_BE: Tensor = self.mlp(means_BI)
+        return (logits_BE / self.temperature).softmax(-1)

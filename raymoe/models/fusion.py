@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from raymoe.models.attention import attend
 from raymoe.models.dropout import keep_mask
+
+Stacked = TypeVar("Stacked", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Segments:
         """
         if len(self.passes) == 1:
             return sources[0]
-        parts = [source.split(self.sizes, dim + 1) for source in sources]
+        parts = [torch.split(source, self.sizes, dim + 1) for source in sources]
         rows = [torch.cat([parts[s][m] for m, s in enumerate(chosen)], dim + 1) for chosen in self.passes]
         return torch.cat(rows, dim)
 
@@ -90,24 +92,26 @@ class FusionExperts(nn.Module):
         )
         self.head = StackedLinear(num_experts, num_modalities * hidden_dim, num_classes)
 
-    def forward(
-        self, tokens: Tensor, key_bias_NT: Tensor, pool_NMT: Tensor, *, return_attention: bool = False
-    ) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """Logits of every expert.
+    def forward(self, tokens: Tensor, key_bias_NT: Tensor, pool_NMT: Tensor) -> Tensor:
+        """Logits of every expert, [E, N, C].
 
         Args:
             tokens: [N, T, D], the same for all experts, or [E, N, T, D].
             key_bias_NT: added to the attention logits of each key: 0 for a token, ``-inf`` for padding,
-                ``log Z`` for a token that stands for Z equal ones (design: zero-token collapse).
+                ``log Z`` for a token that stands for Z equal ones, which is what collapses zeroed tokens.
             pool_NMT: weight of each token in the mean of each modality; rows sum to 1 (or 0: nothing there).
-            return_attention: also return each layer's attention weights, [E, N, H, T, T], computed explicitly
-                so that gradients with respect to them exist.
-
-        Returns:
-            Logits [E, N, C]; with ``return_attention`` also the list of attention weights.
         """
-        if not return_attention:
-            return self.head(self.latents(tokens, key_bias_NT, pool_NMT))
+        logits_ENC: Tensor = self.head(self.latents(tokens, key_bias_NT, pool_NMT))
+        return logits_ENC
+
+    def forward_with_attention(
+        self, tokens: Tensor, key_bias_NT: Tensor, pool_NMT: Tensor
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits [E, N, C], and each layer's attention weights [E, N, H, T, T].
+
+        The weights are computed explicitly, so that gradients with respect to them exist. For the arguments
+        see ``forward``.
+        """
         attentions: list[Tensor] = []
         latents_ENI = self.latents(tokens, key_bias_NT, pool_NMT, attentions)
         return self.head(latents_ENI), attentions
@@ -126,15 +130,17 @@ class FusionExperts(nn.Module):
             key_bias_NT, pool_NMT: as for ``forward``.
             attentions: a list that each layer's attention weights are put into.
         """
-        x_ENTD, qkv = tokens, None
+        blocks, qkv = self._blocks, None
         if isinstance(tokens, Segments):
             x_ENTD = tokens.assemble(tokens.sources_BTD, 0)
-            each = [self.blocks[0].queries_keys_values(source) for source in tokens.sources_BTD]
+            each = [blocks[0].queries_keys_values(source) for source in tokens.sources_BTD]
             qkv = tokens.assemble(each, 1)
+        else:
+            x_ENTD = tokens
         if x_ENTD.dim() == 3:
-            qkv = self.blocks[0].queries_keys_values(x_ENTD) if qkv is None else qkv
+            qkv = blocks[0].queries_keys_values(x_ENTD) if qkv is None else qkv
             x_ENTD = x_ENTD.expand(self.num_experts, *x_ENTD.shape)
-        for depth, block in enumerate(self.blocks):
+        for depth, block in enumerate(blocks):
             first = None if depth else qkv
             x_ENTD, attention = block(x_ENTD, key_bias_NT, first, explicit=attentions is not None)
             if attentions is not None:
@@ -143,13 +149,16 @@ class FusionExperts(nn.Module):
 
     def select(self, index: int) -> FusionExperts:
         """Expert ``index`` alone (E = 1), sharing its weights with this module."""
-        alone = object.__new__(FusionExperts)
-        nn.Module.__init__(alone)
+        alone = _without_weights(self)
         alone.num_experts, alone.residual = 1, self.residual
-        alone.blocks = nn.ModuleList(block.select(index) for block in self.blocks)
+        alone.blocks = nn.ModuleList(block.select(index) for block in self._blocks)
         alone.head = self.head.select(index)
         alone.train(self.training)
         return alone
+
+    @property
+    def _blocks(self) -> list[FusionBlock]:
+        return cast("list[FusionBlock]", list(self.blocks))
 
 
 class FusionBlock(nn.Module):
@@ -224,12 +233,11 @@ class FusionBlock(nn.Module):
 
     def select(self, index: int) -> FusionBlock:
         """The same layer of one expert."""
-        alone = object.__new__(FusionBlock)
-        nn.Module.__init__(alone)
+        alone = _without_weights(self)
         for name in ("heads", "dropout", "dropout_attention", "residual"):
             setattr(alone, name, getattr(self, name))
-        for name, part in self.named_children():
-            setattr(alone, name, part.select(index))
+        for name in ("norm1", "qkv", "out", "norm2", "up", "down"):
+            setattr(alone, name, getattr(self, name).select(index))
         return alone
 
 
@@ -287,14 +295,20 @@ class StackedLayerNorm(nn.Module):
         return _select(self, index)
 
 
-def _select(module: nn.Module, index: int) -> nn.Module:
+def _select(module: Stacked, index: int) -> Stacked:
     """A copy of a stacked module that holds views of one expert's parameters."""
-    alone = object.__new__(type(module))
-    nn.Module.__init__(alone)
+    alone = _without_weights(module)
     for name in ("weight_EIO", "bias_E1O", "scale_ED", "shift_ED"):
         if hasattr(module, name):
             value = getattr(module, name)
             setattr(alone, name, None if value is None else nn.Parameter(value[index : index + 1], False))
+    return alone
+
+
+def _without_weights(module: Stacked) -> Stacked:
+    """A module of the same class with nothing in it: its own constructor would draw weights to throw away."""
+    alone = object.__new__(type(module))
+    nn.Module.__init__(alone)
     return alone
 
 

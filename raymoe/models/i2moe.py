@@ -21,7 +21,7 @@ class I2MoE(FLI2MoE):
     """Each modality is S slices of its pooled vector, projected, plus a learned position (zeros at start).
 
     ``features`` are pooled vectors as sequences of one position, [B, 1, W]; ``valid`` is of the slices,
-    [B, S]. Arguments as of ``FusionModel``.
+    [B, S]. For the arguments see ``FusionModel``.
     """
 
     kind = "i2moe"
@@ -44,7 +44,8 @@ class I2MoE(FLI2MoE):
         found = {}
         for m, (name, projection) in enumerate(zip(self.names, self.projections, strict=True)):
             pooled_BW = features[name].flatten(1)
-            slices, width = self.config.num_patches, projection.in_features
+            slices = self.config.num_patches
+            width = -(-pooled_BW.shape[1] // slices)
             padded_BX = F.pad(pooled_BW, (0, slices * width - pooled_BW.shape[1]))
             found[name] = projection(padded_BX.view(-1, slices, width)) + self.slice_position_MSD[m]
         return found
@@ -52,7 +53,8 @@ class I2MoE(FLI2MoE):
     def gate_weights(self, embeddings: dict[str, Tensor], valid: dict[str, Tensor]) -> Tensor:
         """Mixture weights [B, E] from the mean over each modality's slices, not normalised."""
         means = mean_embeddings(embeddings, valid)
-        return self.gate(torch.cat([means[name] for name in self.names], -1))
+        weights_BE: Tensor = self.gate(torch.cat([means[name] for name in self.names], -1))
+        return weights_BE
 
     @staticmethod
     def _sequence_lengths(modalities: tuple[ModalityShape, ...], config: ModelConfig) -> list[int]:
@@ -63,5 +65,5 @@ class I2MoE(FLI2MoE):
         return [-(-m.width // config.num_patches) for m in modalities]
 
     def _position(self, config: ModelConfig) -> Tensor:
-        """None but the learned one."""
+        """Zeros: the only position is the learned one of each slice."""
         return torch.zeros(sum(self.lengths), config.hidden_dim)

@@ -62,7 +62,7 @@ class UnitFiles:
         self._slots = threading.Semaphore(ON_THEIR_WAY)
         self._writers = ThreadPoolExecutor(WRITERS[workspace.is_local], "raymoe-commit")
         self._packer = ThreadPoolExecutor(1, "raymoe-pack")
-        self._packing: dict[int, Future] = {}
+        self._packing: dict[int, Future[None]] = {}
         self._failure: BaseException | None = None
         self._cursor: _Cursor | None = None
         self._look()
@@ -410,6 +410,9 @@ def _unit_name(unit: int) -> str:
 
 
 def _parse(name: str) -> tuple[str, int, int]:
+    """Kind, first and last unit of a file's name."""
     match = NAME.fullmatch(name)
+    if match is None:
+        raise ValueError(f"{name} is no file of units")
     first = int(match[2])
     return match[1], first, int(match[3] or first)

@@ -66,7 +66,7 @@ def unit_size(rate: float, plan: Plan, earlier: int | None = None) -> int:
         plan: what is cut.
         earlier: the size that an earlier run of the plan had; kept where it takes .1 to 2 s.
     """
-    size = max(LEAST, STEP ** round(math.log(max(rate, 1.0) * AIM, STEP)))
+    size: int = max(LEAST, STEP ** round(math.log(max(rate, 1.0) * AIM, STEP)))
     whole = LEAST
     while whole < size and not all(is_whole(work, whole) for work in plan.works):
         whole *= STEP

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from contextlib import suppress
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
@@ -42,11 +42,11 @@ class RunLock:
         self.workspace, self.name = workspace, name
         self._token, self._beat = uuid.uuid4().hex, 0
         self._stop = threading.Event()
-        self._lost: dict[str, Any] | None = None
+        self._thread = threading.Thread(target=self._keep, name="raymoe-lock", daemon=True)
+        self._lost: dict[str, object] | None = None
 
     def __enter__(self) -> Self:
         self._acquire()
-        self._thread = threading.Thread(target=self._keep, name="raymoe-lock", daemon=True)
         self._thread.start()
         return self
 
@@ -105,7 +105,7 @@ class RunLock:
             self._write()  # says what is wrong in its own words, or works
         return True
 
-    def _refuse_if_alive(self, found: dict[str, Any]) -> None:
+    def _refuse_if_alive(self, found: dict[str, object]) -> None:
         here = found.get("host") == socket.gethostname()
         if here and not _runs(found.get("pid")):
             console.print(f"  {_owner(found)} is gone: going on where it was", markup=False)
@@ -138,7 +138,7 @@ class RunLock:
                 self._beat += 1
                 self._write()
 
-    def _read(self) -> dict[str, Any] | None:
+    def _read(self) -> dict[str, object] | None:
         """The file's content; None where there is none."""
         if not self.workspace.exists(self.name):
             return None
@@ -163,12 +163,12 @@ class RunLock:
         return json.dumps(mine | {"beat": self._beat, "token": self._token}).encode()
 
 
-def _owner(found: dict[str, Any]) -> str:
+def _owner(found: dict[str, object]) -> str:
     return f"process {found.get('pid', '?')} on {found.get('host', 'an unknown machine')}"
 
 
 def _runs(pid: object) -> bool:
     try:
-        return psutil.Process(int(str(pid))).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(int(str(pid))).status() != psutil.STATUS_ZOMBIE)
     except (psutil.Error, ValueError):
         return False

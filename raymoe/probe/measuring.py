@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 
-from raymoe.actors.cluster import connected
-from raymoe.actors.fleet import Fleet
+from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.pool import first_actor, own_error, run_units
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import Cut, open_cut, save_cut
 from raymoe.probe.lock import RunLock
@@ -51,18 +49,16 @@ def measure(
         work = stack.enter_context(planned.opened(lambda: None))
         if not work.left:
             return work, {}
-    arguments = runner_arguments(planned.project, planned.provenance)
-    waits = bool(address or os.environ.get("RAY_ADDRESS"))  # for machines that an autoscaler adds
-    with connected(address):
-        fleet = Fleet(
-            UnitRunner,
-            lambda kind: (*arguments, kind),
-            asked=num_actors,
-            device=device,
-            gpu_share=gpu_share,
-            most=work.left if work else None,
-            queue=waits,
-        )
+    with open_fleet(
+        UnitRunner,
+        runner_arguments(planned.project, planned.provenance),
+        address=address,
+        num_actors=num_actors,
+        device=device,
+        gpu_share=gpu_share,
+        most=work.left if work else None,
+        waits=True,
+    ) as fleet:
         if work is None:
             work = stack.enter_context(planned.opened(lambda: measured_rate(fleet, planned.plan)))
             fleet.most = work.left
@@ -89,10 +85,8 @@ def _do_units(work: Opened, fleet: Fleet) -> dict[str, str]:
             on_tick=lambda tick: task.advance(0, tick.line),
             name="probe",
         )
-    for actor, reason in outcome.refused.items():
-        console.print(f"  {actor} was left out: {reason}", markup=False)
-    if outcome.deaths:
-        console.print(f"  {outcome.deaths} actor deaths survived")
+    for remark in outcome.remarks:
+        console.print(f"  {remark}", markup=False)
     return outcome.failed
 
 
@@ -189,9 +183,9 @@ class Opened:
         self.files.commit(unit.number, answer)
 
 
-def runner_arguments(project: Project, provenance: Provenance) -> tuple[Explained, str]:
-    """What a ``UnitRunner`` needs to know, but for its device."""
-    return Explained.of(project, provenance.parents), project.preset.probe.precision
+def runner_arguments(project: Project, provenance: Provenance) -> tuple[ModelSource, str]:
+    """What a ``UnitRunner`` needs to know, but for its device and threads."""
+    return ModelSource.of(project, provenance.parents), project.preset.probe.precision
 
 
 def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
@@ -205,10 +199,11 @@ def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
     """
     actor = first_actor(fleet)
     try:
-        return ray.get(actor.calibrate.remote(plan.typical_job()))
+        rate: float = ray.get(actor.calibrate.remote(plan.typical_job()))
     except ray.exceptions.RayError as error:
         console.print(f"  can't measure how fast an actor is: {own_error(error).message}", markup=False)
         return None
+    return rate
 
 
 def _duration(seconds: float) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
+from typing import TypedDict
 
 import numpy as np
 import pyarrow as pa
 
-from raymoe.interactions.sums import RunningSums
+from raymoe.interactions.sums import RunningSums, summed
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.plan import Job, Unit, Units
-from raymoe.project.artifacts import Output
 from raymoe.project.contracts import INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, remove_interactions
-from raymoe.project.provenance import Json, Provenance
+from raymoe.project.outputs import Output
+from raymoe.project.provenance import Provenance
 
 ROWS = 1 << 16  # of a row group, at least
 
@@ -25,7 +26,7 @@ def write_tables(
     files: UnitFiles,
     failed: Collection[int],
     provenance: Provenance,
-    notes: dict[str, Json],
+    notes: Mapping[str, object],
 ) -> None:
     """Write one table per expert, row group by row group.
 
@@ -35,7 +36,7 @@ def write_tables(
         interactions: the run's.
         units, files: what was planned, and the answers.
         failed: numbers of the units that have none.
-        provenance, notes: for the tables' metadata; each table's own ``expert`` is added.
+        provenance, notes: for the tables' metadata (``Notes``); each table's own ``expert`` is added.
 
     Raises:
         ParentError: an answer is missing or damaged.
@@ -48,6 +49,27 @@ def write_tables(
         span = range(jobs * e // len(experts), jobs * (e + 1) // len(experts))
         batches = merged(units, files, [job for job in span if job not in without])
         of_expert(interactions, expert).write_batches(batches, provenance, {**notes, "expert": expert})
+
+
+class Notes(TypedDict):
+    """What the tables of a probe say of themselves.
+
+    Attributes:
+        skipped: samples left out, and why.
+        failed: units given up, by their key, and why.
+        experts: those that were probed.
+        plan, unit_evaluations: the plan's hash, and the size of its units.
+        devices: names of those that measured.
+        versions: of the packages.
+    """
+
+    skipped: list[dict[str, str]]
+    failed: dict[str, str]
+    experts: list[str]
+    plan: str
+    unit_evaluations: int
+    devices: list[str]
+    versions: dict[str, str]
 
 
 def merged(units: Units, files: UnitFiles, jobs: Collection[int]) -> Iterator[pa.RecordBatch]:
@@ -71,12 +93,8 @@ def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
     """A job's sums: blocks of coalitions added, blocks of pairs put side by side."""
     blocks = []
     for _, parts in groupby(units, key=lambda unit: unit.pairs.start):
-        total: RunningSums | None = None
-        for unit in parts:
-            sums = _answer(unit, files)
-            total = sums if total is None else total + sums
-        blocks.append(total.columns())
-    return RunningSums(**{name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]})
+        blocks.append(summed(_answer(unit, files) for unit in parts))
+    return RunningSums.side_by_side(blocks)
 
 
 def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
@@ -85,8 +103,8 @@ def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
         table = pa.ipc.open_stream(answer).read_all()
         if table.num_rows != rows:
             raise ValueError(f"{table.num_rows} rows, expected {rows}")
-        return RunningSums(**{name: table[name].to_numpy() for name in table.column_names})
-    except (pa.ArrowException, OSError, ValueError, TypeError) as error:
+        return RunningSums.of_columns({name: table[name].to_numpy() for name in table.column_names})
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise files.damaged(unit.number, str(error)) from None
 
 

@@ -11,6 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.pieces import Piece, Work, pieces, work_of
-from raymoe.interactions.sampling.coalitions import seed_of
+from raymoe.runtime.seeds import seed_of
 
 JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
 
@@ -155,7 +156,7 @@ class Units:
             left = np.add.reduceat(~done[first[0] : first[-1]], first[:-1] - first[0], dtype=np.int64)
             whole = left == np.diff(first)
             total += int(self._costs[kinds[whole]].sum())
-            for number in np.flatnonzero((left > 0) & ~whole):
+            for number in np.flatnonzero((left > 0) & ~whole).tolist():
                 units = zip(self._pieces_of(begin + number), done[first[number] :], strict=False)
                 total += sum(piece.evaluations for piece, is_done in units if not is_done)
         return total
@@ -174,7 +175,12 @@ def plan_hash(fingerprint: str, units: Units) -> str:
 
 
 def make_plan(
-    store: FeatureStore, importance: pa.Table, expert_names: list[str], config: ProbeConfig
+    store: FeatureStore,
+    importance: pa.Table,
+    expert_names: list[str],
+    config: ProbeConfig,
+    *,
+    made_by: str,
 ) -> Plan:
     """Look at the candidates of every sample of the importance table and expert of the configuration.
 
@@ -183,6 +189,7 @@ def make_plan(
         importance: rows per sample, expert and modality.
         expert_names: the model's, in its order.
         config: universe, estimator, effort.
+        made_by: the command that makes the importance table, for the error messages.
 
     Raises:
         InputError: an expert the model doesn't have; a universe too large for the estimator ``exact``.
@@ -195,9 +202,9 @@ def make_plan(
         )
     if not config.experts:
         raise InputError("probe.experts is empty", f"The model's experts: {', '.join(expert_names)}.")
-    table = _Scores(store, importance, config)
+    table = _Scores(store, importance, config, made_by)
     works: dict[Work, int] = {}
-    kinds: list[array] = [array("i") for _ in config.experts]
+    kinds: list[array[int]] = [array("i") for _ in config.experts]
     kept, skipped = array("q"), []
     for sample in range(table.samples):
         allowed = table.allowed(sample)
@@ -237,7 +244,15 @@ class SampleJobs(Sequence[Job]):
     def __len__(self) -> int:
         return len(self.samples) * len(self.config.experts)
 
-    def __getitem__(self, number: int) -> Job:
+    @overload
+    def __getitem__(self, number: int) -> Job: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Job]: ...
+
+    def __getitem__(self, number: int | slice) -> Job | Sequence[Job]:
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
         if not 0 <= number < len(self):
             raise IndexError(f"job {number} of {len(self)}")
         e, row = divmod(int(number), len(self.samples))
@@ -255,9 +270,13 @@ class SampleJobs(Sequence[Job]):
 
 
 class _Scores:
-    """The importance table by sample and expert, in the table's order; the scores stay in the file."""
+    """The importance table by sample and expert, in the table's order; the scores stay in the file.
 
-    def __init__(self, store: FeatureStore, importance: pa.Table, config: ProbeConfig) -> None:
+    ``rows``, int64 [samples, experts, modalities], says which row of the table each is, and ``indices``,
+    int64 [samples], which row of the feature store each sample is.
+    """
+
+    def __init__(self, store: FeatureStore, importance: pa.Table, config: ProbeConfig, made_by: str) -> None:
         self.store, self.config, self.scores = store, config, importance["scores"]
         modalities = [m.name for m in store.modalities]
         ids = importance["sample_id"].combine_chunks().dictionary_encode()
@@ -279,14 +298,14 @@ class _Scores:
             raise ParentError(
                 f"importance.arrow has no row for sample {names[sample]}, expert {config.experts[e]}, "
                 f"modality {modalities[m]}",
-                "Compute it again with: raymoe attribute ... --overwrite",
+                f"Compute it again with: {made_by} --overwrite",
             )
         self.indices = np.array([store.index_of(name) for name in names], dtype=np.int64)
         targets = importance["target"].unique().to_pylist()
         if len(targets) > 1:
             raise ParentError(
                 f"importance.arrow holds several targets ({', '.join(targets)})",
-                "Compute it again with: raymoe attribute ... --overwrite",
+                f"Compute it again with: {made_by} --overwrite",
             )
         self.target = targets[0] if targets else "true"
 
@@ -297,7 +316,7 @@ class _Scores:
 
     def sample_id(self, sample: int) -> str:
         """The name of the sample of a row."""
-        return self.store.sample_ids[self.indices[sample]]
+        return str(self.store.sample_ids[self.indices[sample]])
 
     def allowed(self, sample: int) -> dict[str, np.ndarray]:
         """Which positions may be candidates, bool [T_m] per modality."""
@@ -318,4 +337,5 @@ class _Scores:
 def _places(column: pa.ChunkedArray, names: list[str]) -> np.ndarray:
     """Where in ``names`` each value is, int64 [rows]; -1 where it isn't."""
     found = pc.index_in(column, pa.array(names, pa.string()))
-    return found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    places: np.ndarray = found.combine_chunks().fill_null(-1).to_numpy(zero_copy_only=False)
+    return places.astype(np.int64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +15,17 @@ from raymoe.models.checkpoint import read_info
 from raymoe.probe.cut import earlier_size, resumable
 from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import Opened, Planned, measure
-from raymoe.probe.merge import write_tables
+from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS, parents_in
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import (
     OLD,
     interactions_complete,
     is_of_earlier_version,
     read_interactions_metadata,
 )
+from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
@@ -74,7 +75,7 @@ def probe(
     store = FeatureStore.open(FEATURES.of(project))
     CHECKPOINT.of(project).refuse_other_parents(provenance.parents, {"features": store.fingerprint})
     experts = read_info(CHECKPOINT.of(project)).experts
-    plan = make_plan(store, importance, experts, config)
+    plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
     if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
@@ -92,8 +93,14 @@ def probe(
             workspace.remove(folder)
         planned = Planned(project, plan, provenance, folder, lock, earlier)
         with ExitStack() as stack:
-            place = {"address": address, "num_actors": num_actors, "device": device, "gpu_share": gpu_share}
-            work, failed = measure(planned, stack, **place)
+            work, failed = measure(
+                planned,
+                stack,
+                address=address,
+                num_actors=num_actors,
+                device=device,
+                gpu_share=gpu_share,
+            )
             _check_unchanged(project, provenance)
             notes = _merge(work, failed)
         if not failed:
@@ -101,7 +108,7 @@ def probe(
     return _result(project, provenance, notes, ran=True)
 
 
-def _merge(work: Opened, failed: dict[str, str]) -> dict[str, Any]:
+def _merge(work: Opened, failed: dict[str, str]) -> Notes:
     """Write the tables; returns their metadata.
 
     Raises:
@@ -128,7 +135,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> dict[str, Any]:
             f"no sample could be measured, the first because: {next(iter(named.values()))}",
             "Mend that, then run the same command again: what is finished is kept.",
         )
-    notes = {
+    notes: Notes = {
         "skipped": units.plan.skipped,
         "failed": named,
         "experts": list(units.plan.config.experts),
@@ -166,7 +173,7 @@ def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
     return importance, INTERACTIONS.of(project).made_from(settings, parents)
 
 
-def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None:
+def _finished(project: Project, provenance: Provenance) -> Notes | None:
     """What the tables say of themselves where they are all there and no unit failed; those are tried again.
 
     Raises:
@@ -176,7 +183,7 @@ def _finished(project: Project, provenance: Provenance) -> dict[str, Any] | None
     if not interactions_complete(interactions, project.preset.probe.experts, provenance):
         return None
     notes = read_interactions_metadata(interactions)
-    return None if notes["failed"] else notes
+    return None if notes["failed"] else cast(Notes, notes)
 
 
 def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
@@ -205,7 +212,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
             )
 
 
-def _result(project: Project, provenance: Provenance, notes: dict, *, ran: bool) -> StageResult:
+def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
     failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
     return StageResult(
         INTERACTIONS.of(project).path,

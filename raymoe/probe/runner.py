@@ -1,16 +1,18 @@
-"""Does units: one frozen checkpoint, mapped features, one device. A plain class; Ray makes it an actor."""
+"""Does the probe's units: one frozen checkpoint, mapped features, one device."""
 
 from __future__ import annotations
 
 import time
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from raymoe.interactions.games.expert import ExpertGame
+from raymoe.interactions.games.sequence_game import SequenceGame
 from raymoe.interactions.pieces import block_sums
-from raymoe.models.explained import Explained
+from raymoe.models.model_source import ModelSource, OpenedModel
 from raymoe.models.target import target_weights
 from raymoe.probe.plan import Job, Unit
 from raymoe.runtime.device import device_name
@@ -22,35 +24,42 @@ class UnitRunner:
     """Holds what all units share. Nothing is opened before ``ready``, so that its errors reach the driver.
 
     Args:
-        explained: the checkpoint and the features.
+        source: the checkpoint and the features.
         precision: of the experts' arithmetic, ``float32`` or ``float64``.
-        device: ``cpu`` or ``cuda``; a CPU runner uses one thread, since runners share the cores.
+        device: ``cpu`` or ``cuda``.
+        threads: of torch; None leaves them as they are.
     """
 
-    def __init__(self, explained: Explained, precision: str, device: str) -> None:
-        self.explained, self.device = explained, device
-        self.dtype = getattr(torch, precision)
-        self.name: str | None = None  # of the device, once everything is open
+    def __init__(self, source: ModelSource, precision: str, device: str, threads: int | None = None) -> None:
+        self.source, self.device, self.threads = source, device, threads
+        self.dtype: torch.dtype = getattr(torch, precision)
 
     def ready(self) -> str:
-        """Open everything; answers with the name of the device. Raises as ``Explained.open`` does."""
-        if self.name is None:
-            torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
-            if self.device == "cpu":
-                torch.set_num_threads(1)
-            self.store, model, self.info = self.explained.open()
-            self.model = model.to(self.device)
-            self.name = device_name(self.device)
-        return self.name
+        """Open everything; answers with the name of the device. Raises as ``ModelSource.open`` does."""
+        _ = self.opened
+        return self.device_name
+
+    @cached_property
+    def opened(self) -> OpenedModel:
+        """Features and model, the model on the device; opened once. For what it raises see ``ready``."""
+        torch.set_float32_matmul_precision("highest")  # interactions are of the order 1e-3: no TF32
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        store, model, info = self.source.open()
+        return OpenedModel(store, model.to(self.device), info)
+
+    @cached_property
+    def device_name(self) -> str:
+        """As the tables will name what computed them."""
+        return device_name(self.device)
 
     def calibrate(self, job: Job) -> float:
         """Evaluations per second, measured on a job's game with random coalitions."""
-        self.ready()
-        game = self._game(job)
+        game, n = self._game(job), len(job.candidates.players)
         rng, count = np.random.default_rng(0), 64
-        game(rng.random((count, game.num_players)) < rng.random((count, 1)))  # the first is always slower
+        game(rng.random((count, n)) < rng.random((count, 1)))  # the first is always slower
         while True:
-            masks = rng.random((count, game.num_players)) < rng.random((count, 1))
+            masks = rng.random((count, n)) < rng.random((count, 1))
             start = time.perf_counter()
             game(masks)
             seconds = time.perf_counter() - start
@@ -70,7 +79,7 @@ class UnitRunner:
         sums = block_sums(
             game,
             pairs,
-            game.num_players,
+            len(job.candidates.players),
             method=unit.method,
             coalitions=unit.coalitions,
             start=unit.start,
@@ -78,18 +87,20 @@ class UnitRunner:
             seed=job.seed,
             all_pairs=job.candidates.pairs,
         )
-        table = pa.table(sums.columns(), metadata={"device": self.name or self.device})
+        table = pa.table(sums.columns(), metadata={"device": self.device_name})
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write_table(table)
-        return sink.getvalue().to_pybytes()
+        answer: bytes = sink.getvalue().to_pybytes()
+        return answer
 
-    def _game(self, job: Job) -> ExpertGame:
-        index = self.store.index_of(job.sample_id)
-        parts = {m.name: self.store.sequence(index, m.name) for m in self.store.modalities}
+    def _game(self, job: Job) -> SequenceGame:
+        store, model, _ = self.opened
+        index = store.index_of(job.sample_id)
+        parts = {m.name: store.sequence(index, m.name) for m in store.modalities}
         features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
         return ExpertGame.of_sample(
-            self.model,
+            model,
             job.expert_index,
             features,
             special,
@@ -101,10 +112,11 @@ class UnitRunner:
         )
 
     def _target(self, job: Job, index: int) -> torch.Tensor:
-        labels = self.store.labels[index]
+        store, model, info = self.opened
+        labels = store.labels[index]
         if job.target == "predicted":
-            batch = self.store.batch([index], self.device, **self.model.reads)
+            batch = store.batch([index], self.device, **model.reads)
             with torch.no_grad():
-                logits = self.model(batch.features, batch.valid).logits_BC
-            labels = self.store.task.explained_classes(logits)[0]
-        return target_weights(labels, len(self.info.classes)).to(self.device)
+                logits = model(batch.features, batch.valid).logits_BC
+            labels = store.task.explained_classes(logits)[0]
+        return target_weights(labels, len(info.classes)).to(self.device)

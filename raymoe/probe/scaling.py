@@ -7,83 +7,33 @@ committed to a folder of their own, which is removed; no result of the project i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from raymoe.actors.cluster import connected
-from raymoe.actors.fleet import Fleet
-from raymoe.actors.lost_time import Losses
+from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.pool import Outcome, run_units
-from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import unit_size
 from raymoe.probe.measuring import measured_rate, runner_arguments
-from raymoe.probe.plan import Unit, make_plan
+from raymoe.probe.plan import Unit, Units, make_plan
 from raymoe.probe.probe import parents_of
 from raymoe.probe.runner import UnitRunner
-from raymoe.probe.scaling_plot import scaling_plot
+from raymoe.probe.scaling_runs import Scaling, beyond_line, driver_costs, measured_run, pace_of, predicted_run
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console
 
 SECONDS = 20.0  # of work for each actor
 CALIBRATION = 3.0  # seconds of work from which the rate of one actor is read
 PREDICTED = tuple(2**i for i in range(11))  # numbers of actors the simulator is asked for in any case
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run, measured or simulated.
-
-    Attributes:
-        mode: ``strong`` or ``weak``.
-        actors, units, evaluations: how many.
-        seconds: from the moment all actors were ready to the last answer committed.
-        start_seconds: until then.
-        rate: evaluations per second.
-        efficiency: ``rate`` per actor, relative to one actor of the same mode.
-        pace: seconds of work per evaluation, relative to one actor: above 1 they slow each other down.
-        losses: shares of the actors' time, start-up included.
-        driver: share of the time that the driver was not waiting.
-    """
-
-    mode: str
-    actors: int
-    units: int
-    evaluations: float
-    seconds: float
-    start_seconds: float
-    rate: float
-    efficiency: float
-    pace: float
-    losses: Losses
-    driver: float
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """What ``scaling`` found, and ``scaling.json`` holds.
-
-    Attributes:
-        measured: the runs.
-        predicted: the same by the simulator.
-        beyond: weak scaling on up to 1,024 actors by the simulator.
-        costs: of the driver, measured.
-        unit_seconds: of one unit on one actor.
-        devices: names of those that worked.
-    """
-
-    measured: list[Run]
-    predicted: list[Run]
-    beyond: list[Run]
-    costs: Costs
-    unit_seconds: float
-    devices: list[str]
 
 
 def scaling(
@@ -100,61 +50,69 @@ def scaling(
 
     Args:
         project: one that has an importance table.
-        address, device, gpu_share: as of ``probe``.
+        address, device, gpu_share: see ``probe``.
         actors: numbers of actors to try; default 1, 2, 4, ... and all that the cluster has room for.
         modes: ``strong``, ``weak`` or both.
         seconds: of work for each actor; in strong scaling for each of the largest number.
 
     Raises:
         InputError: more actors than the cluster has room for.
-        RaymoeError: as of ``probe``, and when a unit fails.
+        RaymoeError: see ``probe``; or a unit fails.
     """
     with connected(address):
-        trial = _Trial(project, device, gpu_share)
-        counts = _counts(actors, trial.fleet(None).missing(0))
+        rehearsal = _Rehearsal.of(project, device, gpu_share)
+        counts = _counts(actors, rehearsal.room())
         try:
-            found = _measure(trial, counts, modes, seconds)
+            found = _measure(rehearsal, counts, modes, seconds)
         finally:
-            project.workspace.remove(trial.folder)
+            project.workspace.remove(rehearsal.folder)
     _report(project, found)
     return found
 
 
-class _Trial:
-    """Runs a project's units, committing to a folder that is thrown away."""
+@dataclass(frozen=True)
+class _Rehearsal:
+    """A project's units, done as often as asked for; answers go to a folder that is thrown away."""
 
-    def __init__(self, project: Project, device: str | None, gpu_share: float) -> None:
-        self.project, self.device, self.gpu_share = project, device, gpu_share
-        self.folder = f"{project.run}/scaling-units"
-        config = project.preset.probe
+    project: Project
+    provenance: Provenance
+    units: Units
+    device: str | None
+    gpu_share: float
+
+    @classmethod
+    def of(cls, project: Project, device: str | None, gpu_share: float) -> _Rehearsal:
+        """Plan, and measure how large a unit is unless the settings say it.
+
+        Raises:
+            ParentError: see ``probe``.
+            RaymoeError: there is nothing to do, or no actor that can.
+        """
         importance, provenance = parents_of(project)
         store = FeatureStore.open(FEATURES.of(project))
         experts = read_info(CHECKPOINT.of(project)).experts
-        self.arguments = runner_arguments(project, provenance)
-        plan = make_plan(store, importance, experts, config)
+        config = project.preset.probe
+        plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
         if not len(plan.jobs):
             raise RaymoeError("no sample has a cross-modal pair", "Raise probe.rho or probe.min_features.")
         size = config.unit_evaluations
         if size is None:
-            fleet = self.fleet(1)
-            try:
+            with _fleet(project, provenance, 1, device, gpu_share) as fleet:
                 rate = measured_rate(fleet, plan)
-            finally:
-                fleet.end()
             if rate is None:
                 raise RaymoeError("no actor can do a unit", "Run `raymoe probe`: its ledger says why.")
             size = unit_size(rate, plan)
-        self.units = plan.cut(size)
+        return cls(project, provenance, plan.cut(size), device, gpu_share)
 
-    def fleet(self, number: int | None) -> Fleet:
-        """So many actors at most."""
-        return Fleet(
-            UnitRunner,
-            lambda kind: (*self.arguments, kind),
-            asked=number,
-            device=self.device,
-            gpu_share=self.gpu_share,
-        )
+    @property
+    def folder(self) -> str:
+        """Where answers are committed to."""
+        return f"{self.project.run}/scaling-units"
+
+    def room(self) -> int:
+        """How many actors the cluster has room for."""
+        with self._actors(None) as fleet:
+            return fleet.fitting()
 
     def run(self, number: int, cost: float, least: int = 1) -> Outcome:
         """Units of that many evaluations together, and not fewer than ``least``, on so many actors.
@@ -166,11 +124,13 @@ class _Trial:
         """
         taken = _worth(self._again_and_again(), cost, least)
         units = [replace(unit, number=place) for place, unit in enumerate(taken)]
-        fleet = self.fleet(number)
-        with UnitFiles(self.project.workspace, self.folder, len(units)) as files:
+        with (
+            UnitFiles(self.project.workspace, self.folder, len(units)) as files,
+            self._actors(number) as fleet,
+        ):
             outcome = run_units(
                 units,
-                [fleet.make() for _ in range(number)],
+                fleet,
                 lambda unit, answer: files.commit(unit.number, answer),
                 total=len(units),
                 name="scaling",
@@ -181,15 +141,32 @@ class _Trial:
             raise RaymoeError(f"the run on {number} actors did not go through: {why}")
         return outcome
 
+    def _actors(self, number: int | None) -> AbstractContextManager[Fleet]:
+        return _fleet(self.project, self.provenance, number, self.device, self.gpu_share)
+
     def _again_and_again(self) -> Iterator[Unit]:
         while True:
             yield from self.units.left(np.zeros(len(self.units), dtype=bool))
 
 
-def _measure(trial: _Trial, counts: list[int], modes: tuple[str, ...], seconds: float) -> Scaling:
-    rate = 1 / _pace(trial.run(1, 1))  # also brings the files into memory
-    first = trial.run(1, min(CALIBRATION, seconds) * rate)
-    pace = _pace(first)
+def _fleet(
+    project: Project, provenance: Provenance, number: int | None, device: str | None, gpu_share: float
+) -> AbstractContextManager[Fleet]:
+    """So many of the probe's actors at most, begun when all are ready."""
+    return open_fleet(
+        UnitRunner,
+        runner_arguments(project, provenance),
+        num_actors=number,
+        device=device,
+        gpu_share=gpu_share,
+        together=True,
+    )
+
+
+def _measure(rehearsal: _Rehearsal, counts: Sequence[int], modes: Sequence[str], seconds: float) -> Scaling:
+    rate = 1 / pace_of(rehearsal.run(1, 1))  # also brings the files into memory
+    first = rehearsal.run(1, min(CALIBRATION, seconds) * rate)
+    pace = pace_of(first)
     console.print(
         f"  one actor ({', '.join(first.devices)}) does {1 / pace:,.0f} evaluations/s; trying "
         f"{', '.join(map(str, counts))} actors"
@@ -198,17 +175,16 @@ def _measure(trial: _Trial, counts: list[int], modes: tuple[str, ...], seconds: 
     for mode in modes:
         for number in counts:
             share = counts[-1] if mode == "strong" else number
-            outcomes[mode, number] = trial.run(number, share * seconds / pace, share)
+            outcomes[mode, number] = rehearsal.run(number, share * seconds / pace, share)
     costs = driver_costs(list(outcomes.values()))
     measured, predicted = [], []
     for (mode, number), outcome in outcomes.items():
         base = outcomes[mode, counts[0]]
-        measured.append(_row(mode, number, outcome, base, counts[0]))
-        predicted.append(_predicted(measured[-1], _pace(base), costs))
+        measured.append(measured_run(mode, number, outcome, base, counts[0]))
+        predicted.append(predicted_run(measured[-1], pace_of(base), costs))
+    one = measured_run("weak", 1, first, first, 1)
     beyond = [
-        _predicted(
-            replace(_row("weak", 1, first, first, 1), actors=number), pace, costs, number * seconds / pace
-        )
+        predicted_run(replace(one, actors=number), pace, costs, number * seconds / pace)
         for number in PREDICTED
     ]
     unit_seconds = pace * sum(w.cost for w in first.workers) / first.done
@@ -250,78 +226,9 @@ def _worth(units: Iterator[Unit], cost: float, least: int) -> Iterator[Unit]:
         yield unit
 
 
-def _pace(outcome: Outcome) -> float:
-    """Seconds of work per evaluation."""
-    return sum(w.busy for w in outcome.workers) / sum(w.cost for w in outcome.workers)
-
-
-def _row(mode: str, number: int, outcome: Outcome, base: Outcome, fewest: int) -> Run:
-    evaluations = sum(worker.cost for worker in outcome.workers)
-    rate = evaluations / outcome.seconds
-    base_rate = sum(worker.cost for worker in base.workers) / base.seconds / fewest
-    busy = sum(outcome.spent[what] for what in ("send", "collect", "commit"))
-    return Run(
-        mode,
-        number,
-        outcome.done,
-        evaluations,
-        outcome.seconds,
-        outcome.start_seconds,
-        rate,
-        rate / number / base_rate,
-        _pace(outcome) / _pace(base),
-        outcome.losses,
-        busy / outcome.seconds,
-    )
-
-
-def driver_costs(outcomes: list[Outcome]) -> Costs:
-    """What the driver's work took in some runs, per call and per unit."""
-    calls, units = sum(o.calls for o in outcomes), sum(o.done for o in outcomes)
-    spent = {what: sum(o.spent[what] for o in outcomes) for what in ("send", "collect", "commit")}
-    return Costs(
-        send=spent["send"] / calls, collect=spent["collect"] / calls, unit=0.0, commit=spent["commit"] / units
-    )
-
-
-def _predicted(row: Run, pace: float, costs: Costs, evaluations: float | None = None) -> Run:
-    """A run by the simulator, from one actor's pace and the driver's costs.
-
-    Args:
-        row: as many actors, the size of its units, its start-up time.
-        pace: seconds per evaluation.
-        costs: of the driver.
-        evaluations: default as many as in ``row``.
-    """
-    evaluations = evaluations or row.evaluations
-    units = max(1, round(evaluations * row.units / row.evaluations))
-    each = evaluations / units
-    found = simulate(
-        (VirtualUnit(f"{number}", each) for number in range(units)),
-        [VirtualActor(start=row.start_seconds, pace=pace)] * row.actors,
-        costs=costs,
-        total=units,
-    )
-    seconds = found.seconds - row.start_seconds
-    rate = found.evaluations / seconds
-    busy = sum(found.spent.values()) / seconds
-    efficiency = rate * pace / row.actors
-    return Run(
-        row.mode,
-        row.actors,
-        units,
-        evaluations,
-        seconds,
-        row.start_seconds,
-        rate,
-        efficiency,
-        1.0,
-        found.losses,
-        busy,
-    )
-
-
 def _report(project: Project, found: Scaling) -> None:
+    from raymoe.probe.scaling_plot import scaling_plot  # matplotlib, when there is something to draw
+
     console.print(f"  a unit takes {found.unit_seconds:.2f} s")
     console.print(
         "  mode    actors   units  evaluations/s  efficiency  predicted   slower    start   sched.   commit  "
@@ -339,13 +246,3 @@ def _report(project: Project, found: Scaling) -> None:
     workspace.write(f"{project.run}/scaling.json", json.dumps(asdict(found), indent=1).encode())
     workspace.write(f"{project.run}/scaling.svg", scaling_plot(found))
     console.print(f"  -> {workspace.path(project.run)}/scaling.json, scaling.svg", markup=False)
-
-
-def beyond_line(rows: list[Run]) -> str:
-    """Efficiency by number of actors, and what holds back the largest."""
-    text = ", ".join(f"{row.actors}: {row.efficiency:.0%}" for row in rows)
-    last = rows[-1]
-    if last.driver > 0.9:
-        shares = {"commit": last.losses.commit, "scheduling": last.losses.scheduling}
-        text += f"; then the driver is the bottleneck ({max(shares, key=shares.get)}): make units larger"
-    return text

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from raymoe.probe.scaling import Scaling
+from raymoe.probe.scaling_runs import Scaling
 
 COLORS = {"strong": "#2166ac", "weak": "#b2182b"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.spines.top": False,
@@ -25,7 +24,7 @@ STYLE = {
 
 
 def scaling_plot(found: Scaling) -> bytes:
-    """An SVG of the runs that ``scaling`` returns."""
+    """An SVG of what ``scaling`` found."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8, 3.2), layout="constrained")
         rate, efficiency = figure.subplots(1, 2)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from pydantic import ValidationError
-
 from raymoe.errors import ParentError
 from raymoe.project.artifacts import CHOSEN
 from raymoe.project.project import Project
-from raymoe.project.tables import Metadata
+from raymoe.project.provenance import Metadata
 from raymoe.runtime.progress import console
 
 
@@ -31,6 +29,8 @@ def with_chosen(project: Project) -> Project:
     if own:
         console.print(f"{', '.join(own)} as you set it, not as chosen in {path}", markup=False)
         return project
+    from pydantic import ValidationError  # `raymoe --help` need not wait for it
+
     try:
         preset = project.preset.with_fields(chosen["chosen"])
     except (ValidationError, AttributeError) as error:

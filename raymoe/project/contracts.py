@@ -1,19 +1,31 @@
-"""The data contracts: name, version and columns of every table; experiments have their own."""
+"""The data contracts: name, version and columns of every table that several stages read.
+
+Types are written as Arrow prints them, so that naming a contract costs no import of Arrow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contract:
-    """Name, version and columns of a table. ``open`` tables may hold further columns."""
+    """Name, version and columns of a table. ``open`` tables may hold further columns.
+
+    Attributes:
+        columns: name to type: ``string``, ``int32``, ``int64``, ``float32``, ``float64``, or a list of one of
+            them, ``list<int32>``.
+    """
 
     name: str
     version: int
-    schema: pa.Schema
+    columns: Mapping[str, str]
     open: bool = False
 
     @property
@@ -21,13 +33,28 @@ class Contract:
         """How the contract is written in a table's metadata."""
         return f"{self.name}/{self.version}"
 
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns as Arrow has them."""
+        import pyarrow as pa
+
+        return pa.schema({name: _arrow_type(text) for name, text in self.columns.items()})
+
+
+def _arrow_type(text: str) -> pa.DataType:
+    import pyarrow as pa
+
+    if text.startswith("list<"):
+        return pa.list_(_arrow_type(text.removeprefix("list<").removesuffix(">")))
+    return pa.type_for_alias(text)
+
 
 # One row per sample. Further columns: one per modality, string for text, binary (encoded picture) for images.
 # Extra metadata: raymoe.classes, raymoe.task, raymoe.modalities {name: kind}, raymoe.skipped, raymoe.source.
 SAMPLES = Contract(
     "samples",
     1,
-    pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
+    {"sample_id": "string", "split": "string", "labels": "list<int32>"},
     open=True,
 )
 
@@ -38,34 +65,32 @@ SAMPLES = Contract(
 FEATURES = Contract(
     "features",
     2,
-    pa.schema({"sample_id": pa.string(), "split": pa.string(), "labels": pa.list_(pa.int32())}),
+    {"sample_id": "string", "split": "string", "labels": "list<int32>"},
     open=True,
 )
 
 # Mean loss and validation scores of each epoch.
-EPOCHS = Contract("epochs", 1, pa.schema({"epoch": pa.int32(), "train_loss": pa.float64()}), open=True)
+EPOCHS = Contract("epochs", 1, {"epoch": "int32", "train_loss": "float64"}, open=True)
 
 # One row per sample of the validation and test split: what the model says.
 PREDICTIONS = Contract(
     "predictions",
     1,
-    pa.schema(
-        {
-            "sample_id": pa.string(),
-            "split": pa.string(),
-            "labels": pa.list_(pa.int32()),
-            "logits": pa.list_(pa.float32()),  # [C]
-            "expert_weights": pa.list_(pa.float32()),  # [E], in the order of raymoe.experts
-            "expert_logits": pa.list_(pa.float32()),  # [E * C], expert by expert
-        }
-    ),
+    {
+        "sample_id": "string",
+        "split": "string",
+        "labels": "list<int32>",
+        "logits": "list<float32>",  # [C]
+        "expert_weights": "list<float32>",  # [E], in the order of raymoe.experts
+        "expert_logits": "list<float32>",  # [E * C], expert by expert
+    },
 )
 
 # One row per model, split and metric.
 METRICS = Contract(
     "metrics",
     1,
-    pa.schema({"model": pa.string(), "split": pa.string(), "metric": pa.string(), "value": pa.float64()}),
+    {"model": "string", "split": "string", "metric": "string", "value": "float64"},
 )
 
 # One row per trial of a sweep, split and metric; of a trial that was stopped or failed a single row. Further
@@ -73,21 +98,19 @@ METRICS = Contract(
 SWEEP = Contract(
     "sweep",
     1,
-    pa.schema(
-        {
-            "kind": pa.string(),
-            "variant": pa.string(),
-            "seed": pa.int32(),
-            "state": pa.string(),  # finished, stopped (by --asha) or failed
-            "split": pa.string(),
-            "metric": pa.string(),
-            "value": pa.float64(),
-            "epoch": pa.int32(),  # the one whose weights were kept; of a stopped trial its last
-            "checkpoint": pa.string(),  # folder in the workspace
-            "fingerprint": pa.string(),  # of the checkpoint; null unless finished
-            "error": pa.string(),  # null unless failed
-        }
-    ),
+    {
+        "kind": "string",
+        "variant": "string",
+        "seed": "int32",
+        "state": "string",  # finished, stopped (by --asha) or failed
+        "split": "string",
+        "metric": "string",
+        "value": "float64",
+        "epoch": "int32",  # the one whose weights were kept; of a stopped trial its last
+        "checkpoint": "string",  # folder in the workspace
+        "fingerprint": "string",  # of the checkpoint; null unless finished
+        "error": "string",  # null unless failed
+    },
     open=True,
 )
 
@@ -95,16 +118,14 @@ SWEEP = Contract(
 IMPORTANCE = Contract(
     "importance",
     1,
-    pa.schema(
-        {
-            "sample_id": pa.string(),
-            "expert": pa.string(),
-            "modality": pa.string(),
-            "method": pa.string(),
-            "target": pa.string(),
-            "scores": pa.list_(pa.float32()),
-        }
-    ),
+    {
+        "sample_id": "string",
+        "expert": "string",
+        "modality": "string",
+        "method": "string",
+        "target": "string",
+        "scores": "list<float32>",
+    },
 )
 
 # u and v are positions in their modalities' sequences. The sums are what the scores come from, so that tables
@@ -128,26 +149,24 @@ SUMS = (
 INTERACTIONS = Contract(
     "interactions",
     2,
-    pa.schema(
-        {
-            "sample_id": pa.string(),
-            "expert": pa.string(),
-            "target": pa.string(),
-            "bin": pa.int32(),
-            "u_modality": pa.string(),
-            "u": pa.int32(),
-            "v_modality": pa.string(),
-            "v": pa.int32(),
-            "n_coalitions": pa.int64(),
-            "sii": pa.float64(),
-            "sii_stderr": pa.float64(),
-            "base_mean": pa.float64(),
-            "span_mean": pa.float64(),
-            "redundancy_gap": pa.float64(),
-            "redundancy_gap_stderr": pa.float64(),
-            "n_contrasts": pa.int64(),
-            "n_blocks": pa.int64(),
-            **{name: pa.float64() for name in SUMS},
-        }
-    ),
+    {
+        "sample_id": "string",
+        "expert": "string",
+        "target": "string",
+        "bin": "int32",
+        "u_modality": "string",
+        "u": "int32",
+        "v_modality": "string",
+        "v": "int32",
+        "n_coalitions": "int64",
+        "sii": "float64",
+        "sii_stderr": "float64",
+        "base_mean": "float64",
+        "span_mean": "float64",
+        "redundancy_gap": "float64",
+        "redundancy_gap_stderr": "float64",
+        "n_contrasts": "int64",
+        "n_blocks": "int64",
+        **{name: "float64" for name in SUMS},
+    },
 )

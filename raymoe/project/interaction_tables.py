@@ -9,9 +9,9 @@ from dataclasses import replace
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.artifacts import Output
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import Metadata, metadata_of
+from raymoe.project.outputs import Output
+from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.tables import metadata_of
 
 OLD = "interactions.arrow"  # one file for all experts, as earlier versions wrote it
 

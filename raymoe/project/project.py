@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from raymoe.config import Preset
 from raymoe.project.provenance import Json
-from raymoe.project.workspace import Workspace
+
+if TYPE_CHECKING:  # `raymoe --help` need wait neither for pydantic nor for Arrow
+    from raymoe.config import Preset
+    from raymoe.project.workspace import Workspace
 
 DEFAULT_WORKSPACE = "runs"
 OF_DATA_ALONE = ("prepare", "encode")  # commands that depend on the data section alone

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from raymoe.errors import ParentError
 
 Json: TypeAlias = Any  # a value of JSON; which kind of value follows from its key
+Metadata: TypeAlias = dict[str, Json]  # what a table says of itself
 
 
 @dataclass(frozen=True)

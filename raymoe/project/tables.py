@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymoe.errors import ParentError
 from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Json, Provenance
+from raymoe.project.provenance import Json, Metadata, Provenance
 from raymoe.project.workspace import Workspace
-
-Metadata: TypeAlias = dict[str, Json]
 
 ROW_GROUP = 256  # rows of a Parquet table that are read at once, so that pictures needn't all be in memory
 

@@ -16,7 +16,8 @@ from raymoe.errors import ParentError
 from raymoe.experiments.experiment import Experiment
 from raymoe.experiments.registry import experiments
 from raymoe.project import Project
-from raymoe.project.artifacts import SWEEP, parents_in
+from raymoe.project.artifacts import SWEEP
+from raymoe.project.outputs import parents_in
 from raymoe.project.tables import metadata_of
 
 

@@ -19,11 +19,34 @@ def resolve_device(asked: str | None) -> str:
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise RaymoeError(
-            f"--device {asked}, but torch {torch.__version__} finds no GPU here",
-            "Leave --device out to use the CPU; `raymoe doctor` says what this machine has.",
-        )
+        raise no_gpu(asked, "this machine", f"torch {torch.__version__} finds none")
     return asked
+
+
+def no_gpu(asked: str, where: str, found: str) -> RaymoeError:
+    """What to raise where a GPU is asked for and there is none.
+
+    Args:
+        asked: the device.
+        where: ``this machine`` or ``the cluster``.
+        found: what there is instead.
+    """
+    remedy = "Leave --device out to use the CPU; `raymoe doctor` says what there is."
+    if where == "the cluster":
+        remedy += (
+            " Or add a machine with GPUs; where they are added when they are asked for, say how many with "
+            "--actors."
+        )
+    return RaymoeError(f"--device {asked}, but {where} has no GPU ({found})", remedy)
+
+
+def several_gpus(asked: str | None) -> bool:
+    """Whether this machine has GPUs that one process would leave idle."""
+    if asked == "cpu":
+        return False
+    import torch
+
+    return torch.cuda.device_count() > 1
 
 
 def device_name(device: str) -> str:

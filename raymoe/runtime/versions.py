@@ -1,4 +1,4 @@
-"""Which versions of the packages that results depend on are installed here."""
+"""The packages that raymoe can't do without, and which versions of those that results depend on are here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from importlib.metadata import version
 
 import raymoe
 
-DEPENDED_ON = ("torch", "ray", "numpy", "pyarrow")
+DEPENDED_ON = ("torch", "ray", "numpy", "pyarrow")  # by results: arithmetic, and tables' bytes
+ON_EVERY_NODE = (*DEPENDED_ON, "transformers")  # of a cluster
+NEEDED = (*ON_EVERY_NODE, "safetensors", "scikit-learn")  # where commands are typed
 
 
 def package_versions() -> dict[str, str]:
@@ -20,7 +22,7 @@ def differing(here: dict[str, str], there: dict[str, str]) -> list[str]:
     """Packages that don't go together: raymoe's version must be equal, torch's and Ray's in the first number.
 
     Args:
-        here, there: as of ``package_versions``.
+        here, there: see ``package_versions``.
     """
 
     def counts(name: str, of: str) -> str:

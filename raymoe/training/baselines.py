@@ -68,11 +68,11 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
         for used in [*([m] for m in names), names]:
             model = f"linear probe: {'+'.join(used)}"
             inputs = _side_by_side([blocks[m] for m in used])
-            best = None
+            best: dict[str, dict[str, float]] = {}
             for choice in GRID:
                 logits, converged = _one_vs_rest(inputs, targets_NC, *choice)
                 found = {s: store.task.scores(logits[s], labels[s]) for s in ("val", "test")}
-                if best is None or found["val"][selection] > best["val"][selection]:
+                if not best or found["val"][selection] > best["val"][selection]:
                     best, chosen[model], unfinished[model] = found, choice, not converged
                 progress.advance(1, model)
             for split, values in best.items():

@@ -24,9 +24,8 @@ from raymoe.training.objective import objective
 from raymoe.training.predict import predict
 
 EVAL_BATCH = 64  # without gradients a larger batch fits
-REUSED_BYTES = (
-    32 << 20
-)  # glibc gives larger blocks back to the system, and the next step faults them in again
+# glibc gives larger blocks back to the system, and the next step faults them in again.
+REUSED_BYTES = 32 << 20
 
 
 class DivergedError(RaymoeError):

@@ -25,7 +25,8 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from rich.table import Table
 
-from raymoe.actors.cluster import actor_shape, connected, node_resources
+from raymoe.actors.cluster import connected, node_resources
+from raymoe.actors.shape import device_of
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
@@ -34,7 +35,7 @@ from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console, plain_table
 from raymoe.task import METRIC_NAMES
 from raymoe.training.live import LiveTable
-from raymoe.training.statistics import mean_and_std, spread
+from raymoe.training.seed_statistics import mean_and_std, spread
 from raymoe.training.train import finished, forget, made_from, train
 from raymoe.training.trials import Trial, by_configuration, trials_of
 
@@ -111,12 +112,13 @@ def sweep(
     if missing:
         workspace.check_writable()
         with connected(address) as ray:
-            shape = actor_shape(ray.cluster_resources(), num_actors, device)
+            nodes = node_resources(ray)
+            device = device_of(nodes, device)
             # ASHA compares with what earlier trials scored on their way, so it is shown those too.
             shown = trials if asha else missing
             per_gpu = project.preset.sweep.trials_per_gpu
-            resources = trial_resources(node_resources(ray), shape.device, per_gpu, len(shown), num_actors)
-            found = _schedule(project, shown, features, shape.device, resources, num_actors)
+            resources = trial_resources(nodes, device, per_gpu, len(shown), num_actors)
+            found = _schedule(project, shown, features, device, resources, num_actors)
         outcomes = found | outcomes
         for trial in missing:
             if outcomes[trial.name].state == "finished":
@@ -247,7 +249,7 @@ class Observer(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: D102
         found, result = self._of(trial), trial.last_result
         state = result["outcome"] or "stopped"  # only the scheduler ends a trial before its last report
-        scores = ()
+        scores: tuple[float, ...] = ()
         if state == "stopped":
             # Of a trial whose process died its first epochs were reported more than once.
             scores = tuple(self._scores[found.name][-result["epoch"] :])

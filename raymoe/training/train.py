@@ -16,7 +16,8 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import CHECKPOINT, EPOCHS, FEATURES, METRICS, PREDICTIONS, Artifact, Output
+from raymoe.project.artifacts import CHECKPOINT, EPOCHS, FEATURES, METRICS, PREDICTIONS, Artifact
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device

@@ -11,8 +11,9 @@ import pytest
 import ray.cloudpickle
 
 from raymoe.actors import pool
-from raymoe.actors.fleet import Fleet, slots
+from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.scheduler import Policy
+from raymoe.actors.shape import ActorShape
 from raymoe.errors import Interrupted, RaymoeError
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file
@@ -25,8 +26,11 @@ class Toy:
     evaluations: int = 1
 
 
+CORE = ActorShape(1)
+
+
 class Worker:
-    def __init__(self, folder, start="well"):
+    def __init__(self, folder, start, device, threads):
         self.folder, self.start = folder, start
 
     def ready(self):
@@ -55,9 +59,9 @@ class Worker:
         return unit.key.encode()
 
 
-def make_actors(ray, folder, count=2, **options):
-    actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=0)(Worker)
-    return [actor.remote(str(folder), **options) for _ in range(count)]
+def make_actors(ray, folder, count=2, start="well"):
+    """As many as asked for, whether there is room for them or not."""
+    return Fleet(Worker, (str(folder), start), CORE, asked=count, waits=True, together=True)
 
 
 def run(ray, units, folder, actors=None, **options):
@@ -117,9 +121,9 @@ def test_actors_without_a_place_are_not_waited_for(ray_session, tmp_path, monkey
 
 def test_no_actor_with_a_place_says_what_there_is_and_what_was_asked(ray_session, tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "START_TIMEOUT", 2.0)
-    big = ray_session.remote(num_cpus=64, max_restarts=-1, max_task_retries=0)(Worker)
-    with pytest.raises(RaymoeError, match=r"no actor started within 2 s; 1 actors were asked .* has 2 CPUs"):
-        pool.run_units(iter([Toy("u0")]), [big.remote(str(tmp_path))], lambda *_: None)
+    big = Fleet(Worker, (str(tmp_path), "well"), ActorShape(64), asked=1)
+    with pytest.raises(RaymoeError, match=r"within 2 s; 1 actors of 64 CPU each were asked .* has 2 CPUs"):
+        pool.run_units(iter([Toy("u0")]), big, lambda *_: None)
 
 
 def test_a_call_that_hangs_costs_its_actor_and_is_done_again(ray_session, tmp_path):
@@ -141,17 +145,16 @@ def test_the_last_unit_of_a_slow_actor_is_done_elsewhere(ray_session, tmp_path):
 
 
 def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
-    fleet = Fleet(Worker, lambda device: (str(tmp_path),), most=8)
+    arguments = (str(tmp_path), "well")
+    fleet = Fleet(Worker, arguments, CORE, most=8)
     assert fleet.missing(0) == 2
     assert fleet.shortage() == ""
-    many = Fleet(Worker, lambda device: (str(tmp_path),), asked=5)
+    many = Fleet(Worker, arguments, CORE, asked=5)
     assert (many.missing(0), many.fitting()) == (2, 2)
     assert many.shortage() == "5 actors were asked for, there is room for 2"
-    waits = Fleet(Worker, lambda device: (str(tmp_path),), asked=5, queue=True)
+    waits = Fleet(Worker, arguments, CORE, asked=5, waits=True)
     assert (waits.missing(1), waits.fitting()) == (4, 2)  # of which the estimated time tells
     assert waits.shortage() == "3 more actors are waited for"
-    with pytest.raises(RaymoeError, match="--device cuda, but the cluster has no GPU"):
-        Fleet(Worker, lambda device: (), device="cuda")
     assert ray_session.get(pool.first_actor(fleet).ready.remote()) == "cpu"
     units = [Toy(f"u{i}", "sleep") for i in range(20)]
     outcome, done = run(ray_session, units, tmp_path, fleet)
@@ -159,21 +162,24 @@ def test_a_fleet_takes_what_there_is(ray_session, tmp_path):
     assert len(outcome.workers) == 2
 
 
-@pytest.mark.parametrize(
-    ("node", "share", "cpus", "wanted"),
-    [
-        ({"CPU": 8, "GPU": 4}, 1, 1, 4),
-        ({"CPU": 8, "GPU": 4}, 0.5, 1, 8),
-        ({"CPU": 2, "GPU": 4}, 0.5, 0, 8),
-        ({"CPU": 8, "GPU": 2}, 0.3, 1, 6),
-        ({"CPU": 3}, 0, 1, 3),
-        ({"CPU": 8}, 1, 1, 0),
-    ],
-)
-def test_actors_per_node(node, share, cpus, wanted):
-    from raymoe.actors.cluster import ActorShape
+def test_machines_are_waited_for_on_a_cluster_alone(ray_session, tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
-    assert slots(node, ActorShape(1, cpus, share)) == wanted
+    def missing(**how):
+        with open_fleet(Worker, (str(tmp_path), "well"), **how) as fleet:
+            return fleet.missing(0)
+
+    assert missing(num_actors=5, waits=True) == 2
+    assert missing(num_actors=5, waits=True, address="auto") == 5
+    assert missing(num_actors=5, address="auto") == 2
+    assert missing(waits=True, address="auto") == 2
+
+
+def test_where_there_is_nothing_to_do_nobody_is_waited_for(tmp_path, monkeypatch):
+    """No actor is made, so Ray is not even needed."""
+    monkeypatch.setattr(Fleet, "make", lambda self: pytest.fail("an actor was made"))
+    outcome = pool.run_units([], make_actors(None, tmp_path), lambda *_: None, total=0)
+    assert (outcome.done, outcome.failed, outcome.workers) == (0, {}, [])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,12 +1,14 @@
 """The importance table: one row per sample, expert and modality, whatever the batches were."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
-from raymoe.actors.sharing import on_actors
-from raymoe.attribution import attribute
+from raymoe.actors.fleet import open_fleet
+from raymoe.attribution import attribute, on_actors
 from raymoe.attribution import sample_blocks as blocks
 from raymoe.attribution.importance import importance, target_logits
 from raymoe.errors import InputError, ParentError, RaymoeError
@@ -41,7 +43,7 @@ def test_actors_make_the_same_table(project, ray_session, capsys, monkeypatch, m
     project = Project(preset, project.workspace, "tiny")
     attribute(project, device="cpu")
     alone = table_of(project)
-    attribute(project, device="cpu", overwrite=True, share=on_actors("local", 2, "cpu"))
+    attribute(project, address="local", num_actors=2, device="cpu", overwrite=True)
     shared = table_of(project)
     assert "blocks on 2 actors, one per core" in capsys.readouterr().out
     keys = ["sample_id", "expert", "modality", "method", "target"]
@@ -54,21 +56,39 @@ def test_actors_make_the_same_table(project, ray_session, capsys, monkeypatch, m
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_changed_stops_the_actors(project, ray_session):
-    def changed(runner, arguments, blocks, on_done):
+def test_a_checkpoint_that_changed_stops_the_actors(project, ray_session, monkeypatch):
+    @contextlib.contextmanager
+    def changed(runner, arguments, **how):
         write_tiny_run(project, arguments[0].expected["features"], seed=4)
-        on_actors("local", 1, "cpu")(runner, arguments, blocks, on_done)
+        with open_fleet(runner, arguments, **how) as fleet:
+            yield fleet
 
+    monkeypatch.setattr(on_actors, "open_fleet", changed)
     with pytest.raises(RaymoeError, match="changed since this was planned"):
-        attribute(project, device="cpu", share=changed, overwrite=True)
+        attribute(project, address="local", num_actors=1, device="cpu", overwrite=True)
 
 
-def test_one_process_does_unless_actors_are_asked_for(monkeypatch):
+def test_one_process_does_unless_actors_are_asked_for(project, monkeypatch):
+    class ActorsError(Exception):
+        pass
+
+    def refuse(*_, **how):
+        raise ActorsError
+
+    monkeypatch.setattr(on_actors, "open_fleet", refuse)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert on_actors(device="cpu") is None
-    assert on_actors(num_actors=2, device="cpu")
+    assert attribute(project, device="cpu").ran
+    with pytest.raises(ActorsError):
+        attribute(project, num_actors=2, device="cpu", overwrite=True)
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
-    assert on_actors(device="cpu")
+    with pytest.raises(ActorsError):
+        attribute(project, device="cpu", overwrite=True)
+
+
+def test_without_a_sample_to_explain_no_ray_is_started(monkeypatch):
+    monkeypatch.setattr(on_actors, "open_fleet", lambda *_, **how: pytest.fail("Ray was asked for"))
+    how = {"address": "head:6379", "num_actors": 2, "device": None}
+    on_actors.attribute_on_actors(None, None, [], lambda *_: None, **how)
 
 
 def opened(project: Project):
@@ -125,8 +145,8 @@ def test_importance_follows_the_recipe_for_one_sample(project):
 
     embeddings = model.project(batch.features, batch.valid)
     inputs = model.fusion_input(embeddings, batch.valid)
-    logits, attentions = model.experts(
-        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+    logits, attentions = model.experts.forward_with_attention(
+        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
     )
     weights = model.gate_weights(embeddings, batch.valid)
     score = sum(weights[0, e] * logits[e, 0, c] / len(classes) for e in range(4) for c in classes)

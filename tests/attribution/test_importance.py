@@ -83,8 +83,8 @@ def test_attention_rollout_is_the_product_of_mean_attention(opened):
     store, model = opened
     batch, inputs, _ = inputs_of(store, model, [2])
     found = importance(model, batch, store.task, [[0]], AttributeConfig(method="attnroll"))
-    _, attentions = model.experts(
-        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+    _, attentions = model.experts.forward_with_attention(
+        inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
     )
     for e in range(len(model.expert_names)):
         total = np.eye(attentions[0].shape[-1])

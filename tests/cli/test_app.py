@@ -10,15 +10,17 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import typer
 from support.archives import mmimdb_ids, write_mmimdb
 from support.own_data import embedded_rows, write_own
 from support.tiny_encoders import save_clip, save_roberta
 
 from raymoe.cli import main
+from raymoe.cli.app import app
 from raymoe.cli.demo import summary
 from raymoe.cli.doctor import findings_of
 from raymoe.config import load_preset
-from raymoe.pipeline import STAGES, needed
+from raymoe.pipeline import STAGES, Options, Run, needed
 from raymoe.pipeline import run as run_pipeline
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
@@ -294,6 +296,72 @@ def test_help_names_every_stage():
     assert code == 0
     for benchmark in ("mmimdb", "enrico", "mmhs150k"):
         assert benchmark in said
+
+
+def test_help_waits_for_nothing_slow():
+    code = "import sys; from raymoe.cli import main; sys.argv = ['raymoe', '--help']\ntry: main()\nfinally: "
+    code += "print('slow:', *{'torch', 'ray', 'pandas', 'pydantic', 'transformers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1].strip() == "slow:", done.stdout + done.stderr
+
+
+def options_of(command):
+    return [o for p in typer.main.get_group(app).commands[command].params for o in p.opts if o[:2] == "--"]
+
+
+def test_a_stages_command_takes_what_its_line_in_the_table_says():
+    everyones = {"--source", "--workspace", "--set", "--overwrite", "--allow-skipped", "--help"}
+    names = {"device": "--device", "address": "--address", "num_actors": "--actors"}
+    names["gpu_share"] = "--gpu-share"
+    for stage in STAGES.values():
+        own = {names[name] for name in (*stage.options, *stage.passes_on)}
+        own |= {"--seed"} if stage.of_run else set()
+        own |= {"--overwrite-all"} if stage.parents else set()
+        own |= {"--grid", "--random", "--asha"} if stage.name == "sweep" else set()
+        assert set(options_of(stage.name)) | {"--help"} == everyones | own, stage.name
+    assert "--seed" in options_of("report")
+    assert "--seed" not in options_of("sweep")
+    assert options_of("train")[-4:] == ["--device", "--overwrite", "--overwrite-all", "--allow-skipped"]
+
+
+def test_what_is_typed_for_a_stage_arrives(here, tmp_path, monkeypatch):
+    """Options for how it runs arrive as such; the others are settings, as ``--set`` writes them."""
+    seen = []
+
+    def run(project, last, *, options, overwrite):
+        seen.append((project, last, options, overwrite))
+        return Run(project)
+
+    monkeypatch.setattr("raymoe.cli.stage_command.run", run)
+    where = ["--workspace", "ws"]
+    assert here("sweep", "demo", *where, "--grid", "train.lr=1e-3,2e-3", "--random", "2", "--asha")[0] == 0
+    assert (
+        here("probe", "demo", "--seed", "3", "--gpu-share", ".5", "--actors", "2", "--overwrite-all")[0] == 0
+    )
+    assert here("prepare", "demo", "--set", "data.empty_text=keep", "--overwrite")[0] == 0
+    (sweep, probe, prepare) = seen
+    assert sweep[0].settings == ("sweep.grid.train.lr=[0.001, 0.002]", "sweep.random=2", "sweep.asha=true")
+    assert sweep[0].preset.sweep.random == 2
+    assert sweep[0].workspace.uri == "ws"
+    assert (probe[1], probe[3]) == ("probe", "all")
+    assert probe[2] == Options(num_actors=2, gpu_share=0.5)
+    assert (probe[0].seed, probe[0].settings, probe[0].preset.train.seed) == (3, (), 3)
+    assert prepare[0].preset.data.empty_text == "keep"
+    assert (prepare[2], prepare[3]) == (Options(), "last")
+
+
+def test_settings_are_printed_by_section(here):
+    code, said = here("settings", "data.mmimdb")
+    assert code == 0, said
+    assert "contiguous, archive" in said
+    assert "rho" not in said
+    code, said = here("settings")
+    assert code == 0, said
+    for word in ("rho", "drop_cls", "split_rule", "micro_batch_size", '{"model.dropout" = [0.3, 0.5]}'):
+        assert word in " ".join(said.split())
+    code, said = here("settings", "prob")
+    assert code == 1
+    assert "no section 'prob'" in said
 
 
 def test_a_stage_needs_its_ancestors_in_order():

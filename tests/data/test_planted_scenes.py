@@ -28,7 +28,7 @@ from raymoe.data.planted import (
     read_planted,
 )
 from raymoe.errors import InputError, ParentError
-from raymoe.features.packaged import load
+from raymoe.features.lookup import load_encoder
 from raymoe.project import Project, artifacts
 from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
@@ -144,7 +144,7 @@ def test_every_word_is_one_token_of_the_encoder():
     preset = load_preset("planted")
     config = preset.data.modalities[0].encoder
     assert config.layer == 0, "what a word says is at that word alone"
-    encoder = load(config.model_copy(update={"max_length": len(DRAWINGS) + 3}))
+    encoder = load_encoder("text", config.model_copy(update={"max_length": len(DRAWINGS) + 3}))
     (tokens,) = encoder.encode([" ".join([*DRAWINGS, "and"])]).tokens
     assert tokens == ["[CLS]", *DRAWINGS, "and", "[SEP]"]
 

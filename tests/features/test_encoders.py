@@ -37,8 +37,9 @@ from transformers import (
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features import files
-from raymoe.features.encoder import EFFICIENTNET, MINILM, encoder_identity, load_encoder
+from raymoe.features.files import EFFICIENTNET, MINILM
 from raymoe.features.frozen import Frozen
+from raymoe.features.lookup import encoder_identity, load_encoder
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +381,6 @@ def test_the_identity_is_the_content_and_not_the_place(folders, tmp_path):
     copy = shutil.copytree(folders / "bert", tmp_path / "bert")
     here, there = (EncoderConfig(source=f"hf:{folder}") for folder in (folders / "bert", copy))
     assert encoder_identity("text", here) == encoder_identity("text", there)
-    assert load_encoder("text", here).identity() == encoder_identity("text", here)
     BertModel(BertConfig(vocab_size=9, max_position_embeddings=12, **SIZES)).save_pretrained(copy)
     assert encoder_identity("text", here)["weights"] != encoder_identity("text", there)["weights"]
     changes = ({"layer": 1}, {"max_length": 9}, {"drop_cls": True}, {"pooling": "cls"})
@@ -394,7 +394,7 @@ def test_the_identity_is_the_content_and_not_the_place(folders, tmp_path):
 def test_the_identity_imports_no_model_library(folders):
     script = (
         "import sys; from raymoe.config import EncoderConfig; "
-        "from raymoe.features.encoder import encoder_identity; "
+        "from raymoe.features.lookup import encoder_identity; "
         f"encoder_identity('text', EncoderConfig(source='hf:{folders / 'bert'}')); "
         "print([m for m in ('torch', 'transformers') if m in sys.modules])"
     )

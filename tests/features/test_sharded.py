@@ -13,7 +13,6 @@ from raymoe.data import prepare
 from raymoe.errors import RaymoeError
 from raymoe.features import encode as stage
 from raymoe.features.encode import encode
-from raymoe.features.sharded import encoder_shape
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import FEATURES
@@ -70,23 +69,3 @@ def test_a_full_disk_under_the_actors_is_said_at_once(project, ray_session, moun
         encode(inside, address="local", num_actors=1, device="cpu")
     filler.unlink()
     assert encode(inside, device="cpu").ran
-
-
-def test_one_actor_per_gpu_or_per_node():
-    laptop, workers = [{"CPU": 8.0}], [{"CPU": 16.0, "GPU": 4.0}] * 2
-    assert vars(encoder_shape(laptop, 100)) == {"count": 1, "num_cpus": 8, "num_gpus": 0}
-    assert vars(encoder_shape(laptop * 3, 100)) == {"count": 3, "num_cpus": 8, "num_gpus": 0}
-    assert vars(encoder_shape(workers, 100)) == {"count": 8, "num_cpus": 4, "num_gpus": 1}
-    assert vars(encoder_shape(workers, 3)) == {"count": 3, "num_cpus": 4, "num_gpus": 1}
-    assert vars(encoder_shape([*laptop, *workers], 100)) == vars(encoder_shape(workers, 100))
-    assert encoder_shape(workers, 100, "cpu").device == "cpu"
-    with pytest.raises(RaymoeError, match="no GPU"):
-        encoder_shape(laptop, 100, "cuda")
-
-
-def test_more_actors_than_gpus_share_them():
-    one = [{"CPU": 2.0, "GPU": 1.0}]
-    assert vars(encoder_shape(one, 3, share=True)) == {"count": 3, "num_cpus": 2 / 3, "num_gpus": 1 / 3}
-    two = [{"CPU": 16.0, "GPU": 2.0}]
-    assert vars(encoder_shape(two, 3, share=True)) == {"count": 3, "num_cpus": 4, "num_gpus": 1 / 2}
-    assert vars(encoder_shape([{"CPU": 2.0}], 9, share=True)) == {"count": 2, "num_cpus": 1, "num_gpus": 0}

@@ -15,7 +15,6 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.project import artifacts
-from raymoe.project.artifacts import Output
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
@@ -27,7 +26,7 @@ MADE_BY = "raymoe encode toy"
 
 
 def open_store(workspace):
-    return FeatureStore.open(Output(artifacts.FEATURES, workspace, "f", MADE_BY))
+    return FeatureStore.open(artifacts.FEATURES.at(workspace, "f", MADE_BY))
 
 
 def make_rows(lengths, seed=0):

@@ -8,14 +8,15 @@ import torch
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
 from raymoe.models.checkpoint import CheckpointInfo, Shape, load_checkpoint, read_info, save_checkpoint
-from raymoe.project.artifacts import CHECKPOINT, Output
+from raymoe.project.artifacts import CHECKPOINT
+from raymoe.project.outputs import Output
 from raymoe.project.workspace import Workspace
 
 MADE_BY = "raymoe train demo"
 
 
 def at(workspace: Workspace, name: str) -> Output:
-    return Output(CHECKPOINT, workspace, name, MADE_BY)
+    return CHECKPOINT.at(workspace, name, MADE_BY)
 
 
 @pytest.fixture

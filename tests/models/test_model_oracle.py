@@ -122,9 +122,9 @@ def test_one_selected_expert_equals_it_in_the_stack():
     model = make_model(3)
     features, valid = make_batch(3, [[7, 9, 4], [2, 5, 1]])
     inputs = model.fusion_input(model.project(features, valid), valid)
-    stacked, attentions = model.experts(*inputs_of(inputs), return_attention=True)
+    stacked, attentions = model.experts.forward_with_attention(*inputs_of(inputs))
     for e in range(5):
-        alone, own = model.experts.select(e)(*inputs_of(inputs), return_attention=True)
+        alone, own = model.experts.select(e).forward_with_attention(*inputs_of(inputs))
         torch.testing.assert_close(alone[0], stacked[e], atol=1e-6, rtol=1e-5)
         for layer, all_experts in zip(own, attentions, strict=True):
             torch.testing.assert_close(layer[0], all_experts[e], atol=1e-6, rtol=1e-5)
@@ -139,7 +139,7 @@ def test_explicit_attention_gives_the_same_logits_and_ignores_padding():
     model = make_model(2)
     features, valid = make_batch(2, [[7, 9], [2, 5]])
     inputs = model.fusion_input(model.project(features, valid), valid)
-    logits, attentions = model.experts(*inputs_of(inputs), return_attention=True)
+    logits, attentions = model.experts.forward_with_attention(*inputs_of(inputs))
     torch.testing.assert_close(logits, model.experts(*inputs_of(inputs)), atol=1e-6, rtol=1e-5)
     for weights in attentions:
         assert weights.shape == (4, 2, 4, 16, 16)

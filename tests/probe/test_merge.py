@@ -29,6 +29,7 @@ from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
 from raymoe.project.artifacts import FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
@@ -57,7 +58,8 @@ def merged_bytes(folder, units, order, sessions=1, failed=()) -> bytes:
                 files.commit(number, toy_answer(all_units[number]))
     with UnitFiles(workspace, "units", len(units)) as files:
         provenance = Provenance("probe", INTERACTIONS.contract.tag, {})
-        merge.write_tables(workspace, "run", units, files, set(failed), provenance, {"experts": ["synergy"]})
+        tables = INTERACTIONS.at(workspace, "run/interactions-*.parquet", "raymoe probe tiny")
+        merge.write_tables(tables, units, files, set(failed), provenance, {"experts": ["synergy"]})
     return workspace.read("run/interactions-synergy.parquet")
 
 
@@ -272,18 +274,18 @@ def test_who_waited_for_the_lock_finds_the_work_done(tiny, inline, monkeypatch):
 
 
 def test_a_crash_between_two_tables_is_mended_by_the_next_run(tiny, inline, monkeypatch):
-    real = merge.write_batches
+    real = Output.write_batches
 
-    def crash(workspace, name, *rest):
-        if "redundancy" in name:
+    def crash(self, *rest):
+        if "redundancy" in self.name:
             raise KeyboardInterrupt
-        real(workspace, name, *rest)
+        real(self, *rest)
 
     probe(with_probe(tiny, coalitions=12))
-    monkeypatch.setattr(merge, "write_batches", crash)
+    monkeypatch.setattr(Output, "write_batches", crash)
     with pytest.raises(KeyboardInterrupt):
         probe(tiny, overwrite=True)
-    monkeypatch.setattr(merge, "write_batches", real)
+    monkeypatch.setattr(Output, "write_batches", real)
     inline.before = lambda unit: pytest.fail("measured again")
     probe(tiny)
     assert set(read(tiny)["n_coalitions"].to_pylist()) == {8}
@@ -347,6 +349,7 @@ def test_an_actor_tells_how_fast_it_is(tiny):
         stage.parents_of(tiny)[0],
         ["unique:text", "unique:image", "synergy", "redundancy"],
         tiny.preset.probe,
+        made_by="",
     )
     start = time.perf_counter()
     rate = runner(tiny).calibrate(store_plan.typical_job())

@@ -92,7 +92,9 @@ def tiny_plan(tiny, importance=None, **fields):
     store = FeatureStore.open(FEATURES.of(tiny))
     if importance is None:
         importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
-    return make_plan(store, importance, EXPERTS, tiny_preset(probe=fields).probe)
+    return make_plan(
+        store, importance, EXPERTS, tiny_preset(probe=fields).probe, made_by="raymoe attribute tiny"
+    )
 
 
 def test_jobs_are_by_expert_then_sample_in_the_tables_order(tiny):
@@ -114,8 +116,11 @@ def test_a_missing_row_and_no_experts_are_named(tiny):
     keep = np.ones(importance.num_rows, dtype=bool)
     rows = importance.select(["sample_id", "expert", "modality"]).to_pylist()
     keep[rows.index({"sample_id": "s5", "expert": "redundancy", "modality": "image"})] = False
-    with pytest.raises(ParentError, match="no row for sample s5, expert redundancy, modality image"):
+    with pytest.raises(
+        ParentError, match="no row for sample s5, expert redundancy, modality image"
+    ) as caught:
         tiny_plan(tiny, importance.filter(keep))
+    assert caught.value.remedy == "Compute it again with: raymoe attribute tiny --overwrite"
     with pytest.raises(InputError, match="experts is empty"):
         tiny_plan(tiny, experts=())
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
+from raymoe.catalogue import ESTIMATORS, ListedEstimator
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate, select_candidates
 from raymoe.interactions.pieces import work_of
-from raymoe.interactions.sampling.coalitions import seed_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
@@ -24,6 +24,9 @@ from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_experts, read_interactions
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
+from raymoe.runtime.seeds import seed_of
+
+EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
 
 
 def read(project):
@@ -170,6 +173,22 @@ def test_every_estimator_comes_through_the_same_door(tiny, inline, estimator):
         assert (error <= 6 * found[f"{score}_stderr"] + 1e-6).mean() > 0.98
 
 
+def test_an_estimator_that_was_added_comes_through_it_too(tiny, inline, monkeypatch):
+    """One line of the catalogue; plan, units, merging and table know nothing of it."""
+    monkeypatch.setitem(ESTIMATORS, "toy", ListedEstimator("support.toy_estimator:Toy"))
+    tables = []
+    for unit in (100, 100_000):
+        probe(with_probe(tiny, estimator="toy", coalitions=12, unit_evaluations=unit), overwrite=True)
+        tables.append(read(tiny).to_pandas())
+    assert (tables[0]["n_coalitions"] == 12).all()
+    for column in ("sii", "sii_stderr", "redundancy_gap"):
+        np.testing.assert_allclose(tables[0][column], tables[1][column], atol=1e-6)
+    probe(with_probe(tiny, estimator="exact"), overwrite=True)
+    truth = read(tiny).to_pandas()
+    error = np.abs(tables[0]["sii"] - truth["sii"])
+    assert (error <= 6 * tables[0]["sii_stderr"] + 1e-6).mean() > 0.98
+
+
 def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny):
     from raymoe.probe.plan import make_plan
     from raymoe.project.contracts import IMPORTANCE
@@ -177,13 +196,12 @@ def test_exact_with_too_many_features_names_the_sample_before_anything_runs(tiny
     store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     config = tiny_preset(probe={"estimator": "exact", "rho": 1.0}).probe
-    experts = ["unique:text", "unique:image", "synergy", "redundancy"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("raymoe.interactions.estimators.exact.MAX_PLAYERS", 12)
         with pytest.raises(
             InputError, match=r"sample s\d+, expert synergy: exact values of \d+ players"
         ) as caught:
-            make_plan(store, importance, experts, config)
+            make_plan(store, importance, EXPERTS, config, made_by="")
     assert "probe.rho" in caught.value.remedy
 
 
@@ -195,7 +213,7 @@ def test_units_of_a_job_cover_it_exactly(tiny):
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
     for unit_evaluations in (1, 50, 300, 10_000):
         config = tiny_preset(probe={"coalitions": 200}).probe
-        plan = make_plan(store, importance, ["unique:text", "unique:image", "synergy", "redundancy"], config)
+        plan = make_plan(store, importance, EXPERTS, config, made_by="")
         units = plan.cut(unit_evaluations)
         for job in plan.jobs:
             work = work_of(
@@ -250,18 +268,6 @@ def test_a_cluster_that_is_not_there_is_said_at_once(tiny, monkeypatch):
         cluster._check_reachable("127.0.0.1:1")
     assert time.monotonic() - start < 10
     cluster._check_reachable("auto")
-
-
-def test_gpus_are_refused_where_there_are_none():
-    from raymoe.actors.cluster import actor_shape
-
-    with pytest.raises(RaymoeError, match="has no GPU"):
-        actor_shape({"CPU": 4}, device="cuda")
-    assert actor_shape({"CPU": 4}).count == 4
-    assert actor_shape({"CPU": 4}, asked=2).count == 2
-    shape = actor_shape({"CPU": 8, "GPU": 2})
-    assert (shape.count, shape.num_gpus, shape.device) == (2, 1, "cuda")
-    assert actor_shape({"CPU": 8, "GPU": 2}, device="cpu").count == 8
 
 
 def test_a_damaged_unit_is_named_and_done_again(tiny, inline, monkeypatch):

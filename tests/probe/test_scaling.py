@@ -8,7 +8,8 @@ from support.tiny import tiny_preset
 
 from raymoe.actors.simulator import Costs
 from raymoe.errors import InputError
-from raymoe.probe.scaling import Run, _predicted, numbers_of_actors, scaling
+from raymoe.probe.scaling import numbers_of_actors, scaling
+from raymoe.probe.scaling_runs import ScalingRun, predicted_run
 
 
 def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
@@ -44,10 +45,10 @@ def test_work_for_less_than_a_unit_is_still_a_unit_for_each_actor(tiny, ray_sess
 
 
 def test_the_prediction_names_the_driver_where_it_is_the_bottleneck():
-    base = Run("weak", 1, 10, 10.0, 1.0, 0.0, 10.0, 1.0, 1.0, None, 0.0)
+    base = ScalingRun("weak", 1, 10, 10.0, 1.0, 0.0, 10.0, 1.0, 1.0, None, 0.0)
     costs = Costs(commit=2e-3)
-    few = _predicted(base, 0.1, costs)
-    many = _predicted(replace(base, actors=512), 0.1, costs, 5120.0)
+    few = predicted_run(base, 0.1, costs)
+    many = predicted_run(replace(base, actors=512), 0.1, costs, 5120.0)
     assert few.efficiency > 0.9
     assert many.efficiency < 0.2
     assert many.driver > 0.9

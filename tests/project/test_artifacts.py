@@ -8,8 +8,9 @@ from support.tiny import tiny_preset
 
 from raymoe.errors import ParentError
 from raymoe.project import Project, Workspace, artifacts
-from raymoe.project.artifacts import Artifact, Output
+from raymoe.project.artifacts import Artifact
 from raymoe.project.contracts import METRICS
+from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_schema, read_table
 
@@ -25,7 +26,7 @@ def project(tmp_path) -> Project:
 
 
 def output(workspace: Workspace, name: str) -> Output:
-    return Output(Artifact("metrics", ("train",), name, METRICS), workspace, name, "raymoe train x")
+    return Artifact("metrics", ("train",), name, METRICS).at(workspace, name, "raymoe train x")
 
 
 def test_complete_means_the_same_inputs(tmp_path):

@@ -33,7 +33,7 @@ from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project import Project, artifacts
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.chosen import read_chosen, with_chosen
 from raymoe.project.contracts import METRICS, SWEEP
 from raymoe.project.tables import read_table
@@ -41,7 +41,7 @@ from raymoe.project.workspace import Workspace
 from raymoe.training import sweep as sweep_module
 from raymoe.training import train
 from raymoe.training.live import LiveTable
-from raymoe.training.statistics import spread
+from raymoe.training.seed_statistics import spread
 from raymoe.training.sweep import sweep, trial_resources
 from raymoe.training.trials import trials_of, variant_of
 
@@ -252,7 +252,7 @@ def test_a_sweep_trains_what_training_alone_would_and_chooses_on_validation(tmp_
     assert chosen["validation_std"] == pytest.approx(scores.std()[best])
     assert chosen["seeds"] == [0, 1]
     for folder in chosen["checkpoints"]:
-        assert read_info(Output(CHECKPOINT, project.workspace, folder, "")).model["temperature_rw"] == best
+        assert read_info(CHECKPOINT.at(project.workspace, folder, "")).model["temperature_rw"] == best
 
 
 def test_only_what_is_missing_is_trained(tmp_path, inline):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.contracts import Contract
@@ -14,19 +12,17 @@ from raymoe.project.contracts import Contract
 ALIGNMENT = Contract(
     "alignment",
     2,
-    pa.schema(
-        {
-            "seed": pa.int32(),
-            "expert": pa.string(),
-            "score": pa.string(),
-            "bin": pa.string(),
-            "top": pa.int32(),
-            **dict.fromkeys(("mean", "low", "high", "std"), pa.float64()),
-            "pairs": pa.int64(),
-            "samples": pa.int64(),
-            "stderr": pa.float64(),
-        }
-    ),
+    {
+        "seed": "int32",
+        "expert": "string",
+        "score": "string",
+        "bin": "string",
+        "top": "int32",
+        **dict.fromkeys(("mean", "low", "high", "std"), "float64"),
+        "pairs": "int64",
+        "samples": "int64",
+        "stderr": "float64",
+    },
 )
 
 PARENTS = (FEATURES, IMPORTANCE, INTERACTIONS)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import METRICS, PREDICTIONS, SWEEP
 from raymoe.project.contracts import Contract
@@ -14,21 +12,19 @@ from raymoe.project.contracts import Contract
 COMPARISON = Contract(
     "comparison",
     2,
-    pa.schema(
-        {
-            "kind": pa.string(),
-            "variant": pa.string(),
-            "metric": pa.string(),
-            "seeds": pa.list_(pa.int32()),
-            "mean": pa.float64(),
-            "std": pa.float64(),  # null for a single seed
-            "low": pa.float64(),
-            "high": pa.float64(),
-            "paper_mean": pa.float64(),
-            "paper_std": pa.float64(),
-            "difference": pa.float64(),
-        }
-    ),
+    {
+        "kind": "string",
+        "variant": "string",
+        "metric": "string",
+        "seeds": "list<int32>",
+        "mean": "float64",
+        "std": "float64",  # null for a single seed
+        "low": "float64",
+        "high": "float64",
+        "paper_mean": "float64",
+        "paper_std": "float64",
+        "difference": "float64",
+    },
 )
 
 PARENTS = (METRICS, PREDICTIONS, SWEEP)

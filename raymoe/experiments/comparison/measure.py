@@ -17,12 +17,13 @@ from raymoe.experiments.comparison import COMPARISON, TABLE
 from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.parts import read_marker
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP, parents_in
+from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP
 from raymoe.project.chosen import with_chosen
+from raymoe.project.outputs import parents_in
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 from raymoe.task import Task
-from raymoe.training.statistics import mean_and_std
+from raymoe.training.seed_statistics import mean_and_std
 
 OURS = "fl-i2moe"
 # Table 2 of the paper, per cent, mean and standard deviation over three runs.

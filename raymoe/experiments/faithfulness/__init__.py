@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import Contract
@@ -13,22 +11,20 @@ from raymoe.project.contracts import Contract
 FAITHFULNESS = Contract(
     "faithfulness",
     1,
-    pa.schema(
-        {
-            "kind": pa.string(),
-            "variant": pa.string(),
-            "seed": pa.int32(),
-            "expert": pa.string(),
-            "method": pa.string(),
-            "share": pa.int32(),
-            "metric": pa.string(),
-            "base": pa.float64(),
-            "masked": pa.float64(),
-            "drop": pa.float64(),
-            "comprehensiveness": pa.float64(),
-            "sufficiency": pa.float64(),
-        }
-    ),
+    {
+        "kind": "string",
+        "variant": "string",
+        "seed": "int32",
+        "expert": "string",
+        "method": "string",
+        "share": "int32",
+        "metric": "string",
+        "base": "float64",
+        "masked": "float64",
+        "drop": "float64",
+        "comprehensiveness": "float64",
+        "sufficiency": "float64",
+    },
 )
 
 # Means over shares and seeds per kind of model, expert (or "all experts") and method. *_low and *_high are
@@ -36,20 +32,18 @@ FAITHFULNESS = Contract(
 FAITHFULNESS_SUMMARY = Contract(
     "faithfulness-summary",
     1,
-    pa.schema(
-        {
-            "kind": pa.string(),
-            "variant": pa.string(),
-            "seeds": pa.list_(pa.int32()),
-            "expert": pa.string(),
-            "method": pa.string(),
-            "metric": pa.string(),
-            **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), pa.float64()),
-            **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), pa.float64()),
-            "comprehensiveness": pa.float64(),
-            "sufficiency": pa.float64(),
-        }
-    ),
+    {
+        "kind": "string",
+        "variant": "string",
+        "seeds": "list<int32>",
+        "expert": "string",
+        "method": "string",
+        "metric": "string",
+        **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), "float64"),
+        **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), "float64"),
+        "comprehensiveness": "float64",
+        "sufficiency": "float64",
+    },
 )
 
 PARENTS = (FEATURES, CHECKPOINT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.contracts import Contract
@@ -15,22 +13,20 @@ from raymoe.project.contracts import Contract
 PAIR_MASKING = Contract(
     "pair-masking",
     2,
-    pa.schema(
-        {
-            "seed": pa.int32(),
-            "expert": pa.string(),
-            "score": pa.string(),
-            "share": pa.int32(),
-            "masking": pa.string(),
-            "metric": pa.string(),
-            **dict.fromkeys(("value", "value_low", "value_high", "value_std"), pa.float64()),
-            **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), pa.float64()),
-            "pairs": pa.float64(),
-            "features": pa.float64(),
-            "samples": pa.int64(),
-            "paper": pa.float64(),  # the paper's value, null where it has none
-        }
-    ),
+    {
+        "seed": "int32",
+        "expert": "string",
+        "score": "string",
+        "share": "int32",
+        "masking": "string",
+        "metric": "string",
+        **dict.fromkeys(("value", "value_low", "value_high", "value_std"), "float64"),
+        **dict.fromkeys(("drop", "drop_low", "drop_high", "drop_std"), "float64"),
+        "pairs": "float64",
+        "features": "float64",
+        "samples": "int64",
+        "paper": "float64",  # the paper's value, null where it has none
+    },
 )
 
 ORIGINAL, RANDOM, MATCHED, RANKED = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS, SAMPLES
 from raymoe.project.contracts import Contract
@@ -14,19 +12,17 @@ from raymoe.project.contracts import Contract
 PLANTED = Contract(
     "planted",
     1,
-    pa.schema(
-        {
-            "seed": pa.int32(),
-            "expert": pa.string(),
-            "interaction": pa.string(),
-            "method": pa.string(),
-            "measure": pa.string(),
-            **dict.fromkeys(("value", "low", "high", "chance"), pa.float64()),
-            "positives": pa.int64(),
-            "pairs": pa.int64(),
-            "samples": pa.int64(),
-        }
-    ),
+    {
+        "seed": "int32",
+        "expert": "string",
+        "interaction": "string",
+        "method": "string",
+        "measure": "string",
+        **dict.fromkeys(("value", "low", "high", "chance"), "float64"),
+        "positives": "int64",
+        "pairs": "int64",
+        "samples": "int64",
+    },
 )
 
 # Does each expert do what its name says? One row per seed (null: mean over seeds), expert, kind of planted
@@ -34,16 +30,14 @@ PLANTED = Contract(
 PLANTED_EXPERTS = Contract(
     "planted-experts",
     1,
-    pa.schema(
-        {
-            "seed": pa.int32(),
-            "expert": pa.string(),
-            "interaction": pa.string(),
-            "quantity": pa.string(),
-            **dict.fromkeys(("value", "low", "high"), pa.float64()),
-            "samples": pa.int64(),
-        }
-    ),
+    {
+        "seed": "int32",
+        "expert": "string",
+        "interaction": "string",
+        "quantity": "string",
+        **dict.fromkeys(("value", "low", "high"), "float64"),
+        "samples": "int64",
+    },
 )
 
 MIXTURE = "mixture"  # stands beside the experts

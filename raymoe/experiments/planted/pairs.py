@@ -130,8 +130,8 @@ def pair_attention(
     indices = np.array([store.index_of(i) for i in sample_ids])
     for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
         inputs = model.fusion_input(model.project(batch.features, batch.valid), batch.valid)
-        _, layers = model.experts(
-            inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT, return_attention=True
+        _, layers = model.experts.forward_with_attention(
+            inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
         )
         mean_ENTT = torch.stack([layer.mean(2) for layer in layers]).mean(0).cpu().numpy()
         sizes = [batch.valid[name].shape[1] for name in model.names]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import Contract
@@ -14,21 +12,19 @@ from raymoe.project.contracts import Contract
 ROBUSTNESS = Contract(
     "robustness",
     1,
-    pa.schema(
-        {
-            "kind": pa.string(),
-            "variant": pa.string(),
-            "seed": pa.int32(),
-            "modality": pa.string(),
-            "disturbance": pa.string(),
-            "level": pa.float64(),
-            "quantity": pa.string(),
-            "expert": pa.string(),
-            "score": pa.string(),
-            **dict.fromkeys(("value", "low", "high"), pa.float64()),
-            "samples": pa.int64(),
-        }
-    ),
+    {
+        "kind": "string",
+        "variant": "string",
+        "seed": "int32",
+        "modality": "string",
+        "disturbance": "string",
+        "level": "float64",
+        "quantity": "string",
+        "expert": "string",
+        "score": "string",
+        **dict.fromkeys(("value", "low", "high"), "float64"),
+        "samples": "int64",
+    },
 )
 
 PARENTS = (FEATURES, CHECKPOINT)

@@ -5,112 +5,151 @@ out where ``top`` others surely are; the next round measures what is left, with 
 are Student intervals that hold for all pairs and rounds together (Bonferroni; round r gets 1/(r (r + 1)) of
 the risk).
 
-Shapes: p pairs.
+Shapes: n players, p pairs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 
-from raymoe.errors import InputError
-from raymoe.interactions.estimators.shared import SharedEstimator
-from raymoe.interactions.games.game import Game
-from raymoe.interactions.result import InteractionEstimate, too_small
-from raymoe.interactions.sampling.coalitions import SizeLaw, seed_of
+from raymoe.interactions.budget import checked_budget, too_small
+from raymoe.interactions.estimators.base import Estimator, Question
+from raymoe.interactions.estimators.option_types import Choice, Fraction, Option, Options
+from raymoe.interactions.estimators.shared import SharedSampling
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.grid import FlipGrid
+from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import RunningSums
+from raymoe.runtime.seeds import seed_of
 
 FIRST_ROUND = 16  # coalitions
 SCORES = ("sii", "sii_magnitude", "redundancy_gap")
 
 
-def adaptive(
-    game: Game,
-    pairs: np.ndarray,
-    n: int,
-    budget: int,
-    seed: int,
-    law: SizeLaw,
-    *,
-    share: float = 0.1,
-    score: str = "sii",
-    confidence: float = 0.95,
-) -> InteractionEstimate:
-    """Find the top ``share`` of the pairs by a score; stops when they are settled or the budget is spent.
+class Adaptive(Estimator):
+    """Finds the top ``share`` of the pairs by a score; stops when they are settled or the budget is spent.
 
-    Args:
+    Options:
         share: of the pairs, rounded up.
         score: ``sii``, ``sii_magnitude`` (its absolute value) or ``redundancy_gap``.
         confidence: that all pairs decided are decided rightly.
-
-    Returns:
-        Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``. A pair is
-        left when it looks clear, so scores of pairs left early lean a little away from the boundary.
     """
-    if not 0 < share < 1:
-        raise InputError(f"share is {share}", "It is a part of the pairs, between 0 and 1.")
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence is {confidence}", "It is a probability, for instance 0.95.")
-    if score not in SCORES:
-        raise InputError(f"unknown score {score!r}", f"Scores: {', '.join(SCORES)}.")
-    p = len(pairs)
-    top = math.ceil(round(share * p, 9))
-    first_cost = 1 + FIRST_ROUND * FlipGrid(pairs, n).evaluations
-    if budget < first_cost:
-        raise too_small(budget, "adaptive", pairs, first_cost)
-    spent, total, open_pairs, empty = 0, None, np.arange(p), None
-    effects, counted = np.zeros(n), np.zeros(n)
-    chosen, settled = np.zeros(p, dtype=bool), False
-    for number in count():
-        each = FlipGrid(pairs[open_pairs], n).evaluations
-        coalitions = min(FIRST_ROUND << number, (budget - 1 - spent) // each)  # 1 for nobody
-        if coalitions < FIRST_ROUND:
-            break
-        work = SharedEstimator(game, pairs[open_pairs], n, coalitions, seed_of(seed, 20, number), law)
-        sums = work.sums()
-        empty = work.value_of_nobody() if empty is None else empty
-        spent += work.num_evaluations
-        total = sums if total is None else _add(total, sums, open_pairs)
-        effects[work.grid.players] += work.main_effects() * coalitions
-        counted[work.grid.players] += coalitions
-        found = InteractionEstimate.of_sums(pairs, total, law, num_evaluations=spent, num_players=n)
-        risk = (1 - confidence) / (p * (number + 1) * (number + 2))
-        low, high, value = _bounds(found, score, 1 - risk)
-        rank = np.argsort(-value, kind="stable")
-        chosen = np.zeros(p, dtype=bool)
-        chosen[rank[:top]] = True
-        # how many others could be above, and how many surely are
-        could = (high[None, :] >= low[:, None]).sum(1) - 1
-        surely = (low[None, :] > high[:, None]).sum(1)
-        decided_in, decided_out = could < top, surely >= top
-        open_pairs = np.flatnonzero(~(decided_in | decided_out))
-        if not len(open_pairs):
-            settled = True
-            break
-    with np.errstate(invalid="ignore"):
-        main_effects = np.where(counted > 0, effects / counted, np.nan)
-    return replace(found, main_effects=main_effects, empty_value=empty, top=chosen, settled=settled)
+
+    name: ClassVar[str] = "adaptive"
+    options: ClassVar[Mapping[str, Option]] = MappingProxyType(
+        {
+            "share": Fraction(0.1, "a part of the pairs, between 0 and 1"),
+            "score": Choice("sii", SCORES),
+            "confidence": Fraction(0.95, "a probability, for instance 0.95"),
+        }
+    )
+
+    def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
+        """Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``.
+
+        A pair is left when it looks clear, so scores of pairs left early lean a little away from the
+        boundary.
+        """
+        share, confidence = float(options["share"]), float(options["confidence"])
+        budget, pairs, n = checked_budget(budget, self.name), question.pairs, question.num_players
+        p = len(pairs)
+        top = math.ceil(round(share * p, 9))
+        first_cost = 1 + FIRST_ROUND * FlipGrid(pairs, n).evaluations
+        if budget < first_cost:
+            raise too_small(budget, self.name, pairs, first_cost)
+        rounds = _Rounds(question)
+        for number in count():
+            coalitions = min(
+                FIRST_ROUND << number, rounds.affordable(budget - 1)
+            )  # 1 for the empty coalition
+            if coalitions < FIRST_ROUND:
+                break
+            found = rounds.measure(number, coalitions)
+            risk = (1 - confidence) / (p * (number + 1) * (number + 2))
+            low, high, value = _bounds(found, str(options["score"]), 1 - risk)
+            chosen = np.zeros(p, dtype=bool)
+            chosen[np.argsort(-value, kind="stable")[:top]] = True
+            # how many others could be above, and how many surely are
+            could = (high[None, :] >= low[:, None]).sum(1) - 1
+            surely = (low[None, :] > high[:, None]).sum(1)
+            rounds.open_pairs = np.flatnonzero((could >= top) & (surely < top))
+            if not len(rounds.open_pairs):
+                break
+        return replace(
+            found,
+            main_effects=rounds.main_effects(),
+            empty_value=rounds.empty_value,
+            top=chosen,
+            settled=not len(rounds.open_pairs),
+        )
 
 
-def _add(total: RunningSums, part: RunningSums, where: np.ndarray) -> RunningSums:
-    """Add sums of some of the pairs to those of all."""
-    columns = {}
-    for each in fields(RunningSums):
-        columns[each.name] = getattr(total, each.name).copy()
-        columns[each.name][where] += getattr(part, each.name)
-    return RunningSums(**columns)
+class _Rounds:
+    """What the rounds have measured together, and which pairs the next one is about.
+
+    Attributes:
+        open_pairs: those still in doubt, indices.
+        empty_value: the game's value of the empty coalition, after the first round.
+    """
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.open_pairs = np.arange(len(question.pairs))
+        self.empty_value: float | None = None
+        self._sums: RunningSums | None = None
+        self._spent = 0
+        self._effects, self._counted = np.zeros(question.num_players), np.zeros(question.num_players)
+
+    def affordable(self, budget: int) -> int:
+        """How many coalitions for the open pairs what is left of a budget buys."""
+        each = FlipGrid(self._pairs, self.question.num_players).evaluations
+        return (budget - self._spent) // each
+
+    def measure(self, number: int, coalitions: int) -> InteractionEstimate:
+        """One more round for the open pairs; the estimate of all pairs from all rounds."""
+        asked = self.question
+        seed = seed_of(asked.seed, int(Stream.ROUNDS), number)
+        part = replace(asked, pairs=self._pairs, seed=seed, table=None)
+        sampling = SharedSampling(part, coalitions)
+        sums = sampling.sums()
+        if self.empty_value is None:
+            self.empty_value = sampling.empty_value()
+        self._spent += sampling.num_evaluations
+        self._sums = sums if self._sums is None else self._sums.added(sums, self.open_pairs)
+        self._effects[sampling.grid.players] += sampling.main_effects() * coalitions
+        self._counted[sampling.grid.players] += coalitions
+        return InteractionEstimate.of_sums(
+            asked.pairs,
+            self._sums,
+            asked.law,
+            num_evaluations=self._spent,
+            num_players=asked.num_players,
+        )
+
+    def main_effects(self) -> np.ndarray:
+        """Shapley (or Banzhaf) value of each player that was in an open pair, [n]; NaN for the others."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self._counted > 0, self._effects / self._counted, np.nan)
+
+    @property
+    def _pairs(self) -> np.ndarray:
+        return self.question.pairs[self.open_pairs]
 
 
 def _bounds(
     found: InteractionEstimate, score: str, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper bound, and the value itself."""
-    name = "sii" if score == "sii_magnitude" else score
-    (low, high), value = found.interval(level, score=name), getattr(found, name)
+    name = "redundancy_gap" if score == "redundancy_gap" else "sii"
+    low, high = found.interval(level, score=name)
+    value = found.redundancy_gap if name == "redundancy_gap" else found.sii
     if score != "sii_magnitude":
         return low, high, value
     magnitude = np.abs(value)

@@ -6,12 +6,16 @@ Shapes: n players, p pairs; tables of 2^n values, bit i of the index says whethe
 from __future__ import annotations
 
 from math import comb
+from typing import ClassVar
 
 import numpy as np
 
 from raymoe.errors import InputError
+from raymoe.interactions.budget import checked_budget, too_small
+from raymoe.interactions.estimators.base import Estimator, Question, Work
+from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import Game, evaluate
-from raymoe.interactions.result import InteractionEstimate, checked_budget, too_small
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sums import certain_sums, corner_terms
 
@@ -19,34 +23,40 @@ MAX_PLAYERS = 20
 AT_ONCE = 1 << 15
 
 
-def exact(game: Game, pairs: np.ndarray, n: int, budget: int | None, law: SizeLaw) -> InteractionEstimate:
-    """See ``estimate``; standard errors are 0.
+class Exact(Estimator):
+    """All 2^n coalitions; standard errors are 0."""
 
-    Raises:
-        InputError: too many players, or a budget below 2^n.
-    """
-    check_players(n)
-    if budget is not None and checked_budget(budget, "exact") < 1 << n:
-        raise too_small(budget, "exact", pairs, 1 << n)
-    values = all_values(game, n)
-    sii, base, span = pair_scores(values, n, pairs, law)
-    zero = np.zeros(len(pairs))
-    return InteractionEstimate(
-        pairs=pairs,
-        sii=sii,
-        sii_stderr=zero,
-        redundancy_gap=base / (1 + span),
-        redundancy_gap_stderr=zero,
-        base_mean=base,
-        span_mean=span,
-        num_evaluations=1 << n,
-        num_players=n,
-        index=law.index,
-        inclusion=law.inclusion,
-        sums=certain_sums(sii, base, span, 1 << n),
-        main_effects=derivative_means(values, n, np.arange(n)[:, None], law),
-        empty_value=float(values[0]),
-    )
+    name: ClassVar[str] = "exact"
+
+    def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
+        """The values themselves.
+
+        Raises:
+            InputError: too many players, or a budget below 2^n.
+        """
+        n, pairs, law = question.num_players, question.pairs, question.law
+        check_players(n)
+        if budget is not None and checked_budget(budget, self.name) < 1 << n:
+            raise too_small(budget, self.name, pairs, 1 << n)
+        values = all_values(question.game, n)
+        return InteractionEstimate.of_sums(
+            pairs,
+            certain_sums(*pair_scores(values, n, pairs, law), count=1 << n),
+            law,
+            num_evaluations=1 << n,
+            num_players=n,
+            main_effects=derivative_means(values, n, np.arange(n)[:, None], law),
+            empty_value=float(values[0]),
+        )
+
+    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+        """2^n evaluations, whatever the effort.
+
+        Raises:
+            InputError: too many players.
+        """
+        check_players(n)
+        return Work(len(pairs), 1, 1 << n, 0, divisible=False)
 
 
 def check_players(n: int) -> None:
@@ -68,7 +78,7 @@ def all_values(game: Game, n: int) -> np.ndarray:
 
 
 def pair_scores(values: np.ndarray, n: int, pairs: np.ndarray, law: SizeLaw) -> np.ndarray:
-    """Means of delta, base and span over all contexts, [3, p]."""
+    """Means of the corner terms (``sums.TERMS``) over all contexts, [t, p]."""
     weight = _context_weights(n, 2, law)
     return np.array([[weight @ t for t in corner_terms(*_corners(values, n, row))] for row in pairs]).T
 
@@ -96,9 +106,8 @@ def moebius(values: np.ndarray, n: int) -> np.ndarray:
 
 def _corners(values: np.ndarray, n: int, members: np.ndarray) -> np.ndarray:
     """f by which members are present (bit j: member j) for every context, [2^order, 2^(n - order)]."""
-    members = [int(u) for u in members]
     table = values.reshape((2,) * n)  # axis a belongs to player n - 1 - a
-    axes = [n - 1 - u for u in members]
+    axes = [n - 1 - int(u) for u in members]
     # views, no copies of the index: numpy copies once when the last axes are flattened
     moved = np.moveaxis(table, axes[::-1], range(len(axes)))
     return moved.reshape(1 << len(axes), -1)
@@ -108,4 +117,5 @@ def _context_weights(n: int, order: int, law: SizeLaw) -> np.ndarray:
     """P(context) of every set of the other players, in the order of ``_corners``."""
     left = n - order
     size = np.bitwise_count(np.arange(1 << left))
-    return (law.sizes(left) / np.array([comb(left, s) for s in range(left + 1)], dtype=float))[size]
+    by_size: np.ndarray = law.sizes(left) / np.array([comb(left, s) for s in range(left + 1)], dtype=float)
+    return by_size[size]

@@ -69,7 +69,7 @@ class ProductKernel:
                     break
                 if loss.item() < best:
                     best, kept = loss.item(), [each.detach().clone() for each in raw]
-                loss.backward()
+                torch.autograd.backward(loss)
                 optimiser.step()
         self._set(*kept)
 
@@ -132,14 +132,14 @@ class GaussianProcess:
             return self.alpha_m
         index = torch.from_numpy(left_out)
         solved = torch.linalg.solve(self.inverse[index][:, index], self.alpha_m[index])
-        alpha_m = self.alpha_m - self.inverse[:, index] @ solved
+        alpha_m: Tensor = self.alpha_m - self.inverse[:, index] @ solved
         alpha_m[index] = 0.0
         return alpha_m
 
     def predict(self, coalitions: np.ndarray, alpha_m: Tensor, at_once: int = 4096) -> np.ndarray:
         """Posterior mean, float64 [k], in the values' own units."""
         x_kn = torch.from_numpy(coalitions).double()
-        parts = [self.kernel.matrix(part, self.x_mn) @ alpha_m for part in x_kn.split(at_once)]
+        parts = [self.kernel.matrix(part, self.x_mn) @ alpha_m for part in torch.split(x_kn, at_once)]
         return self.kernel.mean + self.kernel.scale * torch.cat(parts).numpy()
 
     def interactions(

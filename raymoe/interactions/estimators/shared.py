@@ -1,10 +1,10 @@
-"""The estimator ``shared``: every coalition serves every pair (design: one coalition for every pair).
+"""The estimator ``shared``: every coalition serves every pair.
 
 Three things make its coalitions worth more than independent ones:
 
 * tiles: sizes are stratified and members balanced (``coalitions.tiled_coalitions``);
-* edges: the context of nobody and that of everybody else are one each and weigh as much as all the contexts
-  of another size together; the grids around the empty and the full coalition give both exactly;
+* edges: the empty context and that of all other players are one each and weigh as much as all the contexts of
+  another size together; the grids around the empty and the full coalition give both exactly;
 * allocation: a pilot of four coalitions, on some of the pairs, measures how large the differences are at each
   size, and the others go to the sizes in proportion (Neyman).
 
@@ -22,13 +22,18 @@ Shapes: k coalitions, n players, p pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from raymoe.interactions.games.game import Game, evaluate
+from raymoe.interactions.estimators.base import CoalitionEstimator, Question, Work
+from raymoe.interactions.estimators.option_types import Options
+from raymoe.interactions.games.game import evaluate
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, context_probability, tiled_coalitions
 from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
-from raymoe.interactions.sums import RunningSums, corner_terms, tiled_sums
+from raymoe.interactions.sampling.streams import Stream
+from raymoe.interactions.sums import TERMS, RunningSums, corner_terms, summed, tiled_sums
 
 MIN_COALITIONS = 4
 MIN_FOR_PILOT = 18
@@ -38,6 +43,44 @@ MAX_LENGTH = 12  # of a replicate: longer ones gained nothing and leave fewer to
 MASKS_AT_ONCE = 1 << 15  # bounds the memory of masks and corner values
 SPIKE = 4  # times what the pilot saw next to it: the most that an edge counts for
 FLOOR = 1.0  # of the mean size of differences: a size where the pilot saw nothing is still visited
+
+
+class Shared(CoalitionEstimator):
+    """One coalition for every pair: f on it, and with one and with two of the pairs' players flipped."""
+
+    name: ClassVar[str] = "shared"
+    min_coalitions: ClassVar[int] = MIN_COALITIONS
+    extra_evaluations: ClassVar[int] = 1  # the empty coalition, where no edge gives it
+
+    def evaluations_per_coalition(self, pairs: np.ndarray) -> int:
+        """1 + |players in a pair| + |pairs|."""
+        return grid_evaluations(pairs)
+
+    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+        """Blocks are pairs of replicates; a pilot, with the edges, is paid for by every piece."""
+        plan = pilot_layout(coalitions, pairs, n, SizeLaw())
+        fixed = pilot_evaluations(pairs, pairs) if plan.pilot else 0
+        return Work(len(pairs), plan.blocks, grid_evaluations(pairs) * 2 * plan.length, fixed)
+
+    def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
+        """Sums over blocks ``start..stop``: any cut gives the same sums but for rounding."""
+        return SharedSampling(question, coalitions).sums(start, stop)
+
+    def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
+        """The whole estimate; what the last coalition leaves of the budget is not spent."""
+        sampling = SharedSampling(question, self.coalitions(budget, question.pairs))
+        sums, empty = sampling.sums(), sampling.empty_value()
+        effects = np.full(question.num_players, np.nan)
+        effects[sampling.grid.players] = sampling.main_effects()
+        return InteractionEstimate.of_sums(
+            question.pairs,
+            sums,
+            question.law,
+            num_evaluations=sampling.num_evaluations,
+            num_players=question.num_players,
+            main_effects=effects,
+            empty_value=empty,
+        )
 
 
 @dataclass(frozen=True)
@@ -76,156 +119,150 @@ def pilot_evaluations(pairs: np.ndarray, all_pairs: np.ndarray) -> int:
     return 2 * grid_evaluations(pairs) + sample * (PILOT[0] * PILOT[1] + (0 if own_edges else 2))
 
 
-class SharedEstimator:
-    """Running sums of blocks of coalitions; any cut into blocks gives the same sums but for rounding.
+class SharedSampling:
+    """One run of the estimator: what its edges and its pilot found, and sums of blocks of coalitions.
+
+    The edges and the pilot are evaluated as it is made, the blocks when ``sums`` is asked for them.
 
     Args:
-        game: ``bool[m, n] -> float[m]``.
-        pairs: int [p, 2].
-        n: players.
-        coalitions: to be spent, at least 4.
-        seed: what is drawn depends on it alone.
-        law: of contexts.
-        all_pairs: of the whole table, where ``pairs`` is only a block of it.
+        question: what is asked.
+        coalitions: to be spent, at least ``MIN_COALITIONS``.
+
+    Attributes:
+        layout: how the coalitions are spent.
+        grid: the flips around each coalition.
+        allocation: how likely a coalition of each size is drawn, [n + 1].
+        num_evaluations: of the game, so far.
     """
 
-    def __init__(
-        self,
-        game: Game,
-        pairs: np.ndarray,
-        n: int,
-        coalitions: int,
-        seed: int,
-        law: SizeLaw,
-        all_pairs: np.ndarray | None = None,
-    ) -> None:
-        self.game, self.pairs, self.n, self.seed, self.law = game, pairs, n, seed, law
-        self._all_pairs = pairs if all_pairs is None else all_pairs
-        self.layout = pilot_layout(coalitions, self._all_pairs, n, law)
-        self.grid = FlipGrid(pairs, n)
+    def __init__(self, question: Question, coalitions: int) -> None:
+        self.question = question
+        self._n, self._law = question.num_players, question.law
+        self.layout = pilot_layout(coalitions, question.all_pairs, self._n, self._law)
+        self.grid = FlipGrid(question.pairs, self._n)
         self.num_evaluations = 0
-        self.first_sum = np.zeros(len(self.grid.players))
+        self._first_sum = np.zeros(len(self.grid.players))
         self._first_count = 0
-        self._inner = law.sizes(n)  # of coalitions, without the edges where those are exact
-        if self.layout.pilot:
-            self._inner = np.where(np.isin(np.arange(n + 1), (0, n)), 0.0, self._inner)
-        self._edge_first = 0.0
-        self._edge_terms: np.ndarray | None = None
-        self._allocation: np.ndarray | None = None
-        self._courses: list[tuple[np.ndarray, np.ndarray]] = []
         self._empty_value: float | None = None
+        self._edges: _Edges | None = None
+        self.allocation = self._law.sizes(self._n)
+        self._guess_tsp = np.zeros((len(TERMS), self._n - 1, len(question.pairs)))
+        if self.layout.pilot:
+            # without the edges, which are exact
+            self.allocation = np.where(np.isin(np.arange(self._n + 1), (0, self._n)), 0.0, self.allocation)
+            self._edges = self._measured_edges()
+            self._empty_value = self._edges.empty_value
+            self.allocation, self._guess_tsp = self._piloted(self._edges)
 
     def sums(self, start: int = 0, stop: int | None = None) -> RunningSums:
         """Sums over blocks ``start..stop``, by default all of them."""
         stop = self.layout.blocks if stop is None else stop
         if not 0 <= start < stop <= self.layout.blocks:
             raise ValueError(f"blocks {start}..{stop} are not among 0..{self.layout.blocks}")
-        total, allocation, guess = None, self._inner, np.zeros((3, self.n - 1, len(self.pairs)))
-        if self.layout.pilot:
-            self._measure_edges()
-            self._measure_pilot()
-            allocation, guess = self._allocation, self._guess()
-        shape = self.layout.replicates, self.layout.length
         # A model's batches are the fuller the more coalitions it is given at once.
-        at_once = max(1, MASKS_AT_ONCE // (2 * shape[1] * self.grid.evaluations))
-        for r in range(2 * start, 2 * stop, 2 * at_once):
-            until = min(r + 2 * at_once, 2 * stop)
-            bases = tiled_coalitions(allocation, *shape, r, until, (self.seed, 1)).reshape(-1, self.n)
-            part = self._block(self._measure(bases), bases, allocation, shape, guess)
-            total = part if total is None else total + part
-        return total
+        step = 2 * max(1, MASKS_AT_ONCE // (2 * self.layout.length * self.grid.evaluations))
+        cuts = range(2 * start, 2 * stop, step)
+        return summed(self._replicate_sums(first, min(first + step, 2 * stop)) for first in cuts)
 
     def main_effects(self) -> np.ndarray:
         """Shapley (or Banzhaf) value of each player of ``grid.players``, from the blocks summed so far."""
-        return self.first_sum / self._first_count
+        return self._first_sum / self._first_count
 
-    def value_of_nobody(self) -> float:
+    def empty_value(self) -> float:
         """The game's value of the empty coalition; one more evaluation where no edge gave it."""
         if self._empty_value is None:
-            self._empty_value = float(evaluate(self.game, np.zeros((1, self.n), dtype=bool))[0])
+            none = np.zeros((1, self._n), dtype=bool)
+            self._empty_value = float(evaluate(self.question.game, none)[0])
             self.num_evaluations += 1
         return self._empty_value
 
-    def _measure(self, bases_kn: np.ndarray, grid: FlipGrid | None = None) -> Corners:
-        grid = grid or self.grid
+    def _measured(self, bases_kn: np.ndarray, grid: FlipGrid) -> Corners:
         self.num_evaluations += len(bases_kn) * grid.evaluations
-        return grid.measure(self.game, bases_kn)
+        return grid.measure(self.question.game, bases_kn)
 
-    def _measure_edges(self) -> None:
-        """The terms of the contexts of size 0 and n - 2 (and 0 and n - 1 of single players)."""
-        if self._edge_terms is not None:
-            return
-        corners = self._measure(_edge_coalitions(self.n))
-        # the corners of the first pair around nobody start with f of the empty coalition
-        self._empty_value = float(corners.corners[0, 0, 0])
-        self._edge_terms = np.stack(corner_terms(*corners.corners))  # [3, 2, p]
-        self._edge_first = self.law.sizes(self.n - 1)[[0, -1]] @ corners.first_ks
+    def _measured_edges(self) -> _Edges:
+        corners = self._measured(_edge_coalitions(self._n), self.grid)
+        return _Edges(
+            terms_t2p=np.stack(corner_terms(*corners.corners)),
+            first_s=self._law.sizes(self._n - 1)[[0, -1]] @ corners.first_ks,
+            # the corners of the first pair around the empty coalition start with its value
+            empty_value=float(corners.corners[0, 0, 0]),
+        )
 
-    def _measure_pilot(self) -> None:
-        """Root mean square of the differences by size, from the pilot and the edges; then the shares."""
-        if self._allocation is not None:
-            return
-        bases = tiled_coalitions(self._inner, *PILOT, 0, PILOT[0], (self.seed, 0)).reshape(-1, self.n)
-        grid = FlipGrid(pilot_sample(self._all_pairs), self.n)
-        seen = self._measure(bases, grid)
-        if len(self._all_pairs) == len(self.pairs):
-            edge_terms = self._edge_terms[..., pilot_sample(np.arange(len(self.pairs)))]
+    def _piloted(self, edges: _Edges) -> tuple[np.ndarray, np.ndarray]:
+        """Where the coalitions go, and a guess of every term, from the pilot and the edges.
+
+        Returns:
+            The allocation, [n + 1], and each term by the context's size, [t, n - 1, p]: the usual course
+            through the pair's own edges.
+        """
+        n, inner, question = self._n, self.allocation, self.question
+        key = (question.seed, Stream.PILOT)
+        bases = tiled_coalitions(inner, *PILOT, 0, PILOT[0], key).reshape(-1, n)
+        grid = FlipGrid(pilot_sample(question.all_pairs), n)
+        seen = self._measured(bases, grid)
+        if len(question.all_pairs) == len(question.pairs):
+            edge_terms = edges.terms_t2p[..., pilot_sample(np.arange(len(question.pairs)))]
         else:  # the same pairs decide in every block of pairs
-            edge_terms = np.stack(corner_terms(*self._measure(_edge_coalitions(self.n), grid).corners))
+            edge_terms = np.stack(corner_terms(*self._measured(_edge_coalitions(n), grid).corners))
         inner_terms = np.stack(corner_terms(*seen.corners))
-        inside = (seen.context_size_kp > 0) & (seen.context_size_kp < self.n - 2)
+        inside = (seen.context_size_kp > 0) & (seen.context_size_kp < n - 2)
         sizes = bases.sum(1)
-        # by the size of the coalition, which is close to that of the contexts
-        self._courses = [
-            _by_size(sizes * (self.n - 2) / self.n, inner, inside, edge, self.n - 2)
-            for inner, edge in zip(inner_terms, edge_terms, strict=True)
-        ]
-        typical = _by_size(sizes, inner_terms[0], inside, edge_terms[0], self.n)[0]
-        mean = self._inner @ typical / self._inner.sum()
-        share = self._inner * (typical + FLOOR * mean) if mean > 0 else self._inner
-        self._allocation = share / share.sum()
-
-    def _guess(self) -> np.ndarray:
-        """Each term by the context's size, [3, n - 1, p]: the usual course through the pair's own edges."""
         guess = []
-        for (course, usual), edge_2p in zip(self._courses, self._edge_terms, strict=True):
-            ends, seen_ep = course[[0, -1]][usual], edge_2p[usual]
-            scale_p = ends @ seen_ep / (ends @ ends) if usual.any() else np.zeros(len(self.pairs))
-            most_p = np.abs(edge_2p).max(0)  # no more than was seen
-            guess.append(np.clip(course[:, None] * scale_p, -most_p, most_p))
-        return np.stack(guess)
+        for inner_kp, edge_2p, own_2p in zip(inner_terms, edge_terms, edges.terms_t2p, strict=True):
+            # by the size of the coalition, which is close to that of the contexts
+            course, usual = _by_size(sizes * (n - 2) / n, inner_kp, inside, edge_2p, n - 2)
+            guess.append(_through_edges(course, usual, own_2p))
+        typical = _by_size(sizes, inner_terms[0], inside, edge_terms[0], n)[0]
+        mean = inner @ typical / inner.sum()
+        share = inner * (typical + FLOOR * mean) if mean > 0 else inner
+        return share / share.sum(), np.stack(guess)
 
-    def _block(
-        self,
-        corners: Corners,
-        bases_kn: np.ndarray,
-        drawn: np.ndarray,
-        shape: tuple[int, int],
-        guess: np.ndarray,
-    ) -> RunningSums:
-        """Weighted terms of whole replicates, so that their mean is the estimate."""
-        coalitions = shape[0] * shape[1]
-        wanted, weight = self._weights(drawn, 2, coalitions)
-        sizes, each = corners.context_size_kp, np.arange(len(self.pairs))
-        first = self._weights(drawn, 1, coalitions)[1][corners.first_size_ks] * corners.first_ks * coalitions
-        self.first_sum = self.first_sum + (first + self._edge_first).sum(0)
+    def _replicate_sums(self, start: int, stop: int) -> RunningSums:
+        """Sums over whole replicates ``start..stop``; terms are weighted: their mean is the estimate."""
+        shape, p, law = (self.layout.replicates, self.layout.length), len(self.question.pairs), self._law
+        key = (self.question.seed, Stream.TILES)
+        bases_kn = tiled_coalitions(self.allocation, *shape, start, stop, key).reshape(-1, self._n)
+        corners, coalitions = self._measured(bases_kn, self.grid), shape[0] * shape[1]
+        wanted, weight = self._weights(2, coalitions)
+        sizes, each = corners.context_size_kp, np.arange(p)
+        first = self._weights(1, coalitions)[1][corners.first_size_ks] * corners.first_ks * coalitions
+        edge_first = 0.0 if self._edges is None else self._edges.first_s
+        self._first_sum = self._first_sum + (first + edge_first).sum(0)
         self._first_count += len(bases_kn)
         terms = []
-        for number, term in enumerate(corner_terms(*corners.corners)):
-            known = wanted @ guess[number]
-            if self.layout.pilot:
-                known = known + self.law.sizes(self.n - 2)[[0, -1]] @ self._edge_terms[number]
-            sampled = weight[sizes] * (term - guess[number][sizes, each]) * coalitions
-            terms.append((known + sampled).reshape(-1, shape[1], len(self.pairs)))
+        for number, term_kp in enumerate(corner_terms(*corners.corners)):
+            guess_sp = self._guess_tsp[number]
+            known = wanted @ guess_sp
+            if self._edges is not None:
+                known = known + law.sizes(self._n - 2)[[0, -1]] @ self._edges.terms_t2p[number]
+            sampled = weight[sizes] * (term_kp - guess_sp[sizes, each]) * coalitions
+            terms.append((known + sampled).reshape(-1, shape[1], p))
         return tiled_sums(*terms)
 
-    def _weights(self, drawn: np.ndarray, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:
+    def _weights(self, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:
         """Probability and weight of a context of each size, [n - order + 1]; 0 where the edges are exact."""
-        wanted = self.law.sizes(self.n - order)
+        wanted = self._law.sizes(self._n - order)
         if self.layout.pilot:
             wanted[[0, -1]] = 0
-        expected = coalitions * (drawn / drawn.sum()) @ context_probability(self.n, order)
+        drawn = self.allocation / self.allocation.sum()
+        expected = coalitions * drawn @ context_probability(self._n, order)
         return wanted, np.divide(wanted, expected, out=np.zeros_like(wanted), where=wanted > 0)
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """What the grids around the empty and the full coalition give exactly.
+
+    Attributes:
+        terms_t2p: each term in the contexts of size 0 and n - 2.
+        first_s: what the contexts of size 0 and n - 1 contribute to the value of each player of the grid.
+        empty_value: the game's value of the empty coalition.
+    """
+
+    terms_t2p: np.ndarray
+    first_s: np.ndarray
+    empty_value: float
 
 
 def pilot_sample(pairs: np.ndarray) -> np.ndarray:
@@ -260,6 +297,14 @@ def _by_size(
     return course, ends <= most
 
 
+def _through_edges(course: np.ndarray, usual: np.ndarray, edge_2p: np.ndarray) -> np.ndarray:
+    """A course by size, scaled for each pair to what its edges show where they are no spikes, [s, p]."""
+    ends, seen_ep = course[[0, -1]][usual], edge_2p[usual]
+    scale_p = ends @ seen_ep / (ends @ ends) if usual.any() else np.zeros(edge_2p.shape[1])
+    most_p = np.abs(edge_2p).max(0)  # no more than was seen
+    return np.clip(course[:, None] * scale_p, -most_p, most_p)
+
+
 def _edge_coalitions(n: int) -> np.ndarray:
-    """Nobody, and everybody."""
+    """The empty coalition, and the full one."""
     return np.stack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])

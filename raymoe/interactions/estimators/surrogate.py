@@ -19,17 +19,22 @@ Shapes: n players, p pairs, K replicates, m coalitions fitted.
 from __future__ import annotations
 
 from itertools import count
+from typing import ClassVar
 
 import numpy as np
 import torch
 from scipy.special import gammaln
 
-from raymoe.interactions.estimators.exact import exact
+from raymoe.interactions.budget import checked_budget, too_small
+from raymoe.interactions.estimators.base import Estimator, Question
+from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
 from raymoe.interactions.estimators.gaussian_process import GaussianProcess, ProductKernel
-from raymoe.interactions.games.game import Game, evaluate
-from raymoe.interactions.result import InteractionEstimate, too_small
+from raymoe.interactions.estimators.option_types import Options
+from raymoe.interactions.games.game import evaluate
+from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
-from raymoe.interactions.sampling.grid import Corners, FlipGrid
+from raymoe.interactions.sampling.grid import FlipGrid
+from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import corner_terms, independent_sums
 
 FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
@@ -40,23 +45,34 @@ CONTEXTS = 128  # per replicate, for the means of base and span under the surrog
 REDRAWS = 4  # what is drawn twice is evaluated once; so often is more drawn for what that saves
 
 
-def surrogate(
-    game: Game, pairs: np.ndarray, n: int, budget: int, seed: int, law: SizeLaw
-) -> InteractionEstimate:
-    """See ``estimate``; with a budget of 2^n or more all coalitions are evaluated instead."""
-    if n <= 20 and budget >= 1 << n:
-        return exact(game, pairs, n, None, law)
+class Surrogate(Estimator):
+    """What a Gaussian process explains is known exactly; only the rest is sampled."""
+
+    name: ClassVar[str] = "surrogate"
+
+    def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
+        """See the module; where 2^n evaluations are within the budget and n is at most 20, they are made."""
+        budget, n = checked_budget(budget, self.name), question.num_players
+        if n <= MAX_PLAYERS and budget >= 1 << n:
+            return Exact().estimate(question, None, options)
+        each = FlipGrid(question.pairs, n).evaluations
+        if _split(budget, each)[2] < MIN_SPREAD:
+            least = next(b for b in count(budget) if _split(b, each)[2] >= MIN_SPREAD)
+            raise too_small(budget, self.name, question.pairs, least)
+        return _estimate(question, budget)
+
+
+def _estimate(question: Question, budget: int) -> InteractionEstimate:
+    game, pairs, n = question.game, question.pairs, question.num_players
+    seed, law = question.seed, question.law
     grid = FlipGrid(pairs, n)
-    if _split(budget, grid.evaluations)[2] < MIN_SPREAD:
-        least = next(b for b in count(budget) if _split(b, grid.evaluations)[2] >= MIN_SPREAD)
-        raise too_small(budget, "surrogate", pairs, least)
     fit_only, replicates, spread = _split(budget, grid.evaluations)
 
     sizes = spread_sizes(n, law)
-    first = drawn_coalitions(sizes, fit_only - 2, (seed, 10))
+    first = drawn_coalitions(sizes, fit_only - 2, (seed, Stream.FIT))
     first = np.concatenate([np.zeros((1, n), bool), np.ones((1, n), bool), first])
     # Independent bases: each must stand for all sizes, since each has a surrogate of its own.
-    bases = np.concatenate([_contexts(law, n, 1, (seed, 12, r)) for r in range(replicates)])
+    bases = np.concatenate([_contexts(law, n, 1, (seed, Stream.GRIDS, r)) for r in range(replicates)])
     grids = bases[:, None] ^ grid.flips
     samples, unique, which = _draw(first, grids, sizes, replicates, spread, seed)
     for _ in range(REDRAWS):
@@ -95,12 +111,12 @@ def surrogate(
                 guessed = grid.corners(bases[r][None], process.predict(grids[r], alpha)[None])
                 truth = [term[0] for term in corner_terms(*found.corners)]
                 model = [term[0] for term in corner_terms(*guessed.corners)]
-                contexts = _contexts(law, n, CONTEXTS, (seed, 13, int(r)))
+                contexts = _contexts(law, n, CONTEXTS, (seed, Stream.CONTEXTS, int(r)))
                 means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
                 by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
                 base.append(means[1] + truth[1] - model[1])
                 span.append(means[2] + truth[2] - model[2])
-                effects.append(model_first + _first(found) - _first(guessed))
+                effects.append(model_first + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
     sums = independent_sums(delta, np.stack(base), np.stack(span))
     main_effects = np.full(n, np.nan)
@@ -138,7 +154,7 @@ def _draw(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Spread samples [K, spread, n], and all points: the different ones, and which of them each point is."""
     n = first.shape[1]
-    samples = np.stack([_spread(sizes, spread, (seed, 11, r)) for r in range(replicates)])
+    samples = np.stack([_spread(sizes, spread, (seed, Stream.SPREAD, r)) for r in range(replicates)])
     points = np.concatenate([first, samples.reshape(-1, n), grids.reshape(-1, n)])
     return samples, *_unique(points)
 
@@ -154,7 +170,8 @@ def spread_sizes(n: int, law: SizeLaw) -> np.ndarray:
         log += _log_choose(n - 2, context[known])
         square[known] += ways * np.exp(log)
     root = np.sqrt(square)
-    return root / root.sum()
+    share: np.ndarray = root / root.sum()
+    return share
 
 
 def spread_weights(coalitions: np.ndarray, pairs: np.ndarray, sizes: np.ndarray, law: SizeLaw) -> np.ndarray:
@@ -168,17 +185,21 @@ def spread_weights(coalitions: np.ndarray, pairs: np.ndarray, sizes: np.ndarray,
     inside = coalitions[:, pairs[:, 0]].astype(int) + coalitions[:, pairs[:, 1]]
     log_drawn = np.log(sizes[size]) - _log_choose(n, size)
     log_wanted = _log_probability(n, law)[size[:, None] - inside]
-    return np.where(inside == 1, -1.0, 1.0) * np.exp(log_wanted - log_drawn[:, None])
+    weights: np.ndarray = np.where(inside == 1, -1.0, 1.0) * np.exp(log_wanted - log_drawn[:, None])
+    return weights
 
 
 def _log_probability(n: int, law: SizeLaw) -> np.ndarray:
     """Log probability of one context of each size 0..n-2."""
     size = np.arange(n - 1)
-    return np.log(np.maximum(law.sizes(n - 2), np.finfo(float).tiny)) - _log_choose(n - 2, size)
+    log_size = np.log(np.maximum(law.sizes(n - 2), np.finfo(float).tiny))
+    log_each: np.ndarray = log_size - _log_choose(n - 2, size)
+    return log_each
 
 
 def _log_choose(n: int, k: np.ndarray) -> np.ndarray:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    log: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return log
 
 
 def _spread(sizes: np.ndarray, count: int, key: tuple[int, ...]) -> np.ndarray:
@@ -205,7 +226,7 @@ def _fitted(which: np.ndarray, first: int, count: int, seed: int) -> np.ndarray:
     """Which of the different coalitions the process is fitted to: the first part, then others at random."""
     always = np.unique(which[:first])
     others = np.setdiff1d(np.arange(count), always)
-    order = generator(seed, 14).permutation(len(others))
+    order = generator(seed, Stream.FITTED).permutation(len(others))
     return np.concatenate([always, np.sort(others[order[: max(0, MAX_FITTED - len(always))]])])
 
 
@@ -215,7 +236,3 @@ def _only_in_fold(which: np.ndarray, owner: np.ndarray, fold: int, count: int) -
     inside[which[owner == fold]] = True
     outside[which[owner != fold]] = True
     return inside & ~outside
-
-
-def _first(corners: Corners) -> np.ndarray:
-    return corners.first_ks[0]

@@ -11,16 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from raymoe.errors import InputError
+from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators import exact as enumeration
 from raymoe.interactions.estimators.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
 from raymoe.interactions.games.game import Game, checked_players
-from raymoe.interactions.result import checked_budget, too_small
+from raymoe.interactions.result import student_quantile
 from raymoe.interactions.sampling.coalitions import SizeLaw, tiled_coalitions
 from raymoe.interactions.sampling.grid import FlipGrid
-from raymoe.interactions.sums import RunningSums, tiled_sums
+from raymoe.interactions.sampling.streams import Stream
+from raymoe.interactions.sums import TERMS, RunningSums, summed, tiled_sums
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TripleEstimate:
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Confidence interval of each triple by Student's t."""
-        half = student_t.ppf((1 + level) / 2, self.degrees_of_freedom) * self.sii_stderr
+        half = student_quantile((1 + level) / 2, self.degrees_of_freedom) * self.sii_stderr
         return self.sii - half, self.sii + half
 
 
@@ -78,15 +79,17 @@ def estimate_triples(
     if coalitions < MIN_COALITIONS:
         raise too_small(budget, method, triples, MIN_COALITIONS * grid.evaluations)
     plan = layout(coalitions)  # without edges and pilot, so every coalition weighs alike
-    sizes, total = law.sizes(n), None
-    shape = plan.replicates, plan.length
-    at_once = max(1, MASKS_AT_ONCE // (2 * plan.length * grid.evaluations)) * 2
-    for start in range(0, plan.replicates, at_once):
-        stop = min(start + at_once, plan.replicates)
-        bases = tiled_coalitions(sizes, *shape, start, stop, (seed, 3)).reshape(-1, n)
+    sizes, shape = law.sizes(n), (plan.replicates, plan.length)
+
+    def replicate_sums(start: int, stop: int) -> RunningSums:
+        bases = tiled_coalitions(sizes, *shape, start, stop, (seed, Stream.TRIPLES)).reshape(-1, n)
         delta = grid.measure(game, bases).difference().reshape(stop - start, plan.length, -1)
-        part: RunningSums = tiled_sums(delta, np.zeros_like(delta), np.zeros_like(delta))
-        total = part if total is None else total + part
+        nothing = [np.zeros_like(delta)] * (len(TERMS) - 1)  # a triple has no base and no span
+        return tiled_sums(delta, *nothing)
+
+    step = 2 * max(1, MASKS_AT_ONCE // (2 * plan.length * grid.evaluations))
+    cuts = range(0, plan.replicates, step)
+    total = summed(replicate_sums(first, min(first + step, plan.replicates)) for first in cuts)
     scores = total.scores()
     return TripleEstimate(
         triples=triples,

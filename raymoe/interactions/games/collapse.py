@@ -29,6 +29,7 @@ d = D / H, W = H b, X = 3 D, M modalities, C classes, K targets.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -36,7 +37,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from raymoe.interactions.games.sequence import MaskedSequence
-from raymoe.models.fusion import FusionBlock, FusionExperts
+
+if TYPE_CHECKING:
+    from raymoe.models.fusion import FusionBlock, FusionExperts, StackedLinear
 
 # Layer 1 reads its attention from the table while the table's product (W columns) costs at most this many
 # times what it replaces (attention over half the bank and the output projection: b + D); beyond, layer 1
@@ -58,7 +61,7 @@ class CollapsedExpert:
         self, expert: FusionExperts, sequence: MaskedSequence, target_CK: Tensor, tokens_per_batch: int
     ) -> None:
         self.tokens_per_batch = tokens_per_batch
-        self.layers = [_Layer(block) for block in expert.blocks]
+        self.layers = [_Layer(cast("FusionBlock", block)) for block in expert.blocks]
         self._num_special, self._length = len(sequence.special), sequence.length
         tokens_TD = sequence.tokens_TD
         self._device, self._dtype = tokens_TD.device, tokens_TD.dtype
@@ -121,7 +124,7 @@ class CollapsedExpert:
         # A modality without positions has an empty mean, which no bias reaches.
         present_M = torch.as_tensor(sequence.count_M > 0, dtype=self._dtype, device=self._device)
         bias_MK = last.down_bias_D @ head_MDK
-        self._const_K = expert.head.bias_E1O[0, 0] @ target_CK + present_M @ bias_MK
+        self._const_K = _bias(expert.head) @ target_CK + present_M @ bias_MK
 
     def _prepare_first(self) -> None:
         """What layer 1 makes of each bank token alone."""
@@ -205,7 +208,8 @@ class CollapsedExpert:
             bias_mb[:, -1] = math.log(zeros)
         logits_mtHb = self._logits_bW.index_select(0, index_r).view(m, -1, self.layers[0].heads, b)
         logits_mtHb += bias_mb[:, None, None]
-        return logits_mtHb.softmax(-1).view(-1, self._width)
+        weights_rW: Tensor = logits_mtHb.softmax(-1).view(-1, self._width)
+        return weights_rW
 
 
 class DenseExpert:
@@ -251,9 +255,17 @@ class _Layer:
         self.norm1 = (block.norm1.scale_ED[0], block.norm1.shift_ED[0])
         self.norm2 = (block.norm2.scale_ED[0], block.norm2.shift_ED[0])
         self.qkv_DX = block.qkv.weight_EIO[0]
-        self.out_DD, self.out_bias_D = block.out.weight_EIO[0], block.out.bias_E1O[0, 0]
-        self.up_DF, self.up_bias_F = block.up.weight_EIO[0], block.up.bias_E1O[0, 0]
-        self.down_FD, self.down_bias_D = block.down.weight_EIO[0], block.down.bias_E1O[0, 0]
+        self.out_DD, self.out_bias_D = block.out.weight_EIO[0], _bias(block.out)
+        self.up_DF, self.up_bias_F = block.up.weight_EIO[0], _bias(block.up)
+        self.down_FD, self.down_bias_D = block.down.weight_EIO[0], _bias(block.down)
+
+
+def _bias(linear: StackedLinear) -> Tensor:
+    """That of a single expert's map, [O]."""
+    if linear.bias_E1O is None:
+        raise TypeError("the map has no bias")
+    bias_O: Tensor = linear.bias_E1O[0, 0]
+    return bias_O
 
 
 def _attention(qkv_mtX: Tensor, heads: int, key_bias: Tensor | None) -> Tensor:

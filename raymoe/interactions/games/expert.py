@@ -1,72 +1,27 @@
 """A fusion expert as a cooperative game: which features are there -> the expert's logit for the target.
 
 ``f(S)``: every feature is zeroed except S and the special positions (CLS), which are always active (paper
-§3.2.2). How that is computed fast is ``collapse.py``; what is checked, ``masked.py``.
+§3.2.2). How that is computed fast is ``collapse.py``; what is checked, ``masked_game.py``.
 
 Shapes: m coalitions, n players (the universe), C classes, K targets.
 """
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Unpack, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from raymoe.errors import InputError
-from raymoe.interactions.games.collapse import CollapsedExpert, DenseExpert
-from raymoe.interactions.games.masked_game import MaskedGame
-from raymoe.interactions.games.precision import full_precision
+from raymoe.interactions.games.mixture import MixtureGame
 from raymoe.interactions.games.sequence import MaskedSequence
-from raymoe.models.base import FusionModel
-from raymoe.models.fusion import FusionExperts
+from raymoe.interactions.games.sequence_game import GameOptions, SequenceGame
 
-# On a CPU 2^9 to 2^12 are equally fast and more is slower. On an H200 2^16 to 2^20 are, and 2^13 has three
-# fifths of their speed.
-TOKENS_PER_BATCH = {"cpu": 1 << 11, "cuda": 1 << 17}
-
-
-class SequenceGame(MaskedGame):
-    """What the games of one sample share: options that fit, precision, batches, one target or several."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        experts: FusionExperts,
-        sequence: MaskedSequence,
-        target: Tensor,
-        *,
-        collapse: bool = True,
-        dtype: torch.dtype | None = None,
-        tokens_per_batch: int | None = None,
-        name: str = "",
-    ) -> None:
-        dtype = dtype or sequence.tokens_TD.dtype
-        device = sequence.tokens_TD.device
-        self._tokens_per_batch = check_options(experts, target, dtype, tokens_per_batch, device)
-        # zero tokens collapse in any case, but the algebra is written for the usual residual
-        self._evaluator = CollapsedExpert if collapse and experts.residual == "input" else DenseExpert
-        self._options = {"collapse": collapse, "tokens_per_batch": tokens_per_batch, "name": name}
-        self._model, self.target, self.name = model, target, name
-        self.sequence = sequence.to(dtype)
-        self.num_players = len(sequence.players)
-        self.player_modality = sequence.player_modality
-
-    def double(self) -> Self:
-        """The same game in float64."""
-        return type(self)(self._model, self.sequence, self.target, dtype=torch.float64, **self._options)
-
-    def _evaluator_of(self, expert: FusionExperts) -> CollapsedExpert | DenseExpert:
-        """What evaluates one expert, in the game's precision."""
-        target_CK = self.target if self.target.dim() == 2 else self.target[:, None]
-        expert = expert.to(self.sequence.tokens_TD.dtype)
-        with torch.no_grad(), full_precision():  # what it prepares enters every value
-            return self._evaluator(expert, self.sequence, target_CK, self._tokens_per_batch)
-
-    def _answer(self, values_mK: Tensor) -> np.ndarray:
-        found = values_mK.double().cpu().numpy()
-        return found if self.target.dim() == 2 else found[:, 0]
+if TYPE_CHECKING:
+    from raymoe.models.base import FusionModel
+    from raymoe.models.fl_i2moe import FLI2MoE
+    from raymoe.models.fusion import FusionExperts
 
 
 class ExpertGame(SequenceGame):
@@ -93,11 +48,16 @@ class ExpertGame(SequenceGame):
         expert: FusionExperts,
         sequence: MaskedSequence,
         target: Tensor,
-        **options,
+        **options: Unpack[GameOptions],
     ) -> None:
-        super().__init__(expert, expert, sequence, target, **options)
+        super().__init__(expert, sequence, target, **options)
+        self._expert = expert
         # select: parameters of its own, so the model's keep their type
         self.evaluator = self._evaluator_of(expert.select(0))
+
+    def double(self) -> ExpertGame:
+        """The same game in float64."""
+        return ExpertGame(self._expert, self.sequence, self.target, **self._double_options)
 
     @classmethod
     def of_sample(
@@ -110,8 +70,8 @@ class ExpertGame(SequenceGame):
         target: Tensor,
         *,
         valid: dict[str, Tensor] | None = None,
-        **options,
-    ) -> MaskedGame:
+        **options: Unpack[GameOptions],
+    ) -> SequenceGame:
         """The game of one expert of a model on one sample, or of the whole mixture.
 
         Args:
@@ -126,13 +86,11 @@ class ExpertGame(SequenceGame):
         Raises:
             InputError: unknown expert; players that are special, padding, out of range or named twice.
         """
-        from raymoe.interactions.games.mixture import MixtureGame  # builds on this file
-
         sequence = MaskedSequence.of_sample(model, features, special, players, valid)
         if expert == "mixture" and len(model.expert_names) == 1:
             expert = 0  # the dense Transformer is its only expert
         if expert == "mixture":
-            return MixtureGame(model, sequence, target, **options)
+            return MixtureGame(cast("FLI2MoE", model), sequence, target, **options)
         return cls(model.experts.select(expert_index(model, expert)), sequence, target, **options)
 
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
@@ -152,34 +110,3 @@ def expert_index(model: FusionModel, expert: int | str) -> int:
     elif 0 <= expert < len(names):
         return int(expert)
     raise InputError(f"no expert {expert!r}", f"Experts: {', '.join(names)}, or mixture.")
-
-
-def check_options(
-    expert: FusionExperts,
-    target: Tensor,
-    dtype: torch.dtype,
-    tokens_per_batch: int | None,
-    device: torch.device,
-) -> int:
-    """Tokens per batch, once mode, target, precision and budget are found to fit the expert.
-
-    Raises:
-        InputError: one of them does not.
-    """
-    classes = expert.head.weight_EIO.shape[-1]
-    if expert.training:
-        raise InputError(
-            "the model is in training mode", "Call model.eval() first: dropout is no explanation."
-        )
-    if target.dim() not in (1, 2) or target.shape[0] != classes:
-        raise InputError(
-            f"the target's weights are {list(target.shape)}",
-            f"Give one weight per class: [{classes}], or [{classes}, K] for K targets.",
-        )
-    if dtype not in (torch.float32, torch.float64):
-        raise InputError(f"dtype is {dtype}", "Use torch.float32 or torch.float64.")
-    if tokens_per_batch is None:
-        return TOKENS_PER_BATCH["cpu" if device.type == "cpu" else "cuda"]
-    if tokens_per_batch < 1:
-        raise InputError(f"tokens_per_batch is {tokens_per_batch}", "Give at least 1.")
-    return tokens_per_batch

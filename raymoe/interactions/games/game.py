@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from raymoe.errors import InputError, RaymoeError
 
-Game = Callable[[np.ndarray], np.ndarray]
-"""``bool[m, n] -> float[m]``, shapiq's convention. May carry ``num_players``, ``player_modality`` ([n], which
-modality each player is of) and ``name`` (what is explained, for messages)."""
-
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WORDS = {2: "pair", 3: "triple"}  # interactions by their order
 FIRST = 256  # coalitions asked first
 AT_ONCE = 1 << 16  # and then at a time, which bounds memory
+
+
+class Game(Protocol):
+    """Any callable ``bool[m, n] -> float[m]`` (shapiq's convention); a tensor does as an answer.
+
+    It may have the attributes ``num_players``, ``player_modality`` ([n], which modality each player is of)
+    and ``name`` (what is explained, for messages).
+    """
+
+    def __call__(self, coalitions: np.ndarray, /) -> np.ndarray | Tensor:
+        """The value of each coalition."""
 
 
 def checked_players(

@@ -56,9 +56,9 @@ class MaskedGame:
             )
         return values
 
-    def _members(self, coalition: np.ndarray) -> list:
+    def _members(self, coalition: np.ndarray) -> list[int] | list[str]:
         """How a coalition is named in a message."""
-        return np.flatnonzero(coalition).tolist()
+        return [int(player) for player in np.flatnonzero(coalition)]
 
     @property
     def _prefix(self) -> str:

@@ -6,15 +6,20 @@ Shapes: m coalitions, n players, D hidden width, M modalities, E experts, C clas
 from __future__ import annotations
 
 import copy
+from functools import reduce
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raymoe.interactions.games.expert import SequenceGame
+from raymoe.errors import InputError
 from raymoe.interactions.games.sequence import MaskedSequence
-from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.interactions.games.sequence_game import GameOptions, SequenceGame
+
+if TYPE_CHECKING:
+    from raymoe.models.fl_i2moe import FLI2MoE
 
 
 class MixtureGame(SequenceGame):
@@ -38,15 +43,20 @@ class MixtureGame(SequenceGame):
         model: FLI2MoE,
         sequence: MaskedSequence,
         target: Tensor,
-        **options,
+        **options: Unpack[GameOptions],
     ) -> None:
-        super().__init__(model, model.experts, sequence, target, **options)
+        super().__init__(model.experts, sequence, target, **options)
+        self._model = model
         self._gate = copy.deepcopy(model.gate).to(self.sequence.tokens_TD.dtype)
         self._experts = [
             self._evaluator_of(model.experts.select(e)) for e in range(model.experts.num_experts)
         ]
         with torch.no_grad():
             self._prepare_gate()
+
+    def double(self) -> MixtureGame:
+        """The same game in float64."""
+        return MixtureGame(self._model, self.sequence, self.target, **self._double_options)
 
     def gate_weights(self, coalitions: np.ndarray) -> Tensor:
         """The mixture's weights [m, E] for coalitions, bool [m, n].
@@ -55,14 +65,18 @@ class MixtureGame(SequenceGame):
         """
         active_mn = torch.from_numpy(coalitions).to(self._players_nMD.device)
         mean_mMD = torch.tensordot(active_mn.to(self._players_nMD.dtype), self._players_nMD, 1)
-        return self._gate(F.normalize(mean_mMD + self._special_MD, dim=-1).flatten(1))
+        weights_mE: Tensor = self._gate(F.normalize(mean_mMD + self._special_MD, dim=-1).flatten(1))
+        return weights_mE
 
     def _prepare_gate(self) -> None:
         sequence = self.sequence
         embeddings_TD = sequence.embeddings_TD
+        if embeddings_TD is None:
+            raise InputError(
+                "the sequence has no embeddings for the gate", "Make it with MaskedSequence.of_sample."
+            )
         own_TM = np.eye(sequence.num_modalities)[sequence.modality_T] / np.maximum(sequence.count_M, 1)
-        own_TM = torch.as_tensor(own_TM).to(embeddings_TD)
-        share_TMD = own_TM[..., None] * embeddings_TD[:, None]
+        share_TMD = torch.as_tensor(own_TM).to(embeddings_TD)[..., None] * embeddings_TD[:, None]
         # A feature that isn't finite must not reach coalitions without it, and 0 * NaN would; where it is
         # active, the experts' answers say so.
         share_TMD = share_TMD.nan_to_num()
@@ -71,5 +85,5 @@ class MixtureGame(SequenceGame):
 
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
         weights_mE = self.gate_weights(coalitions)
-        values_mK = sum(weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
-        return self._answer(values_mK)
+        each = (weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
+        return self._answer(reduce(torch.add, each))

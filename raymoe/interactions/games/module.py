@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions.games.masked_game import MaskedGame
 
+Inputs = TypeVar("Inputs")  # a batch of masked inputs, whatever the model takes
 Target = int | Sequence[int] | Callable[[Tensor], Tensor] | None
 
 
-class ModuleGame(MaskedGame):
+class ModuleGame(MaskedGame, Generic[Inputs]):
     """Any module with a masking function: ``bool[m, n] -> float64[m]``.
 
     Args:
@@ -47,11 +48,11 @@ class ModuleGame(MaskedGame):
     def __init__(
         self,
         module: nn.Module,
-        mask: Callable[[Tensor], Any],
+        mask: Callable[[Tensor], Inputs],
         num_players: int,
         target: Target = None,
         *,
-        forward: Callable[[Any], Any] | None = None,
+        forward: Callable[[Inputs], object] | None = None,
         batch_size: int = 32,
         device: torch.device | str | None = None,
         player_names: Sequence[str] | None = None,
@@ -121,12 +122,13 @@ class ModuleGame(MaskedGame):
             )
         return output[:, torch.from_numpy(classes).to(output.device)].mean(1)
 
-    def _members(self, coalition: np.ndarray) -> list:
-        members = super()._members(coalition)
-        return members if self.player_names is None else [self.player_names[i] for i in members]
+    def _members(self, coalition: np.ndarray) -> list[int] | list[str]:
+        if self.player_names is None:
+            return super()._members(coalition)
+        return [self.player_names[i] for i in np.flatnonzero(coalition)]
 
 
-def _call(module: nn.Module, batch: Any) -> Any:
+def _call(module: nn.Module, batch: object) -> object:
     if isinstance(batch, Mapping):
         return module(**batch)
     return module(*batch) if isinstance(batch, tuple) else module(batch)

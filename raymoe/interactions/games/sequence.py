@@ -5,13 +5,17 @@ Shapes: T valid positions of the joint sequence, D hidden width, M modalities, n
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from raymoe.errors import InputError
 from raymoe.interactions.games.precision import full_precision
-from raymoe.models.base import FusionModel
+
+if TYPE_CHECKING:
+    from raymoe.models.base import FusionModel
 
 
 class MaskedSequence:
@@ -90,7 +94,8 @@ class MaskedSequence:
                 "i2moe works on pooled vectors: it has no tokens or patches to mask",
                 "Take a model of kind fl-i2moe or dense.",
             )
-        device, dtype = model.position_TD.device, model.position_TD.dtype
+        weight = next(model.parameters())  # the first projection's
+        device, dtype = weight.device, weight.dtype
         batch = {n: features[n].to(device, dtype)[None] for n in model.names}
         sizes = [batch[n].shape[1] for n in model.names]
         if valid is None:

@@ -1,5 +1,6 @@
-"""Which contexts are drawn. What is drawn depends on the seed and the draw's number alone, never on how the
-work is cut.
+"""Which contexts are drawn: their law, and samples of it.
+
+What is drawn depends on the seed and the draw's number alone, never on how the work is cut.
 
 Two laws of contexts: for the Shapley Interaction Index the size of a context is uniform and, given the size,
 the set is uniform; for the weighted Banzhaf index every player is in it with probability p. A coalition of
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
-from scipy.stats import binom
 
 from raymoe.errors import InputError
 from raymoe.runtime.seeds import seed_of
@@ -45,6 +45,8 @@ class SizeLaw:
         """Probability of each size 0..players, [players + 1]."""
         if self.index == "sii":
             return np.full(players + 1, 1 / (players + 1))
+        from scipy.stats import binom  # takes a third as long to import as torch
+
         return binom.pmf(np.arange(players + 1), players, self.inclusion)
 
     def nodes(self, players: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,6 +61,10 @@ class SizeLaw:
             return np.array([self.inclusion]), np.ones(1)
         t, weight = np.polynomial.legendre.leggauss(min(players // 2 + 1, MAX_NODES))
         return (t + 1) / 2, weight / 2
+
+
+SHAPLEY = SizeLaw()
+"""That of the Shapley Interaction Index."""
 
 
 def context_probability(n: int, order: int) -> np.ndarray:
@@ -118,7 +124,7 @@ def pair_contexts(
     n: int, u: int, v: int, start: int, stop: int, seed: int, law: SizeLaw | None = None
 ) -> np.ndarray:
     """Contexts drawn for one pair alone, bool [stop - start, n], without u and v: the paper's procedure."""
-    law = law or SizeLaw()
+    law = law or SHAPLEY
     draws = generator(seed, u, v).random((stop, n + 1))[start:]
     contexts = draws[:, 1:] < (draws[:, :1] if law.index == "sii" else law.inclusion)
     contexts[:, [u, v]] = False

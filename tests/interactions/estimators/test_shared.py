@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from support.games import brute_force, cross_pairs, smooth_game, unanimity_game
 
 from raymoe.interactions import estimate
-from raymoe.interactions.estimators.shared import SharedEstimator, pilot_evaluations, pilot_layout
+from raymoe.interactions.estimators import Question
+from raymoe.interactions.estimators.shared import SharedSampling, pilot_evaluations, pilot_layout
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sampling.grid import FlipGrid, grid_evaluations
 
@@ -58,9 +59,9 @@ def test_the_pilot_sends_coalitions_where_differences_are():
     def game(z):  # interactions only where few are present
         return np.exp(-1.2 * z.sum(1)) * (3 + z @ weights)
 
-    work = SharedEstimator(game, cross_pairs(n, 8), n, 100, 0, SizeLaw())
+    work = SharedSampling(Question(game, cross_pairs(n, 8), n), 100)
     work.sums()
-    share = work._allocation
+    share = work.allocation
     assert share[[0, n]].sum() == 0
     assert share.sum() == pytest.approx(1)
     assert share[1:4].sum() > 2 * share[-4:-1].sum()

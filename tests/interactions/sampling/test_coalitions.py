@@ -13,9 +13,9 @@ from raymoe.interactions.sampling.coalitions import (
     context_probability,
     drawn_coalitions,
     pair_contexts,
-    seed_of,
     tiled_coalitions,
 )
+from raymoe.runtime.seeds import seed_of
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (2, 5)])

@@ -1,4 +1,4 @@
-"""The demo's encoders, whose weights come as Python packages: all-MiniLM-L6-v2 and EfficientNet-Lite0.
+"""EfficientNet-Lite0, the demo's image encoder, whose code and weights come as Python packages.
 
 Shape suffixes: B items, T positions, D width.
 """
@@ -6,7 +6,7 @@ Shape suffixes: B items, T positions, D width.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,31 +16,20 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
-from raymoe.features.encoder import EFFICIENTNET_PIXELS, MINILM, EncodedBatch, Encoder, encoder_identity
-from raymoe.features.files import locate
+from raymoe.features.encoder import EncodedBatch
+from raymoe.features.files import MEAN, SCALE, SIDE, locate
 from raymoe.features.frozen import Frozen
 
 
-def load(config: EncoderConfig) -> Encoder:
-    """The packaged encoder that ``config.source`` names, on the CPU.
+class EfficientNetLite0:
+    """EfficientNet-Lite0 without its head: 7 x 7 positions of width 1280, none special; begins on the CPU.
 
     Raises:
-        InputError: its package is missing or its weights are damaged.
+        InputError: a package is missing, or the weights are damaged.
     """
-    if config.source == MINILM:
-        from raymoe.features.huggingface import TextEncoder
 
-        return TextEncoder(config)
-    return EfficientNetLite0(config)
-
-
-class EfficientNetLite0:
-    """EfficientNet-Lite0 without its head: 7 x 7 positions of width 1280, none special."""
-
-    kind, width, max_length, grid = "image", 1280, 49, (7, 7)
-    # The Lite models' own mean and scale of byte values, not ImageNet's per channel, which the package's text
-    # shows: with these the pooled features classify better.
-    side, mean, scale = (EFFICIENTNET_PIXELS[k] for k in ("side", "mean", "scale"))
+    kind, width, max_length = "image", 1280, 49
+    grid: tuple[int, int] | None = (7, 7)
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
@@ -59,10 +48,6 @@ class EfficientNetLite0:
         # Channels last is three times as fast on a CPU.
         self._model = Frozen(module.to(memory_format=torch.channels_last), config.precision, config.dropout)
 
-    def identity(self) -> dict[str, Any]:
-        """All that its features depend on."""
-        return encoder_identity(self.kind, self.config)
-
     def to(self, device: str | torch.device) -> EfficientNetLite0:
         """Move it to a device, in place."""
         self._model.to(device)
@@ -70,13 +55,13 @@ class EfficientNetLite0:
 
     def prepare(self, items: Iterable[Image.Image]) -> torch.Tensor:
         """RGB pictures, each scaled to 224 x 224 as a whole: ``[B, 224, 224, 3]`` bytes."""
-        size = (self.side, self.side)
-        return torch.from_numpy(np.stack([np.asarray(p.resize(size, Image.BICUBIC)) for p in items]))
+        scaled = [np.asarray(p.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for p in items]
+        return torch.from_numpy(np.stack(scaled))
 
     def run(self, prepared: torch.Tensor) -> EncodedBatch:
         """Encode what was prepared."""
         pixels_BCHW = prepared.to(self._model.device).permute(0, 3, 1, 2).float()
-        maps_BDHW = self._model((pixels_BCHW - self.mean) / self.scale)  # channels last, as the bytes are
+        maps_BDHW = self._model((pixels_BCHW - MEAN) / SCALE)  # channels last, as the bytes are
         features_BTD = maps_BDHW.flatten(2).transpose(1, 2).float()  # contiguous, as channels are last
         valid_BT = torch.ones(features_BTD.shape[:2], dtype=torch.bool)
         return EncodedBatch(features_BTD, valid_BT, torch.zeros_like(valid_BT), None, self.grid)
@@ -92,8 +77,9 @@ def _simplify(module: nn.Module) -> None:
     A normalisation with fixed statistics is a part of the convolution before it, and a border that is the
     same on both sides needs no copy of its own.
     """
-    for parent in (module, *module._blocks):
-        parts = parent._modules
+    blocks = cast("Iterable[nn.Module]", module._blocks)
+    for parent in (module, *blocks):
+        parts = cast("dict[str, Any]", parent._modules)
         convolutions = [name for name, part in parts.items() if isinstance(part, nn.Conv2d)]
         norms = [name for name, part in parts.items() if isinstance(part, nn.BatchNorm2d)]
         for name, norm_name in zip(convolutions, norms, strict=True):  # in the order in which they follow

@@ -1,22 +1,32 @@
-"""The model that is explained and the features it was trained on, opened wherever an actor runs."""
+"""A trained model and its features as a plan names them, to be opened wherever an actor runs."""
 
 from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, Output
+from raymoe.project.artifacts import CHECKPOINT, FEATURES
+from raymoe.project.outputs import Output
 from raymoe.runtime.versions import differing, package_versions
 
 
+class OpenedModel(NamedTuple):
+    """The features, the model that was trained on them, and what its checkpoint says of it."""
+
+    store: FeatureStore
+    model: FusionModel
+    info: CheckpointInfo
+
+
 @dataclass(frozen=True)
-class Explained:
-    """Where checkpoint and features lie, and what they have to be.
+class ModelSource:
+    """Where checkpoint and features lie, and what they have to be when they are opened.
 
     Attributes:
         checkpoint, features: both, in one workspace.
@@ -30,12 +40,12 @@ class Explained:
     versions: dict[str, str] = field(default_factory=package_versions)
 
     @classmethod
-    def of(cls, project: Project, parents: dict[str, str]) -> Explained:
+    def of(cls, project: Project, parents: dict[str, str]) -> ModelSource:
         """A project's, with these fingerprints."""
         expected = {name: parents[name] for name in ("features", "checkpoint")}
         return cls(CHECKPOINT.of(project), FEATURES.of(project), expected)
 
-    def open(self) -> tuple[FeatureStore, FusionModel, CheckpointInfo]:
+    def open(self) -> OpenedModel:
         """Both, the model in eval mode on the CPU.
 
         Raises:
@@ -55,7 +65,7 @@ class Explained:
         self._check(self.features, store.fingerprint)
         model, info = load_checkpoint(self.checkpoint, features=store.fingerprint)
         self._check(self.checkpoint, info.fingerprint)
-        return store, model, info
+        return OpenedModel(store, model, info)
 
     def _check_workspace(self) -> None:
         try:
@@ -71,5 +81,5 @@ class Explained:
             )
 
     def _check(self, output: Output, fingerprint: str) -> None:
-        if fingerprint != self.expected[output.artifact.name]:
+        if fingerprint != self.expected[output.kind]:
             raise ParentError(f"{output.path} changed since this was planned", "Run it again.")

@@ -1,0 +1,25 @@
+"""What a setting can name but a layer above the configuration defines, one line each.
+
+The configuration checks these names and must import neither torch nor scipy. So only names and places are
+here; what is named is imported when it is first used (see ``raymoe.interactions.estimators``).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class ListedEstimator(NamedTuple):
+    """Where an estimator is, as ``module:class``, and the fewest coalitions that ``probe`` may be set to."""
+
+    place: str
+    min_coalitions: int = 4
+
+
+ESTIMATORS = {
+    "shared": ListedEstimator("raymoe.interactions.estimators.shared:Shared"),
+    "surrogate": ListedEstimator("raymoe.interactions.estimators.surrogate:Surrogate", min_coalitions=16),
+    "adaptive": ListedEstimator("raymoe.interactions.estimators.adaptive:Adaptive", min_coalitions=32),
+    "exact": ListedEstimator("raymoe.interactions.estimators.exact:Exact"),
+    "paper": ListedEstimator("raymoe.interactions.estimators.paper:Paper"),
+}
