@@ -25,7 +25,7 @@ from raymoe.display.vocabulary import OF_PAPER, SCORES
 from raymoe.errors import InputError
 from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.masking import masked_logits, over_batches
+from raymoe.experiments.masked_logits import masked_logits, over_batches
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED, TABLE
 from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
 from raymoe.experiments.runs import labels_of

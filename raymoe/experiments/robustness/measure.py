@@ -24,7 +24,7 @@ from raymoe.attribution.importance import importance
 from raymoe.display.vocabulary import SCORES
 from raymoe.experiments.bins import RHO
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.masking import over_batches, threads
+from raymoe.experiments.masked_logits import over_batches, threads
 from raymoe.experiments.robustness import ROBUSTNESS, TABLE
 from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
