@@ -24,7 +24,8 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.data.planted import WITH_PAIRS
-from raymoe.experiments.planted.measure import planted
+from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
+from raymoe.experiments.planted.measure import measure as planted
 from raymoe.experiments.planted.pairs import measures
 from raymoe.experiments.planted.truth import is_true, read_truth
 from raymoe.features.store import FeatureStore
@@ -37,7 +38,7 @@ from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import METRICS, PLANTED, PLANTED_EXPERTS
+from raymoe.project.contracts import METRICS
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console

@@ -20,6 +20,7 @@ import typer
 from raymoe.cli import options
 from raymoe.cli.stage_command import project_of, run_stage, stage_command, stopped_kindly
 from raymoe.errors import InputError, RaymoeError
+from raymoe.experiments.registry import experiments, experiments_help
 from raymoe.pipeline import STAGES, Options
 from raymoe.project import DEFAULT_WORKSPACE
 from raymoe.runtime.progress import console
@@ -79,15 +80,14 @@ def scaling(
         )
 
 
-@app.command()
+@app.command(epilog=experiments_help())
 def evaluate(
     dataset: options.Dataset,
-    protocol: Annotated[
+    experiment: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PROTOCOL]",
-            help="comparison, faithfulness, alignment, pair-masking, robustness, planted or case-study; "
-            "default all of them",
+            metavar="[EXPERIMENT]",
+            help=f"{', '.join(experiments())}; default all that suit the data",
             show_default=False,
         ),
     ] = None,
@@ -101,20 +101,16 @@ def evaluate(
         typer.Option("--sample", metavar="ID", help="Of the case study; repeatable. Default: the strongest."),
     ] = None,
 ) -> None:
-    """The paper's experiments, and more, from what train, attribute and probe made.
-
-    comparison (Table 2), faithfulness (Fig. 3), alignment (Fig. 4), pair-masking (Table 1), case-study
-    (Fig. 5), robustness to noise and missing modalities, and planted: do the scores find known interactions?
-    """
+    """The paper's experiments, and more, from what train, attribute and probe made."""
     project = project_of(dataset, workspace, settings, seed=seed)
 
-    from raymoe.experiments.registry import evaluate, evaluate_all  # after what is quickly refused
+    from raymoe.experiments.running import evaluate, evaluate_all  # after what is quickly refused
     from raymoe.features.encode import refuse_other_features
 
     with stopped_kindly(project):
         refuse_other_features(project)
-        if protocol is not None:
-            evaluate(project, protocol, device=device, overwrite=overwrite, samples=sample or ())
+        if experiment is not None:
+            evaluate(project, experiment, device=device, overwrite=overwrite, samples=sample or ())
             return
         if sample:
             raise InputError("--sample is for the case study", f"raymoe evaluate {dataset} case-study ...")

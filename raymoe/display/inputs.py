@@ -9,14 +9,21 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.data.samples_file import SamplesFile
-from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project, artifacts
-from raymoe.project.artifacts import FEATURES, INTERACTIONS, SAMPLES
-from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, Contract
+from raymoe.project import Project
+from raymoe.project.artifacts import (
+    BASELINES,
+    EPOCHS,
+    FEATURES,
+    IMPORTANCE,
+    INTERACTIONS,
+    METRICS,
+    PREDICTIONS,
+    SAMPLES,
+)
 from raymoe.project.interaction_tables import read_interactions
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.outputs import parents_in
+from raymoe.project.tables import metadata_of
 from raymoe.task import Task
 
 ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
@@ -90,16 +97,11 @@ def read_inputs(project: Project) -> Inputs:
             says which command makes it.
     """
 
-    def read(name: str, stage: str) -> pa.Table:
-        contract = EPOCHS if name.endswith("epochs.parquet") else METRICS
-        return read_table(project.workspace, name, contract, project.command(stage))
-
-    explained = vars(read_explained(project))
     return Inputs(
-        **explained,
-        epochs=read(f"{project.run}/epochs.parquet", "train"),
-        metrics=read(f"{project.run}/metrics.parquet", "train"),
-        baselines=read(artifacts.BASELINES.of(project).name, "baselines"),
+        **vars(read_explained(project)),
+        epochs=EPOCHS.of(project).read(),
+        metrics=METRICS.of(project).read(),
+        baselines=BASELINES.of(project).read(),
     )
 
 
@@ -107,48 +109,28 @@ def read_explained(project: Project) -> Explained:
     """Read what is known of the samples.
 
     Raises:
-        ParentError: as ``read_inputs``.
+        ParentError: see ``read_inputs``.
     """
-
-    def read(name: str, contract: Contract, stage: str) -> pa.Table:
-        return read_table(project.workspace, name, contract, project.command(stage))
 
     light = ["sample_id", "split", "labels"]
     found = Explained(
         samples=SAMPLES.of(project).read(light),
         source=SamplesFile(SAMPLES.of(project)),
-        predictions=read(f"{project.run}/predictions.parquet", PREDICTIONS, "train"),
-        importance=read(f"{project.run}/importance.arrow", IMPORTANCE, "attribute"),
+        predictions=PREDICTIONS.of(project).read(),
+        importance=IMPORTANCE.of(project).read(),
         interactions=read_interactions(INTERACTIONS.of(project)),
         store=FeatureStore.open(FEATURES.of(project)),
     )
-    _refuse_mixed(project, found)
+    # predictions, importance and interactions have to be of one checkpoint
+    predicted = {"checkpoint": found.metadata("predictions").get("checkpoint", "unknown")}
+    IMPORTANCE.of(project).refuse_other_parents({"checkpoint": found.checkpoint}, predicted)
+    wanted = {"checkpoint": found.checkpoint, "importance": found.fingerprints["importance"]}
+    INTERACTIONS.of(project).refuse_other_parents(_parents(found.interactions), wanted)
     return found
 
 
-def _refuse_mixed(project: Project, found: Explained) -> None:
-    """Raise unless predictions, importance and interactions are of one checkpoint."""
-    folder, checkpoint = project.workspace.path(project.run), found.checkpoint
-    predicted = found.metadata("predictions").get("checkpoint")
-    if predicted != checkpoint:
-        raise ParentError(
-            f"{folder}/importance.arrow explains checkpoint {checkpoint}, the predictions beside it are of "
-            f"{predicted}",
-            f"Make it again with: {project.command('attribute')} --overwrite",
-        )
-    parents = _parents(found.interactions)
-    wanted = {"checkpoint": checkpoint, "importance": found.fingerprints["importance"]}
-    for name, fingerprint in wanted.items():
-        if parents.get(name) != fingerprint:
-            raise ParentError(
-                f"the pairs in {folder} were measured from another {name} ({parents.get(name)}, the one "
-                f"there is {fingerprint})",
-                f"Measure them again with: {project.command('probe')} --overwrite",
-            )
-
-
 def _parents(table: pa.Table) -> dict[str, str]:
-    return Provenance.from_json(metadata_of(table.schema)["made_by"]).parents
+    return parents_in(metadata_of(table.schema))
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:

@@ -22,9 +22,9 @@ def thumbnail(encoded: bytes | None, largest: int = LARGEST_BYTES) -> bytes | No
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd palettes and metadata help nobody here
-            picture = Image.open(io.BytesIO(encoded))
-            picture.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
-            picture = picture.convert("RGBA")
+            file = Image.open(io.BytesIO(encoded))
+            file.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
+            picture = file.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)

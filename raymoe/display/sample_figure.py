@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,19 +17,19 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
-from raymoe.display.charts import STYLE
-from raymoe.display.palette import (
+from raymoe.display.pictures import opened
+from raymoe.display.plots import style
+from raymoe.display.samples import End, Pair, Sample, Sequence
+from raymoe.display.vocabulary import (
     INK,
     LINE,
     MUTED,
     NEGATIVE,
-    SCORES,
+    SCORE_TITLES,
     default_score,
     expert_colors,
     expert_label,
 )
-from raymoe.display.pictures import opened
-from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.words import is_right_to_left
 
 PIECES_SHOWN = 44  # of a longer text, those around the linked pieces
@@ -74,7 +73,7 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
     score = default_score(expert)
     return Panel(
         title=f"{expert_label(expert)} expert",
-        subtitle=f"strongest pairs by {SCORES[score]}, patches as (row, column)",
+        subtitle=f"strongest pairs by {SCORE_TITLES[score]}, patches as (row, column)",
         color=expert_colors(experts)[expert],
         heat=sample.importance.get(expert, {}),
         pairs=tuple(sample.pairs.get(expert, {}).get(score, [])[:count]),
@@ -85,13 +84,14 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
 def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], float]]) -> Figure:
     """A figure of lines of panels; each line has its panels' width, in hundredths of an inch."""
     total = max(len(panels) * width for panels, width in lines)
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
         figure = Figure(figsize=(total / 100, 6))
         FigureCanvasAgg(figure)  # its renderer measures the words
         drawn, heights = [], []
         for i, (panels, width) in enumerate(lines):
-            axes_of_line, bottom = [], 0.0
+            axes_of_line: list[Axes] = []
+            bottom = 0.0
             for panel in panels:
                 axes = figure.add_axes((0, 0, width / total, 1), label=f"{i}-{len(axes_of_line)}")
                 axes.axis("off")
@@ -118,16 +118,16 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
     right = width - MARGIN
     axes.text(MARGIN, 42, panel.title, color=INK, fontsize=12, fontweight="bold")
     narrow = width < PANEL_WIDTH
-    x, y, side = (MARGIN, 58, "left") if narrow else (right, 42, "right")
-    axes.text(x, y, panel.subtitle, color=MUTED, ha=side, fontsize=8 if narrow else 9)
+    x, y, end = (MARGIN, 58, "left") if narrow else (right, 42, "right")
+    axes.text(x, y, panel.subtitle, color=MUTED, ha=end, fontsize=8 if narrow else 9)
     if panel.gap:
         lines = textwrap.wrap(panel.gap, max(20, int(width / 6.2)), break_long_words=True)
         axes.text(MARGIN, 86, "\n".join(lines), color=MUTED, va="top", fontsize=8.5)
         return 100 + 17 * len(lines)
     linked: dict[str, set[int]] = {name: set() for name in sample.sequences}
     for pair in panel.pairs:
-        for end in (pair.u, pair.v):
-            linked[end.modality].add(end.index)
+        for side_of_pair in (pair.u, pair.v):
+            linked[side_of_pair.modality].add(side_of_pair.index)
     spots: dict[End, tuple[float, float]] = {}
     bottom = 70.0 if narrow else 58.0
     for name, sequence in sample.sequences.items():
@@ -242,7 +242,9 @@ def _words(
     panel_width: float,
 ) -> tuple[dict[int, tuple[float, float]], float]:
     """Draw the pieces as lines of chips; where each one's lower edge is, and where the text ends."""
-    renderer = axes.figure.canvas.get_renderer()
+    canvas = axes.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)  # see paneled
+    renderer = canvas.get_renderer()
     scale = 100 / axes.figure.dpi
     keep = _kept(words, linked, scores)
     x, y, right = MARGIN, top, panel_width - MARGIN

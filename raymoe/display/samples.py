@@ -17,12 +17,11 @@ import torch
 
 from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
-from raymoe.display.palette import SCORES, default_score
 from raymoe.display.pictures import LARGEST_BYTES, thumbnail
+from raymoe.display.vocabulary import SCORES, default_score, score_columns
 from raymoe.display.words import Piece, pieces
 from raymoe.task import Task
 
-COLUMNS = {"sii": ("sii", "sii_stderr"), "gap": ("redundancy_gap", "redundancy_gap_stderr")}
 BLOCK = 256  # samples read at once, about a row group
 
 
@@ -178,7 +177,7 @@ def _sequences(inputs: Explained, ids: list[str]) -> Iterator[tuple[str, list[in
 def _strength(measured: pa.Table, expert: str) -> float | None:
     value, stderr = (
         measured.filter(pc.equal(measured["expert"], expert))[c].to_numpy()
-        for c in COLUMNS[default_score(expert)]
+        for c in score_columns(default_score(expert))
     )
     bound = (value - 2 * stderr)[np.isfinite(value) & np.isfinite(stderr)]
     return float(bound.max()) if len(bound) else None
@@ -193,7 +192,7 @@ def choose(interactions: pa.Table, count: int, seed: int) -> list[tuple[str, str
     order = {sample_id: i for i, sample_id in enumerate(interactions["sample_id"].unique().to_pylist())}
     rankings = []
     for expert in interactions["expert"].unique().to_pylist():
-        value, stderr = COLUMNS[default_score(expert)]
+        value, stderr = score_columns(default_score(expert))
         rows = interactions.filter(pc.equal(interactions["expert"], expert))
         bound = pc.subtract(pc.abs(rows[value]), pc.multiply(rows[stderr], 2.0))
         strengths = (
@@ -262,7 +261,7 @@ def _pairs(
 
 def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int) -> list[Pair]:
     """The pairs of largest |value|; ties in table order."""
-    value, stderr = COLUMNS[score]
+    value, stderr = score_columns(score)
     strength = np.abs(rows[value].to_numpy())
     order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")[:count]
     return [

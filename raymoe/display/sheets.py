@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import pyarrow as pa
 
@@ -53,6 +54,23 @@ class Amount:
         if _is_number(self.low) and _is_number(self.high):
             return f"{text} ({self._written(self.low)}, {self._written(self.high)})"
         return f"{text} ± {self.deviation:.{self.digits}f}" if _is_number(self.deviation) else text
+
+    @classmethod
+    def scaled(
+        cls,
+        scale: float,
+        value: float | None,
+        low: float | None,
+        high: float | None,
+        digits: int,
+        signed: bool = False,
+    ) -> Amount:
+        """A value and its interval times ``scale``: 100 for fractions in per cent."""
+
+        def times(x: float | None) -> float | None:
+            return None if x is None else scale * x
+
+        return cls(times(value), times(low), times(high), digits=digits, signed=signed)
 
     def _written(self, value: float, signed: bool = False) -> str:
         return f"{value:{'+' if signed else ''}.{self.digits}f}".replace("-", "−")
@@ -127,5 +145,5 @@ def _line(cells: Sequence[Cell]) -> str:
     return " & ".join(escaped(str(cell)) for cell in cells) + r" \\"
 
 
-def _is_number(value: float | None) -> bool:
+def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)

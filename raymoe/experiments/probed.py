@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -12,12 +12,10 @@ from raymoe.errors import ParentError
 from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.project import Project, artifacts
-from raymoe.project.artifacts import INTERACTIONS
-from raymoe.project.contracts import IMPORTANCE
+from raymoe.project import Project
+from raymoe.project.artifacts import CHECKPOINT, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import read_interactions, read_interactions_metadata
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_schema, read_table
+from raymoe.project.outputs import parents_in
 from raymoe.runtime.progress import console
 
 
@@ -29,12 +27,10 @@ class ProbedRun:
 
     Attributes:
         run: the training that they are of.
-        asked: the project as the user asked for it, maybe of another seed.
         importance_metadata, probe_metadata: of the two tables.
     """
 
     run: TrainedRun
-    asked: Project
     importance_metadata: dict[str, Any]
     probe_metadata: dict[str, Any]
 
@@ -59,7 +55,7 @@ class ProbedRun:
 
     def command(self, stage: str) -> str:
         """How a user runs a stage for this seed."""
-        return _command(self.asked, self.seed, stage)
+        return self.run.project.command(stage)
 
     def importance(self) -> pa.Table:
         """The table of ``attribute``.
@@ -67,8 +63,7 @@ class ProbedRun:
         Raises:
             ParentError: it is damaged.
         """
-        project = self.run.project
-        return read_table(project.workspace, _importance(project), IMPORTANCE, self.command("attribute"))
+        return IMPORTANCE.of(self.run.project).read()
 
     def pairs(self) -> pa.Table:
         """The table of ``probe``, of all experts.
@@ -76,8 +71,7 @@ class ProbedRun:
         Raises:
             ParentError: it is damaged.
         """
-        project = self.run.project
-        return read_interactions(INTERACTIONS.of(project))
+        return read_interactions(INTERACTIONS.of(self.run.project))
 
 
 def probed_seeds(project: Project, store: FeatureStore) -> list[ProbedRun]:
@@ -110,8 +104,8 @@ def probed(project: Project, store: FeatureStore, seeds: Iterable[int]) -> list[
             missing.append((seed, error))
     if not found:
         raise missing[0][1]
-    for seed, error in missing:
-        console.print(f"  seed {seed} left out: {error.message}. {error.remedy}", markup=False)
+    for seed, why in missing:
+        console.print(f"  seed {seed} left out: {why.message}. {why.remedy}", markup=False)
     return sorted(found, key=lambda run: run.seed)
 
 
@@ -135,46 +129,19 @@ def left_out_of(skipped: Sequence[tuple[int, dict[str, str]]]) -> list[dict[str,
     ]
 
 
-def _command(project: Project, seed: int, stage: str) -> str:
-    other = "" if seed == project.preset.train.seed else f" --seed {seed}"
-    return f"{project.command(stage)}{other}"
-
-
-def _importance(project: Project) -> str:
-    return f"{project.run}/importance.arrow"
-
-
 def _open(asked: Project, store: FeatureStore, seed: int) -> ProbedRun:
     """Raises ParentError unless the tables are of the features and checkpoint there, and of each other."""
-    project = replace(asked, preset=asked.preset.with_fields({"train.seed": seed}))
-    workspace, run = project.workspace, project.run
-    commands = {stage: _command(asked, seed, stage) for stage in ("train", "attribute", "probe")}
+    project = asked.with_seed(seed)
+    interactions, importance = INTERACTIONS.of(project), IMPORTANCE.of(project)
     # The probe's own first: where it is missing too, its command makes all that is.
-    probe = read_interactions_metadata(workspace, run, commands["probe"])
-    schema = read_schema(workspace, _importance(project), IMPORTANCE, commands["attribute"])
-    importance = metadata_of(schema)
-    info = read_info(workspace, f"{run}/checkpoint", commands["train"])
-    if info.features != store.fingerprint:
-        raise ParentError(
-            f"{workspace.path(run)}/checkpoint was trained on features {info.features}, those in "
-            f"{artifacts.FEATURES.of(project).path} are {store.fingerprint}",
-            f"Train again with: {commands['train']} --overwrite; then attribute and probe again.",
-        )
-    made = Provenance.from_json(importance["made_by"]).parents.get("checkpoint")
-    if made != info.fingerprint:
-        raise ParentError(
-            f"{workspace.path(run)}/importance.arrow was made from checkpoint {made}, the one there is "
-            f"{info.fingerprint}",
-            f"Make it again with: {commands['attribute']} --overwrite; then probe again.",
-        )
-    parents = Provenance.from_json(probe["made_by"]).parents
-    wanted = {"checkpoint": info.fingerprint, "importance": importance["fingerprint"]}
-    for parent, fingerprint in wanted.items():
-        if parents.get(parent) != fingerprint:
-            raise ParentError(
-                f"the interactions in {workspace.path(run)} were made from {parent} {parents.get(parent)}, "
-                f"the one there is {fingerprint}",
-                f"Measure them again with: {commands['probe']} --overwrite",
-            )
+    probe_metadata = read_interactions_metadata(interactions)
+    importance_metadata = importance.metadata()
+    checkpoint = CHECKPOINT.of(project)
+    info = read_info(checkpoint)
+    checkpoint.refuse_other_parents({"features": info.features}, {"features": store.fingerprint})
+    parents = {"checkpoint": info.fingerprint}
+    importance.refuse_other_parents(parents_in(importance_metadata), parents)
+    parents |= {"importance": importance_metadata["fingerprint"]}
+    interactions.refuse_other_parents(parents_in(probe_metadata), parents)
     run = TrainedRun(project, project.preset.model.kind, seed, info.fingerprint)
-    return ProbedRun(run, asked, importance, probe)
+    return ProbedRun(run, importance_metadata, probe_metadata)

@@ -1,9 +1,9 @@
-"""The trained models that a protocol looks at: of each kind every seed that finished."""
+"""The trained models that an experiment looks at: of each kind every seed that finished."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,8 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
-from raymoe.project.artifacts import Artifact
+from raymoe.project.artifacts import CHECKPOINT
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Provenance
-from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
 
@@ -48,8 +45,7 @@ class TrainedRun:
 
     def model(self, store: FeatureStore, device: str) -> FusionModel:
         """The trained model in eval mode, without gradients, on the device."""
-        folder, made_by = f"{self.project.run}/checkpoint", self.project.command("train")
-        model, _ = load_checkpoint(self.project.workspace, folder, made_by, features=store.fingerprint)
+        model, _ = load_checkpoint(CHECKPOINT.of(self.project), features=store.fingerprint)
         return model.to(device).requires_grad_(False).eval()
 
 
@@ -62,9 +58,9 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
         ParentError: there is none at all; names the commands that make them.
     """
     found = {
-        kind: list(finished_seeds(with_chosen(of_kind(project, kind)), store.fingerprint)) for kind in kinds
+        kind: list(finished_seeds(with_chosen(project.with_kind(kind)), store.fingerprint)) for kind in kinds
     }
-    commands = {kind: f"{project.command('train')} --set model.kind={kind}" for kind in kinds}
+    commands = {kind: project.with_kind(kind).command("train") for kind in kinds}
     if not any(found.values()):
         raise ParentError(
             f"{project.workspace.path(project.root)}/runs has no finished run with these settings",
@@ -80,11 +76,6 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
     return [run for kind in kinds for run in found[kind]]
 
 
-def of_kind(project: Project, kind: str) -> Project:
-    """The project with another kind of model; ``with_chosen`` then says with which settings."""
-    return replace(project, preset=project.preset.with_fields({"model.kind": kind}))
-
-
 def finished_seeds(
     project: Project, features: str, seeds: Sequence[int] | None = None
 ) -> Iterator[TrainedRun]:
@@ -98,9 +89,9 @@ def finished_seeds(
         seeds: of these; by default every seed of ``sweep.seeds``, and ``train.seed``.
     """
     if seeds is None:
-        seeds = dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed])
+        seeds = list(dict.fromkeys([*project.preset.sweep.seeds, project.preset.train.seed]))
     for seed in seeds:
-        of_seed = replace(project, preset=project.preset.with_fields({"train.seed": seed}))
+        of_seed = project.with_seed(seed)
         try:
             fingerprint = finished(of_seed, features)
         except ParentError as error:
@@ -135,27 +126,3 @@ def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
         ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
         more = ", ..." if len(ids) > SHOWN else ""
         console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
-
-
-def over_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of a table with rows per seed and, without one, of all: the latter; all rows where it has none."""
-    return [row for row in rows if row["seed"] is None] or rows
-
-
-def seeds_of(rows: list[dict[str, Any]]) -> list[int]:
-    """The seeds of such a table, in order."""
-    return sorted({row["seed"] for row in rows} - {None})
-
-
-def seeds_said(seeds: Sequence[int]) -> str:
-    """Of which seeds figures are, for a title."""
-    shown = ", ".join(map(str, seeds))
-    return f"mean over seeds {shown}" if len(seeds) > 1 else f"seed {shown}"
-
-
-def is_current(workspace: Workspace, name: str, contract: Contract, made: Provenance) -> bool:
-    """Whether a protocol's table is there, made from the same inputs.
-
-    A table of other runs, or a damaged one, is no error here: it is made from what is there now.
-    """
-    return Artifact(contract.name, ("evaluate",), name, contract).at(workspace, name, "").is_current(made)

@@ -351,7 +351,7 @@ function wireColor(pair) {
 }
 
 function showPairs() {
-  const pairs = pairsShown(), decimals = decimalsFor(pairs), gap = state.score === "gap";
+  const pairs = pairsShown(), decimals = decimalsFor(pairs), gap = state.score === "redundancy_gap";
   const table = $("pairs");
   const expert = expertOf(state.expert);
   $("pairs-title").textContent = pairs.length

@@ -15,35 +15,29 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from raymoe.display.charts import METRIC_LABELS
 from raymoe.display.inputs import Inputs, matrix
-from raymoe.display.palette import (
+from raymoe.display.pictures import data_uri
+from raymoe.display.samples import End, Pair, Sample, Sequence
+from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.vocabulary import (
     INK_VARIABLES,
+    METRICS,
     NEGATIVE,
-    SCORES,
+    SCORE_TITLES,
     default_score,
     expert_colors,
     expert_label,
+    model_label,
+    score_columns,
 )
-from raymoe.display.pictures import data_uri
-from raymoe.display.samples import COLUMNS, End, Pair, Sample, Sequence
-from raymoe.display.sheets import Amount, Sheet
 from raymoe.display.words import is_right_to_left, written
+from raymoe.experiments.case_study import EXPERIMENT as CASE_STUDY
 from raymoe.project import Project
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
-from raymoe.report.experiments import Experiment, evaluate_command
+from raymoe.report.experiments import Found
 
 SEARCHED = 2000  # characters of a text that the search looks at
-CAPTIONS = {
-    "test-metrics": "FL-I2MoE beside linear probes on the same frozen features, test split.",
-    "training": "Loss and validation scores by epoch; the dot is the best epoch of each score. The parts "
-    "of the loss are drawn before they are weighted.",
-    "expert-weights": "The gate's weights over the test split, and their mean for samples of each class "
-    "(number of samples in brackets).",
-    "interactions": "All measured pairs, counts on a logarithmic scale. Grey: every pair; coloured: those "
-    "further from zero than two standard errors.",
-}
 TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
 
 
@@ -51,8 +45,9 @@ def render(
     project: Project,
     inputs: Inputs,
     samples: list[Sample],
-    found: list[Experiment],
+    found: list[Found],
     drawings: dict[str, bytes],
+    captions: dict[str, str],
     sample_figures: list[str],
     provenance: Provenance,
 ) -> str:
@@ -62,7 +57,7 @@ def render(
         project, inputs: what it is about.
         samples: of the explorer.
         found: the experiments.
-        drawings: the charts and the experiments' figures as SVG, by file name.
+        drawings, captions: the charts and the experiments' figures as SVG, and what they say, by file name.
         sample_figures: names of the files with single samples.
         provenance: of the page.
     """
@@ -74,7 +69,6 @@ def render(
         lstrip_blocks=True,
     )
     files = resources.files("raymoe.report")
-    captions = CAPTIONS | {name: text for e in found for name, text in e.shown.captions.items()}
     return environment.get_template("template.html.j2").render(
         css=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         js=Markup(files.joinpath("page.js").read_text(encoding="utf-8")),
@@ -84,8 +78,7 @@ def render(
         sample_figures=sample_figures,
         experiments=found,
         file_names=table_files,
-        cases=case_names(project),
-        case_command=evaluate_command(project, "case-study"),
+        case_command=CASE_STUDY.command(project),
         charts={name: Markup(inline_svg(drawing, captions[name])) for name, drawing in drawings.items()},
         captions=captions,
         dataset=project.preset.name,
@@ -96,7 +89,7 @@ def render(
         counts=_counts(inputs),
         unscored=_unscored(inputs),
         metrics=_metrics(inputs),
-        metric_labels=METRIC_LABELS,
+        metric_labels=METRICS,
         experts=_experts(inputs),
         skipped=_skipped(inputs),
         provenance=_provenance(inputs, provenance),
@@ -128,15 +121,9 @@ def inline_svg(drawing: bytes, label: str) -> str:
     return f'<div class="chart"{ratio}>{text}</div>'
 
 
-def table_files(experiment: Experiment) -> list[str]:
+def table_files(found: Found) -> list[str]:
     """Names of the files of an experiment's tables."""
-    return [f"{name}.csv" for name in experiment.tables] + [f"{s.name}.tex" for s in experiment.shown.sheets]
-
-
-def case_names(project: Project) -> list[str]:
-    """The case studies that were drawn."""
-    names = project.workspace.names(f"{project.run}/evaluation/case-study")
-    return [name for name in names if name.endswith(".svg")]
+    return [f"{name}.csv" for name in found.tables] + [f"{sheet.name}.tex" for sheet in found.shown.tables]
 
 
 def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
@@ -149,7 +136,7 @@ def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
         )
         for row in [*metrics["models"], *metrics["experts"]]
     ]
-    heads = ("model", *(METRIC_LABELS[name] for name in metrics["names"]))
+    heads = ("model", *(METRICS[name] for name in metrics["names"]))
     scores = Sheet("test-scores", "Scores on the test split in per cent", heads, tuple(rows))
     found = _experts(inputs)
     lines = tuple(
@@ -194,7 +181,7 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str,
             }
             for name in inputs.experts
         ],
-        "scores": SCORES,
+        "scores": SCORE_TITLES,
         "negative": NEGATIVE,
         "drawn": project.preset.report.pairs,
         "samples": [_entry(sample) for sample in samples],
@@ -284,7 +271,7 @@ def _metrics(inputs: Inputs) -> dict[str, Any]:
         for row in table.to_pylist()
         if row["split"] == "test" and np.isfinite(row["value"])
     ]
-    names = [name for name in METRIC_LABELS if any(row["metric"] == name for row in rows)]
+    names = [name for name in METRICS if any(row["metric"] == name for row in rows)]
     models: dict[str, dict[str, float]] = {}
     for row in rows:
         models.setdefault(row["model"], {})[row["metric"]] = row["value"]
@@ -293,10 +280,7 @@ def _metrics(inputs: Inputs) -> dict[str, Any]:
     return {
         "names": names,
         "best": best,
-        "models": [
-            {"label": "FL-I2MoE" if m == "fl-i2moe" else m, "ours": m == "fl-i2moe", "values": v}
-            for m, v in whole.items()
-        ],
+        "models": [{"label": model_label(m), "ours": m == "fl-i2moe", "values": v} for m, v in whole.items()],
         "experts": [
             {"label": expert_label(m.removeprefix("expert:")), "values": v}
             for m, v in models.items()
@@ -315,7 +299,7 @@ def _experts(inputs: Inputs) -> list[dict[str, Any]]:
         rows = inputs.interactions.filter(pc.equal(inputs.interactions["expert"], name))
         signal = None
         if len(rows):
-            value, stderr = (rows[column].to_numpy() for column in COLUMNS[default_score(name)])
+            value, stderr = (rows[column].to_numpy() for column in score_columns(default_score(name)))
             signal = float(np.mean(np.abs(value) > 2 * stderr))
         found.append(
             {
@@ -323,7 +307,7 @@ def _experts(inputs: Inputs) -> list[dict[str, Any]]:
                 "color": colors[name],
                 "weight": float(weight),
                 "pairs": len(rows),
-                "score": SCORES[default_score(name)],
+                "score": SCORE_TITLES[default_score(name)],
                 "signal": signal,
             }
         )

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from raymoe.display.charts import charts, png, svg
 from raymoe.display.inputs import Inputs, read_inputs
+from raymoe.display.plots import drawn, png, svg
 from raymoe.display.sample_figure import sample_figure
 from raymoe.display.samples import explore
 from raymoe.display.sheets import latex, to_csv
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import REPORT
 from raymoe.project.provenance import Provenance
-from raymoe.report.experiments import Experiment, experiments
-from raymoe.report.page import case_names, own_tables, render
+from raymoe.report.charts import charts
+from raymoe.report.experiments import Found, find_experiments
+from raymoe.report.page import own_tables, render
 from raymoe.runtime.progress import track
 
 VERSION = "report/2"
@@ -33,11 +34,13 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
     """
     workspace, config = project.workspace, project.preset.report
     inputs = read_inputs(project)
-    found = experiments(project, inputs)
+    found = find_experiments(project, inputs)
     parents = inputs.fingerprints | {
         f"evaluation/{name}": fingerprint for e in found for name, fingerprint in e.fingerprints.items()
     }
-    parents |= {f"case-study/{name}": "drawn" for name in case_names(project)}
+    for each in found:
+        # under the names that earlier versions gave them, so that their reports stay current
+        parents |= {picture.removeprefix("evaluation/"): "drawn" for picture in each.shown.pictures}
     provenance = Provenance("report", VERSION, config.model_dump(), parents)
     folder = REPORT.of(project).name
     page, seal = f"{folder}/index.html", f"{folder}/report.json"
@@ -49,9 +52,9 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
         workspace.remove(f"{folder}/{old}")
     samples = explore(inputs, config)
     with track("report", 1) as progress:
-        figures = charts(inputs)
-        for experiment in found:
-            figures |= experiment.shown.figures
+        plots = [*charts(inputs), *(plot for each in found for plot in each.shown.figures)]
+        captions = {plot.name: plot.caption for plot in plots}
+        figures = {plot.name: drawn(plot) for plot in plots}
         drawings = {name: svg(figure) for name, figure in figures.items()}
         singles = {}
         for i, sample in enumerate(samples[:SAMPLE_FIGURES], 1):
@@ -62,7 +65,7 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
             workspace.write(f"{folder}/figures/{name}.png", png(figure))
             workspace.write(f"{folder}/figures/{name}.svg", drawings.get(name) or svg(figure))
         _write_tables(project, inputs, found)
-        text = render(project, inputs, samples, found, drawings, list(singles), provenance)
+        text = render(project, inputs, samples, found, drawings, captions, list(singles), provenance)
         workspace.write(page, text.encode())
         progress.advance(note=f"{len(samples)} samples, {len(figures | singles)} figures")
     record = {"fingerprint": provenance.fingerprint, "made_by": asdict(provenance)}
@@ -70,13 +73,13 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
     return result
 
 
-def _write_tables(project: Project, inputs: Inputs, found: list[Experiment]) -> None:
+def _write_tables(project: Project, inputs: Inputs, found: list[Found]) -> None:
     """``tables/``: as they are printed (LaTeX), and with every row and digit (CSV)."""
     folder, own = REPORT.of(project).name, own_tables(inputs)
-    sheets = [sheet for sheet, _ in own.values()] + [sheet for e in found for sheet in e.shown.sheets]
+    sheets = [sheet for sheet, _ in own.values()] + [sheet for e in found for sheet in e.shown.tables]
     tables = {name: table for name, (_, table) in own.items()}
-    for experiment in found:
-        tables |= experiment.tables
+    for each in found:
+        tables |= each.tables
     for sheet in sheets:
         project.workspace.write(f"{folder}/tables/{sheet.name}.tex", latex(sheet).encode())
     for name, table in tables.items():

@@ -10,13 +10,16 @@ from hypothesis import strategies as st
 from support.tiny import tiny_preset
 
 from raymoe.errors import InputError, ParentError
+from raymoe.experiments.alignment import ALIGNMENT
 from raymoe.experiments.alignment import measure as module
-from raymoe.experiments.alignment.measure import BINS, TOP, alignment, bins_of, mean_of_top
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.alignment.measure import TOP, mean_of_top
+from raymoe.experiments.alignment.measure import measure as alignment
+from raymoe.experiments.bins import BINS, bins_of
+from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.probe import probe
 from raymoe.project.artifacts import FEATURES, INTERACTIONS
-from raymoe.project.contracts import ALIGNMENT, IMPORTANCE
+from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.tables import read_table
 

@@ -13,13 +13,14 @@ from support import workspace_fixture
 from typer.testing import CliRunner
 
 from raymoe.attribution import attribute
-from raymoe.cli import app
+from raymoe.cli.app import app
 from raymoe.display.inputs import read_explained
 from raymoe.display.samples import describe
 from raymoe.errors import InputError
 from raymoe.experiments.case_study import measure as module
-from raymoe.experiments.case_study.measure import case_study, file_name
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.case_study.measure import file_name
+from raymoe.experiments.case_study.measure import measure as case_study
+from raymoe.experiments.running import evaluate
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import IMPORTANCE, SAMPLES, SUMS
@@ -166,26 +167,23 @@ def test_samples_that_cannot_be_drawn_are_told(trained):
     assert not trained.workspace.exists(f"{trained.run}/evaluation/case-study")
 
 
-def test_markup_and_scripts_from_right_to_left_are_drawn(finished, tmp_path, monkeypatch):
-    """The report's fixture: <script>, Hebrew, a picture that can't be read, a long text."""
-    inputs = read_explained_of(finished, monkeypatch)
+def test_markup_and_scripts_from_right_to_left_are_drawn(tmp_path, monkeypatch):
+    """Invented samples: <script>, Hebrew, a picture that can't be read, a long text."""
+    workspace_fixture.use_fake_store(monkeypatch)
+    project = workspace_fixture.build(tmp_path / "runs")
+    inputs = read_explained(project)
     chosen = [(sample_id, "asked") for sample_id in workspace_fixture.TEXTS]
     for sample in describe(inputs, chosen, 8):
-        lines = module._lines(finished.project, inputs, sample, None, "There is no dense run. <b>")
+        lines = module._lines(project, inputs, sample, None, "There is no dense run. <b>")
         figure = module.paneled(sample, inputs.classes, lines)
         assert b"<path" in module.svg(figure)
         assert min(figure.get_size_inches()) > 3
 
 
-def read_explained_of(finished, monkeypatch):
-    workspace_fixture.use_fake_store(monkeypatch)
-    return read_explained(finished.project)
-
-
 def test_the_sample_option_is_repeatable(monkeypatch):
     asked = {}
     monkeypatch.setattr(
-        "raymoe.experiments.registry.evaluate", lambda project, protocol, **options: asked.update(options)
+        "raymoe.experiments.running.evaluate", lambda project, name, **options: asked.update(options)
     )
     result = CliRunner().invoke(app, ["evaluate", "demo", "case-study", "--sample", "a/b", "--sample", "c"])
     assert result.exit_code == 0, result.output

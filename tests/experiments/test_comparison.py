@@ -8,13 +8,13 @@ import pytest
 from support.tiny import tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
+from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.comparison import measure as comparison_module
-from raymoe.experiments.comparison.measure import comparison
-from raymoe.experiments.registry import evaluate
-from raymoe.experiments.runs import of_kind
+from raymoe.experiments.comparison.measure import measure as comparison
+from raymoe.experiments.running import evaluate
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.contracts import COMPARISON, METRICS, SWEEP
+from raymoe.project.contracts import METRICS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
@@ -101,8 +101,8 @@ def test_table_2_of_a_dataset_of_the_paper(project, capsys):
 
     lines = capsys.readouterr().out.splitlines()
     words = [" ".join(line.split()) for line in lines]
-    assert "FL-I2MoE 3 70.00 ± 2.65 67.85 ± 0.45 +2.15 52.00 ± 3.46 56.35 ± 0.15 -4.35" in words
-    assert "I2MoE 3 61.00 ± 1.00 60.33 ± 0.47 +0.67 52.00 ± 3.46 51.21 ± 0.57 +0.79" in words
+    assert "FL-I2MoE 3 70.00 ± 2.65 – 67.85 ± 0.45 +2.15 52.00 ± 3.46 – 56.35 ± 0.15 −4.35" in words
+    assert "I2MoE 3 61.00 ± 1.00 – 60.33 ± 0.47 +0.67 52.00 ± 3.46 – 51.21 ± 0.57 +0.79" in words
     assert any(line.startswith("no finished run of Dense") and "model.kind=dense" in line for line in lines)
     assert lines[-1].endswith("evaluation/comparison.parquet")
 
@@ -136,7 +136,7 @@ def test_plain_runs_of_a_kind_that_was_not_swept(project, capsys):
         table = read_table(project.workspace, f"{of_seed.run}/metrics.parquet", METRICS, "").to_pandas()
         test = table.query("model == 'fl-i2moe' and split == 'test' and metric == 'macro_f1'")
         values.append(100 * test["value"].item())
-        train(of_kind(of_seed, "dense"), device="cpu")
+        train(of_seed.with_kind("dense"), device="cpu")
     other = replace(project, preset=project.preset.with_fields({"train.seed": 2, "train.lr": 1e-2}))
     train(other, device="cpu")
     comparison(project)
@@ -194,11 +194,11 @@ def test_nothing_to_compare_names_the_commands(project):
 
 def test_a_sweep_on_other_features_is_refused(project):
     write_sweep(project, "i2moe", {metric: [0.5] for metric in METRIC_NAMES}, features="0123456789abcdef")
-    with pytest.raises(ParentError, match=r"sweep-i2moe.parquet was made from other features"):
+    with pytest.raises(ParentError, match=r"sweep-i2moe.parquet was made from features 0123456789abcdef"):
         comparison(project)
 
 
-def test_an_unknown_protocol_lists_those_there_are(project):
-    with pytest.raises(InputError, match="unknown protocol 'sideways'") as caught:
+def test_an_unknown_experiment_lists_those_there_are(project):
+    with pytest.raises(InputError, match="unknown experiment 'sideways'") as caught:
         evaluate(project, "sideways")
     assert "comparison" in caught.value.remedy

@@ -10,16 +10,18 @@ from hypothesis import strategies as st
 from support.readable import make_project
 from support.tiny import tiny_preset, write_tiny_features
 
+from raymoe.display.vocabulary import ALL_EXPERTS
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.faithfulness.measure import ALL, METHODS, SHARES, faithfulness, top_share
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
+from raymoe.experiments.faithfulness.measure import METHODS, SHARES, top_share
+from raymoe.experiments.faithfulness.measure import measure as faithfulness
+from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace
 from raymoe.task import METRIC_NAMES, Task
@@ -127,7 +129,7 @@ def test_what_is_important_matters_and_every_figure_is_there(trained, capsys):
     summary = table.to_pandas().set_index(["kind", "expert", "method"])
     for kind, seeds in (("fl-i2moe", [0, 1]), ("dense", [0])):
         for method in METHODS:
-            row = summary.loc[kind, ALL, method]
+            row = summary.loc[kind, ALL_EXPERTS, method]
             part = rows[(rows["kind"] == kind) & (rows["method"] == method)]
             assert list(row["seeds"]) == seeds
             for column in ("drop", "comprehensiveness", "sufficiency"):
@@ -135,13 +137,13 @@ def test_what_is_important_matters_and_every_figure_is_there(trained, capsys):
             assert row["drop_low"] <= row["drop"] <= row["drop_high"]
             assert np.isnan(row["drop_std"]) == (len(seeds) == 1)
         for method in ("ig", "grad_attnroll"):
-            row, random = summary.loc[kind, ALL, method], summary.loc[kind, ALL, "random"]
+            row, random = summary.loc[kind, ALL_EXPERTS, method], summary.loc[kind, ALL_EXPERTS, "random"]
             assert row["over_random_low"] > 0, "masking the word or patch that tells the label hurts more"
             assert row["over_random"] == pytest.approx(row["drop"] - random["drop"])
             assert row["comprehensiveness"] > random["comprehensiveness"]
             assert row["sufficiency"] < random["sufficiency"]
     said = capsys.readouterr().out
-    assert "faithfulness (Fig. 3)" in said
+    assert "Faithfulness (Fig. 3, §4.2)" in said
     assert "Grad x AttnRoll" in said
     assert not evaluate(trained, "faithfulness", device="cpu").ran
 
@@ -163,5 +165,5 @@ def test_missing_parents_and_splits_are_named(tmp_path):
         faithfulness(project)
     assert "raymoe train tiny" in caught.value.remedy
     assert "model.kind=dense" in caught.value.remedy
-    with pytest.raises(InputError, match="unknown protocol 'faith'"):
+    with pytest.raises(InputError, match="unknown experiment 'faith'"):
         evaluate(project, "faith")

@@ -19,22 +19,13 @@ from support.tiny import (
 )
 
 from raymoe.config import ModelConfig
+from raymoe.display.vocabulary import SCORES
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.alignment.measure import SCORES
+from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED
 from raymoe.experiments.pair_masking import measure as module
-from raymoe.experiments.pair_masking.measure import (
-    DRAWS,
-    MATCHED,
-    ORIGINAL,
-    RANDOM,
-    RANKED,
-    SHARES,
-    Candidates,
-    pair_masking,
-    pairs_within,
-    variants_of,
-)
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, Candidates, pairs_within, variants_of
+from raymoe.experiments.pair_masking.measure import measure as pair_masking
+from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import TrainedRun, labels_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
@@ -42,7 +33,7 @@ from raymoe.models.build import build_model
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import IMPORTANCE, PAIR_MASKING
+from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
@@ -212,7 +203,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
         assert d["more"] == pytest.approx(values[d["against"]] - values[RANKED])
         assert d["more_low"] <= d["more"] <= d["more_high"]
     said = capsys.readouterr().out
-    assert "pair masking (Table 1)" in said
+    assert "Pair masking (Table 1, §4.4)" in said
     assert "56.00" in said
     assert not evaluate(one_pair, "pair-masking", device="cpu").ran
     assert evaluate(one_pair, "pair-masking", device="cpu", overwrite=True).ran
@@ -220,7 +211,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
 
 def test_samples_without_candidates_are_listed_and_the_others_measured(tiny, capsys):
     write_tiny_interactions(tiny)
-    result = pair_masking(tiny, device="cpu")
+    result = evaluate(tiny, "pair-masking", device="cpu")
     assert [(entry["sample_id"], entry["reason"]) for entry in result.skipped] == [("s3", "no words")]
     assert set(read(tiny)["samples"].to_pylist()) == {3}
     assert "left out: 1, no words: s3" in capsys.readouterr().out
@@ -254,7 +245,7 @@ def test_missing_and_mixed_tables_are_refused(tiny, tmp_path):
     made = Provenance.from_json(metadata["made_by"])
     other = replace(made, config={"seed": 7})
     write_table(tiny.workspace, name, table, IMPORTANCE, other, {"skipped": []})
-    with pytest.raises(ParentError, match=r"interactions .* were made from importance") as caught:
+    with pytest.raises(ParentError, match=r"interactions-.* was made from importance") as caught:
         pair_masking(tiny)
     assert "raymoe probe tiny" in caught.value.remedy
     assert "--overwrite" in caught.value.remedy
@@ -263,7 +254,7 @@ def test_missing_and_mixed_tables_are_refused(tiny, tmp_path):
     with pytest.raises(ParentError, match=r"importance\.arrow was made from checkpoint 0123"):
         pair_masking(tiny)
     write_tiny_run(tiny, features, seed=1)  # another model and its importance; the probe's tables stay
-    with pytest.raises(ParentError, match=r"interactions .* were made from checkpoint"):
+    with pytest.raises(ParentError, match=r"interactions-.* was made from checkpoint"):
         pair_masking(tiny)
 
 

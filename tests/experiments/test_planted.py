@@ -18,18 +18,19 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.planted import KINDS, WITH_PAIRS, box
 from raymoe.errors import InputError, ParentError
+from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
 from raymoe.experiments.planted.experts import resampled_class_scores
-from raymoe.experiments.planted.measure import planted
+from raymoe.experiments.planted.measure import measure as planted
 from raymoe.experiments.planted.pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
 from raymoe.experiments.planted.truth import patches_in, tokens_of
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import finished_runs
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
-from raymoe.project.contracts import IMPORTANCE, PLANTED, PLANTED_EXPERTS, SAMPLES
+from raymoe.project.contracts import IMPORTANCE, SAMPLES
 from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
@@ -190,8 +191,8 @@ def test_perfect_scores_find_all_pairs_and_random_ones_as_many_as_chance(made, c
     weights = experts[experts["seed"].isna() & (experts["quantity"] == "weight")]
     assert weights.groupby("interaction")["value"].sum().to_numpy() == pytest.approx(1)
     said = capsys.readouterr().out
-    assert "synergistic, 4 samples" in said
-    assert "average precision of each expert" in said
+    assert "synergistic 4" in said, "samples"
+    assert "Average precision in per cent of each expert's own logits" in " ".join(said.split())
 
 
 def test_scores_without_a_second_seed_are_its_mean_and_another_is_left_out_by_name(made, capsys):

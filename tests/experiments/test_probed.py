@@ -7,13 +7,15 @@ import pytest
 from support.tiny import write_tiny_importance, write_tiny_interactions
 
 from raymoe.errors import ParentError
-from raymoe.experiments.alignment.measure import alignment
-from raymoe.experiments.pair_masking.measure import RANDOM, RANKED, pair_masking
+from raymoe.experiments.alignment import ALIGNMENT
+from raymoe.experiments.alignment.measure import measure as alignment
+from raymoe.experiments.pair_masking import PAIR_MASKING, RANDOM, RANKED
+from raymoe.experiments.pair_masking.measure import measure as pair_masking
 from raymoe.experiments.probed import left_out_of, probed_seeds
+from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import ALIGNMENT, PAIR_MASKING
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.training import train
 
@@ -51,7 +53,7 @@ def test_seeds_that_were_not_probed_are_named_with_their_command(two_seeds, caps
     assert [run.command("probe")[-8:] == "--seed 1" for run in found] == [False, True]
     write_tiny_importance(second, read_info(CHECKPOINT.of(second)), seed=5)
     assert [run.seed for run in probed_seeds(tiny, store)] == [0], "its interactions are of other importances"
-    assert "were made from importance" in capsys.readouterr().out
+    assert "was made from importance" in capsys.readouterr().out
     third = replace(tiny, preset=tiny.preset.with_fields({"train.seed": 3}))
     assert [run.seed for run in probed_seeds(third, store)] == [0], "another seed stands in, and it is said"
     tiny.workspace.remove(f"{tiny.run}/importance.arrow")
@@ -66,7 +68,7 @@ def test_alignment_over_seeds_is_their_mean_on_the_same_samples(two_seeds, capsy
     alone, _ = table(tiny, "alignment", ALIGNMENT)
     write_tiny_interactions(second, lambda row: 1 + (row.u + row.v) % 5)
     assert alignment(tiny).ran, "another seed, another table"
-    assert not alignment(second).ran, "whichever of them asks"
+    assert not evaluate(second, "alignment").ran, "whichever of them asks"
     assert "mean over seeds 0, 1" in " ".join(capsys.readouterr().out.split())
     rows, _ = table(tiny, "alignment", ALIGNMENT)
     keys = ["expert", "score", "bin", "top"]

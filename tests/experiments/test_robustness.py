@@ -12,9 +12,11 @@ from support.readable import make_project
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import ParentError
-from raymoe.experiments.registry import evaluate
+from raymoe.experiments.robustness import ROBUSTNESS
 from raymoe.experiments.robustness import measure as module
-from raymoe.experiments.robustness.measure import Disturbance, agreement, deviations, noise_of, robustness
+from raymoe.experiments.robustness.measure import Disturbance, agreement, deviations, noise_of
+from raymoe.experiments.robustness.measure import measure as robustness
+from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import TrainedRun
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
@@ -25,7 +27,6 @@ from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape, load_checkpoint
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import ROBUSTNESS
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table
 from raymoe.project.workspace import Workspace

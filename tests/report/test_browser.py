@@ -107,7 +107,7 @@ def test_numbers_are_those_of_the_table_for_every_expert_and_score(open_page):
     for k in range(len(opened.samples)):
         for expert in ("synergy", "redundancy"):
             opened.page.locator(f"input[name=expert][value={expert}]").check(force=True)
-            for score in ("sii", "gap"):
+            for score in ("sii", "redundancy_gap"):
                 opened.page.locator(f"input[name=score][value={score}]").check(force=True)
                 opened.assert_values(opened.pairs(expert, score, k))
         opened.page.keyboard.press(".")
@@ -120,7 +120,7 @@ def test_everything_can_be_chosen_with_the_keyboard(open_page):
 
     page.locator("input[name=expert]:checked").focus()
     page.keyboard.press("ArrowRight")  # redundancy, with its own score
-    opened.assert_values(opened.pairs("redundancy", "gap"))
+    opened.assert_values(opened.pairs("redundancy", "redundancy_gap"))
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
     opened.assert_values(opened.pairs("redundancy", "sii"))

@@ -10,16 +10,23 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.container import ErrorbarContainer
 from support import experiments_fixture, workspace_fixture
+from support.workspace_fixture import folder_of
 
 from raymoe.display.inputs import read_inputs
 from raymoe.errors import ParentError
-from raymoe.project import artifacts
-from raymoe.project.contracts import ALIGNMENT, COMPARISON, PAIR_MASKING, PLANTED, PREDICTIONS, SWEEP
+from raymoe.experiments.alignment import ALIGNMENT
+from raymoe.experiments.comparison import COMPARISON
+from raymoe.experiments.comparison.show import draw as draw_comparison
+from raymoe.experiments.pair_masking import PAIR_MASKING
+from raymoe.experiments.planted import PLANTED
+from raymoe.experiments.registry import experiments
+from raymoe.project.contracts import PREDICTIONS, SWEEP
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import read_table
 from raymoe.report import report
-from raymoe.report.experiment_figures import comparison as comparison_figure
-from raymoe.report.experiments import PROTOCOLS, experiments, stale
+from raymoe.report.experiments import find_experiments, stale
+
+MEASURED = [name for name, experiment in experiments().items() if experiment.tables]
 
 
 def parents_of(inputs) -> dict[str, str]:
@@ -27,19 +34,19 @@ def parents_of(inputs) -> dict[str, str]:
 
 
 def found(project) -> dict:
-    return {e.protocol.key: e for e in experiments(project, read_inputs(project))}
+    return {e.experiment.name: e for e in find_experiments(project, read_inputs(project))}
 
 
 def test_every_table_has_figures_and_files(finished):
     project, workspace = finished.project, finished.project.workspace
-    shown = {e.protocol.key: e for e in experiments(project, finished.inputs)}
-    assert {key for key, e in shown.items() if e.gap} == {"robustness"}
+    shown = {e.experiment.name: e for e in find_experiments(project, finished.inputs)}
+    assert {key for key, e in shown.items() if e.gap} == {"robustness", "case-study"}
     for experiment in shown.values():
         for figure in experiment.shown.figures:
-            assert workspace.exists(f"{artifacts.REPORT.of(project).name}/figures/{figure}.svg")
-            assert workspace.exists(f"{artifacts.REPORT.of(project).name}/figures/{figure}.png")
+            assert workspace.exists(f"{folder_of(project)}/figures/{figure.name}.svg")
+            assert workspace.exists(f"{folder_of(project)}/figures/{figure.name}.png")
         for name, table in experiment.tables.items():
-            text = workspace.read(f"{artifacts.REPORT.of(project).name}/tables/{name}.csv").decode()
+            text = workspace.read(f"{folder_of(project)}/tables/{name}.csv").decode()
             rows = list(csv.DictReader(io.StringIO(text)))
             assert len(rows) == len(table)
             numbers = [c for c in table.column_names if c in ("mean", "value", "drop")]
@@ -47,14 +54,12 @@ def test_every_table_has_figures_and_files(finished):
                 assert [r[column] for r in rows] == [
                     "" if v is None else str(v) for v in table[column].to_pylist()
                 ]
-        for sheet in experiment.shown.sheets:
-            assert b"toprule" in workspace.read(
-                f"{artifacts.REPORT.of(project).name}/tables/{sheet.name}.tex"
-            )
+        for sheet in experiment.shown.tables:
+            assert b"toprule" in workspace.read(f"{folder_of(project)}/tables/{sheet.name}.tex")
 
 
 def test_paired_differences_are_shown_beside_what_they_compare(finished):
-    shown = {e.protocol.key: e.shown for e in experiments(finished.project, finished.inputs)}
+    shown = {e.experiment.name: e.shown for e in find_experiments(finished.project, finished.inputs)}
     note = "FL-I2MoE over Dense, micro F1: +0.01 (−0.00, 0.03), 95 % of a paired bootstrap over samples."
     assert note in shown["comparison"].notes
     (sheet,) = shown["pair-masking"].sheets
@@ -66,7 +71,7 @@ def test_paired_differences_are_shown_beside_what_they_compare(finished):
 
 def test_figures_over_seeds_are_shown_with_how_far_the_seeds_lie_apart(finished):
     """The rows without a seed, not those of each; their deviation, and planted values seed by seed."""
-    shown = {e.protocol.key: e.shown for e in experiments(finished.project, finished.inputs)}
+    shown = {e.experiment.name: e.shown for e in find_experiments(finished.project, finished.inputs)}
     (sheet,) = shown["alignment"].sheets
     assert "mean over seeds 0, 1 (" in sheet.caption
     at = sheet.columns.index("s.d. over seeds")
@@ -78,7 +83,7 @@ def test_figures_over_seeds_are_shown_with_how_far_the_seeds_lie_apart(finished)
     assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"–", "3.21"}
     (sheet,) = shown["faithfulness"].sheets
     assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"1.0"}
-    sheet = shown["planted"].sheets[0]
+    sheet = shown["planted"].details[0]
     by_seed = sheet.rows[0][sheet.columns.index("by seed")].split(", ")
     assert len(by_seed) == 3
     rows = read_table(finished.project.workspace, "demo/evaluation/planted.parquet", PLANTED, "").to_pylist()
@@ -97,7 +102,7 @@ def test_the_comparisons_whiskers_are_of_seeds_or_of_one_seeds_samples():
     row = {"kind": "dense", "metric": "accuracy", "mean": 60.0, "low": 55.0, "high": 67.0, "paper_mean": None}
 
     def whiskers(std: float | None) -> list[float]:
-        (axes,) = comparison_figure([row | {"std": std}]).axes
+        (axes,) = draw_comparison([row | {"std": std}]).axes
         (errorbar,) = (c for c in axes.containers if isinstance(c, ErrorbarContainer))
         (segments,) = errorbar.lines[2]
         return segments.get_segments()[0][:, 0].tolist()
@@ -108,19 +113,19 @@ def test_the_comparisons_whiskers_are_of_seeds_or_of_one_seeds_samples():
 
 def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
     report(quick)
-    page = quick.workspace.read(f"{quick.report}/index.html").decode()
-    for protocol in PROTOCOLS:
-        command = f"raymoe evaluate demo {protocol.key} --workspace"
-        assert (command in page) == (protocol.key != "planted")  # the demo has no known interactions
-    assert "raymoe evaluate demo case-study" in page
-    assert not quick.workspace.names(f"{quick.report}/figures")[0].startswith("alignment")
+    page = quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
+    for name in MEASURED:
+        command = f"raymoe evaluate demo {name} --workspace"
+        assert (command in page) == (name != "planted")  # the demo has no known interactions
+    assert "raymoe evaluate demo case-study --sample ID --workspace" in page
+    assert not quick.workspace.names(f"{folder_of(quick)}/figures")[0].startswith("alignment")
 
 
 @pytest.mark.parametrize(
     ("changed", "gone"),
     [
-        ("checkpoint", {protocol.key for protocol in PROTOCOLS}),
-        ("features", {protocol.key for protocol in PROTOCOLS} - {"comparison"}),
+        ("checkpoint", set(MEASURED)),
+        ("features", set(MEASURED) - {"comparison"}),
         ("importance", {"alignment", "pair-masking"}),
         ("interactions", {"alignment", "pair-masking"}),
     ],
@@ -129,16 +134,16 @@ def test_tables_of_another_checkpoint_are_never_mixed_in(quick, changed, gone):
     parents = parents_of(read_inputs(quick))
     experiments_fixture.write_experiments(quick, parents | {changed: "f" * 16})
     shown = found(quick)
-    assert {key for key, e in shown.items() if e.gap} == gone
+    assert {key for key, e in shown.items() if e.gap} - {"case-study"} == gone
     for key in gone:
         assert "than this report" in shown[key].gap
         assert not shown[key].shown.figures
     report(quick)
-    names = set(quick.workspace.names(f"{quick.report}/tables"))
+    names = set(quick.workspace.names(f"{folder_of(quick)}/tables"))
     assert not {f"{key}.csv" for key in gone} & names
 
 
-def test_half_of_a_protocols_tables_is_a_gap(project):
+def test_half_of_an_experiments_tables_is_a_gap(project):
     parents = parents_of(read_inputs(project))
     experiments_fixture.write_experiments(project, parents, only=("faithfulness-summary",))
     assert found(project)["faithfulness"].gap == "Not measured yet."
@@ -164,10 +169,10 @@ def test_the_report_is_made_again_when_a_table_comes_changes_or_goes(quick):
     experiments_fixture.write_experiments(quick, parents, only=("comparison",))
     assert report(quick).ran
     assert not report(quick).ran
-    assert "figures/comparison.svg" in quick.workspace.read(f"{quick.report}/index.html").decode()
+    assert "figures/comparison.svg" in quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     quick.workspace.remove(f"{quick.root}/evaluation/comparison.parquet")
     assert report(quick).ran
-    assert not quick.workspace.exists(f"{quick.report}/figures/comparison.svg")
+    assert not quick.workspace.exists(f"{folder_of(quick)}/figures/comparison.svg")
 
 
 def test_a_comparison_of_a_sweep_belongs_to_its_trials(project):
@@ -231,7 +236,7 @@ def test_values_without_spread_or_at_all_are_drawn(quick):
         quick, f"{quick.root}/evaluation/pair-masking.parquet", PAIR_MASKING, masked, measured
     )
     report(quick)
-    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    page = quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     assert "The paper has no figures for this data" in page
     assert "nan" not in page[page.index("experiment-comparison") : page.index("case-study")].lower().replace(
         "dominan", ""
@@ -242,7 +247,7 @@ def test_stale_compares_what_it_knows_by_name():
     known, own = {"checkpoint": "a", "features": "f"}, {"a"}
 
     def why(parents):
-        return stale(Provenance("evaluate", COMPARISON.tag, {}, parents), known, own)
+        return stale(parents, known, own)
 
     assert why({"checkpoint": "a"}) is None
     assert why({"checkpoint": "b"})

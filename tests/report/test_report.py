@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from support import workspace_fixture
+from support.workspace_fixture import folder_of
 
 from raymoe.display.inputs import read_inputs
 from raymoe.display.samples import choose
 from raymoe.errors import ParentError
-from raymoe.project import artifacts
 from raymoe.report import report
 from raymoe.report.page import embedded_json
 
@@ -25,9 +25,7 @@ FIGURES = ["expert-weights", "interactions", "test-metrics", "training", "sample
 
 @pytest.fixture
 def page(finished) -> str:
-    return finished.project.workspace.read(
-        f"{artifacts.REPORT.of(finished.project).name}/index.html"
-    ).decode()
+    return finished.project.workspace.read(f"{folder_of(finished.project)}/index.html").decode()
 
 
 def explorer_data(page: str) -> dict:
@@ -39,11 +37,9 @@ def explorer_data(page: str) -> dict:
 def test_writes_every_figure(finished):
     project = finished.project
     for name in FIGURES:
-        picture = Image.open(
-            io.BytesIO(project.workspace.read(f"{artifacts.REPORT.of(project).name}/figures/{name}.png"))
-        )
+        picture = Image.open(io.BytesIO(project.workspace.read(f"{folder_of(project)}/figures/{name}.png")))
         assert len(picture.convert("L").getcolors(256)) > 10, f"{name}.png is blank"
-        assert b"<path" in project.workspace.read(f"{artifacts.REPORT.of(project).name}/figures/{name}.svg")
+        assert b"<path" in project.workspace.read(f"{folder_of(project)}/figures/{name}.svg")
 
 
 def test_the_page_refers_to_nothing_outside_itself(page):
@@ -53,8 +49,8 @@ def test_the_page_refers_to_nothing_outside_itself(page):
 
 def test_the_same_inputs_give_the_same_bytes(project):
     files = (
-        f"{artifacts.REPORT.of(project).name}/index.html",
-        f"{artifacts.REPORT.of(project).name}/figures/sample-1.svg",
+        f"{folder_of(project)}/index.html",
+        f"{folder_of(project)}/figures/sample-1.svg",
     )
     report(project)
     first = [project.workspace.read(name) for name in files]
@@ -64,14 +60,14 @@ def test_the_same_inputs_give_the_same_bytes(project):
 
 def test_classes_that_no_test_sample_has_are_named(quick, tmp_path):
     report(quick)
-    page = quick.workspace.read(f"{quick.report}/index.html").decode()
+    page = quick.workspace.read(f"{folder_of(quick)}/index.html").decode()
     assert "No test sample has the class" not in page
     texts = {name: workspace_fixture.TEXTS[name] for name in ("s0", "s1")}  # three labels, of four classes
     few = workspace_fixture.build(tmp_path / "few", texts=texts)
     labels = {label for row in read_inputs(few).samples["labels"].to_pylist() for label in row}
     unseen = [name for i, name in enumerate(workspace_fixture.CLASSES) if i not in labels]
     report(few)
-    page = few.workspace.read(f"{few.report}/index.html").decode()
+    page = few.workspace.read(f"{folder_of(few)}/index.html").decode()
     assert f"No test sample has the class {html.escape(', '.join(unseen))}: the test scores" in page
     assert "macro F1 counts it as 0" in page
 
@@ -80,7 +76,7 @@ def test_is_not_made_twice_but_made_again_from_other_inputs(quick):
     first = report(quick)
     again = report(quick)
     assert first.ran
-    assert first.path == quick.workspace.path(f"{quick.report}/index.html")
+    assert first.path == quick.workspace.path(f"{folder_of(quick)}/index.html")
     assert not again.ran
     assert again.fingerprint == first.fingerprint
     other = report(workspace_fixture.with_report(quick, samples=2))
@@ -90,15 +86,15 @@ def test_is_not_made_twice_but_made_again_from_other_inputs(quick):
 
 def test_is_made_again_when_it_was_cut_off(quick):
     report(quick)
-    quick.workspace.remove(f"{quick.report}/report.json")
+    quick.workspace.remove(f"{folder_of(quick)}/report.json")
     assert report(quick).ran
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
     [
-        ("{0.samples}", "raymoe prepare demo"),
-        ("{0.baselines}", "raymoe baselines demo"),
+        ("{0.root}/samples.parquet", "raymoe prepare demo"),
+        ("{0.root}/baselines.parquet", "raymoe baselines demo"),
         ("{0.run}/metrics.parquet", "raymoe train demo"),
         ("{0.run}/importance.arrow", "raymoe attribute demo"),
         ("{0.run}/interactions-synergy.parquet", "raymoe probe demo"),
@@ -113,7 +109,7 @@ def test_names_the_command_that_makes_a_missing_parent(project, name, command):
 
 def test_the_top_pairs_are_those_of_the_table(finished, page):
     rows = finished.inputs.interactions.to_pylist()
-    columns = {"sii": ("sii", "sii_stderr"), "gap": ("redundancy_gap", "redundancy_gap_stderr")}
+    columns = {score: (score, f"{score}_stderr") for score in ("sii", "redundancy_gap")}
     for sample in explorer_data(page)["samples"]:
         for expert, scores in sample["pairs"].items():
             mine = [r for r in rows if r["sample_id"] == sample["id"] and r["expert"] == expert]

@@ -1,4 +1,4 @@
-"""Invented tables of every protocol, under their contracts: for the tests of the page."""
+"""Invented tables of every experiment, under their contracts: for the tests of the page."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ import itertools
 import numpy as np
 import pyarrow as pa
 
+from raymoe.experiments.alignment import ALIGNMENT
+from raymoe.experiments.comparison import COMPARISON
+from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
+from raymoe.experiments.pair_masking import PAIR_MASKING
+from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
+from raymoe.experiments.robustness import ROBUSTNESS
 from raymoe.project import Project
-from raymoe.project.contracts import (
-    ALIGNMENT,
-    COMPARISON,
-    FAITHFULNESS,
-    FAITHFULNESS_SUMMARY,
-    PAIR_MASKING,
-    PLANTED,
-    PLANTED_EXPERTS,
-    ROBUSTNESS,
-    Contract,
-)
+from raymoe.project.contracts import Contract
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import write_table
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import torch
 
 from raymoe.config import Preset
-from raymoe.experiments.alignment.measure import bins_of
+from raymoe.experiments.bins import bins_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint

@@ -268,12 +268,17 @@ def with_report(project: Project, **fields) -> Project:
     return replace(project, preset=project.preset.model_copy(update={"report": report}))
 
 
+def folder_of(project: Project) -> str:
+    """The folder of its report, in the workspace."""
+    return artifacts.REPORT.of(project).name
+
+
 def use_fake_store(patch, texts: dict[str, list[str]] = TEXTS) -> None:
     """Let reports open the fake store; ``patch`` is a pytest.MonkeyPatch."""
 
     class Opened:
         @staticmethod
-        def open(workspace, folder, made_by):
+        def open(features):
             return FakeStore(texts)
 
     patch.setattr("raymoe.display.inputs.FeatureStore", Opened)

@@ -13,16 +13,16 @@ from dataclasses import replace
 import numpy as np
 
 from raymoe.attribution.importance import importance
-from raymoe.display.charts import png, svg
 from raymoe.display.inputs import Explained, read_explained
-from raymoe.display.palette import DENSE, SCORES, default_score, expert_colors, expert_label
+from raymoe.display.plots import png, svg
 from raymoe.display.sample_figure import PANEL_WIDTH, Panel, pair_panel, paneled
 from raymoe.display.samples import Sample, choose, describe
+from raymoe.display.vocabulary import DENSE, SCORE_TITLES, default_score, expert_colors, expert_label
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.runs import of_kind
+from raymoe.experiments.case_study import pictures_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import CHECKPOINT
+from raymoe.project.artifacts import CHECKPOINT, INTERACTIONS
 from raymoe.project.chosen import with_chosen
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console
@@ -32,7 +32,7 @@ MAP_WIDTH = 330.0  # of a panel without pairs, in hundredths of an inch
 PAIRS = ("synergy", "redundancy")  # whose pairs Fig. 5 shows
 
 
-def case_study(project: Project, *, samples: Sequence[str] = (), device: str | None = None) -> StageResult:
+def measure(project: Project, *, samples: Sequence[str] = (), device: str | None = None) -> StageResult:
     """Draw Fig. 5 for some samples: ``evaluation/case-study/NAME.svg`` and ``.png`` in the run's folder.
 
     Args:
@@ -61,7 +61,7 @@ def case_study(project: Project, *, samples: Sequence[str] = (), device: str | N
     chosen = chosen or choose(inputs.interactions, 1, config.seed)
     shown = describe(inputs, chosen, config.pairs)
     dense, gap = _dense_maps(asked, inputs, [sample.sample_id for sample in shown], device)
-    folder = f"{project.run}/evaluation/case-study"
+    folder = pictures_of(project)
     for sample in shown:
         figure = paneled(
             sample, inputs.classes, _lines(project, inputs, sample, dense.get(sample.sample_id), gap)
@@ -104,25 +104,17 @@ def _lines(
     ]
     pairs = []
     for expert in PAIRS:
-        panel = (
-            pair_panel(sample, expert, inputs.experts, project.preset.report.pairs)
-            if expert in colors
-            else None
+        if expert not in colors:
+            continue
+        panel = pair_panel(sample, expert, inputs.experts, project.preset.report.pairs)
+        missing = (
+            f"No pair of this sample was measured for this expert ({SCORE_TITLES[default_score(expert)]}): "
+            f"{INTERACTIONS.of(project).command}"
         )
-        if panel is not None:
-            missing = (
-                ""
-                if panel.pairs
-                else (
-                    f"No pair of this sample was measured for this expert ({SCORES[default_score(expert)]}): "
-                    f"{project.command('probe')}"
-                )
-            )
-            pairs.append(replace(panel, title=f"(c) {panel.title}", gap=missing))
-    return [
-        (maps, MAP_WIDTH),
-        *([(pairs, max(PANEL_WIDTH, len(maps) * MAP_WIDTH / len(pairs)))] if pairs else []),
-    ]
+        pairs.append(replace(panel, title=f"(c) {panel.title}", gap="" if panel.pairs else missing))
+    if not pairs:
+        return [(maps, MAP_WIDTH)]
+    return [(maps, MAP_WIDTH), (pairs, max(PANEL_WIDTH, len(maps) * MAP_WIDTH / len(pairs)))]
 
 
 def _dense_maps(
@@ -130,8 +122,8 @@ def _dense_maps(
 ) -> tuple[dict[str, dict[str, list[float]]], str]:
     """Per sample and modality the dense model's importance; where there is no such run, none and why."""
     # As the user gave it, not with what a sweep chose for the model that is explained.
-    of_dense = of_kind(project, "dense")
-    command = f"{project.command('train')} --set model.kind=dense"
+    of_dense = project.with_kind("dense")
+    command = of_dense.command("train")
     try:
         of_dense = with_chosen(of_dense)
         if not finished(of_dense, inputs.store.fingerprint):

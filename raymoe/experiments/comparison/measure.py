@@ -9,23 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 
+from raymoe.display.vocabulary import MODELS, model_label
 from raymoe.errors import ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.runs import TrainedRun, finished_seeds, of_kind
+from raymoe.experiments.comparison import COMPARISON, TABLE
+from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.parts import read_marker
-from raymoe.project import Project, StageResult, artifacts
-from raymoe.project.artifacts import FEATURES
+from raymoe.project import Project, StageResult
+from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import COMPARISON, METRICS, PREDICTIONS, SWEEP
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_table, write_table
-from raymoe.runtime.progress import console, plain_table
+from raymoe.project.outputs import parents_in
+from raymoe.project.tables import metadata_of
+from raymoe.runtime.progress import console
 from raymoe.task import Task
 from raymoe.training.seed_statistics import mean_and_std
 
-KINDS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}  # the rows, in this order
 OURS = "fl-i2moe"
 # Table 2 of the paper, per cent, mean and standard deviation over three runs.
 PAPER = {
@@ -58,8 +57,8 @@ class Scores:
     resampled: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def comparison(project: Project) -> StageResult:
-    """Compare the kinds of model that have finished runs; print and write ``evaluation/comparison.parquet``.
+def measure(project: Project) -> StageResult:
+    """Compare the kinds of model that have finished runs; write ``evaluation/comparison.parquet``.
 
     A kind that was swept is represented by the configuration that its sweep chose on validation, the others
     by their runs with the preset's settings, for the seeds of ``sweep.seeds`` and ``train.seed``. The 95 %
@@ -73,15 +72,15 @@ def comparison(project: Project) -> StageResult:
     marker = read_marker(FEATURES.of(project))
     if marker is None:
         raise ParentError(
-            f"{artifacts.FEATURES.of(project).path} holds no complete feature store",
+            f"{FEATURES.of(project).path} holds no complete feature store",
             f"Begin with: {project.command('sweep')}",
         )
     found: dict[str, Scores] = {}
-    for kind in KINDS:
-        scores = _scores(of_kind(project, kind), marker["fingerprint"])
+    for kind in MODELS:
+        scores = _scores(project.with_kind(kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
-    commands = {kind: f"{project.command('sweep')} --set model.kind={kind}" for kind in KINDS}
+    commands = {kind: project.with_kind(kind).command("sweep") for kind in MODELS}
     if not found:
         raise ParentError(
             f"{workspace.path(project.root)}/runs has no finished run with these settings",
@@ -92,33 +91,25 @@ def comparison(project: Project) -> StageResult:
         for kind, scores in found.items()
         for metric in task.metrics
     ]
-    made = Provenance(
-        "evaluate",
-        COMPARISON.tag,
+    for kind in [kind for kind in MODELS if kind not in found]:
+        console.print(
+            f"no finished run of {model_label(kind)}; make them with: {commands[kind]}", markup=False
+        )
+    output = TABLE.of(project)
+    made = output.made_from(
         {"protocol": "comparison", "dataset": project.dataset, "task": task.name},
         {kind: scores.fingerprint for kind, scores in found.items()},
     )
-    name = f"{project.root}/evaluation/comparison.parquet"
     differences = list(_differences(found, task.metrics))
-    table = pa.Table.from_pylist(rows, COMPARISON.schema)
-    write_table(workspace, name, table, COMPARISON, made, {"differences": differences})
-    console.print(_table(rows, task.metrics))
-    for d in differences:
-        console.print(
-            f"{KINDS[d['kind']]} over {KINDS[d['against']]}, {d['metric'].replace('_f1', '-F1')}: "
-            f"{d['more']:+.2f} ({d['more_low']:+.2f} to {d['more_high']:+.2f}), 95 % over samples",
-            markup=False,
-        )
-    for kind in [kind for kind in KINDS if kind not in found]:
-        console.print(f"no finished run of {KINDS[kind]}; make them with: {commands[kind]}", markup=False)
-    return StageResult(workspace.path(name), made.fingerprint, ran=True)
+    output.write(pa.Table.from_pylist(rows, COMPARISON.schema), made, {"differences": differences})
+    return StageResult(output.path, made.fingerprint, ran=True)
 
 
 def _scores(project: Project, features: str) -> Scores | None:
     """Scores of the project's kind of model; None where no run is finished."""
     chosen = with_chosen(project)
     runs = list(finished_seeds(chosen, features))
-    scores = _plain(chosen, runs) if chosen is project else _swept(chosen, features)
+    scores = _plain(runs) if chosen is project else _swept(chosen, features)
     if scores is None:
         return None
     # Of the seeds that the mean is of, or none: an interval around another mean would mislead.
@@ -135,8 +126,8 @@ def _resampled(runs: list[TrainedRun], task: Task) -> dict[str, np.ndarray]:
     """
     found: dict[str, list[np.ndarray]] = {metric: [] for metric in task.metrics}
     for run in runs:
-        name, command = f"{run.project.run}/predictions.parquet", run.project.command("train")
-        table = read_table(run.project.workspace, name, PREDICTIONS, f"{command} --overwrite")
+        predictions = PREDICTIONS.of(run.project)
+        table = predictions.made_with(predictions.again).read()
         table = table.filter(pc.equal(table["split"], "test")).sort_by("sample_id")
         logits_NC, labels = np.array(table["logits"].to_pylist()), table["labels"].to_pylist()
         counts_RN = resample_counts(len(labels))
@@ -147,14 +138,10 @@ def _resampled(runs: list[TrainedRun], task: Task) -> dict[str, np.ndarray]:
 
 def _swept(project: Project, features: str) -> Scores | None:
     """Scores of the chosen configuration, from the sweep's table."""
-    name, command = f"{project.sweep}.parquet", project.command("sweep")
-    table = read_table(project.workspace, name, SWEEP, command)
+    sweep = SWEEP.of(project)
+    table = sweep.read()
     found = metadata_of(table.schema)
-    if Provenance.from_json(found["made_by"]).parents["features"] != features:
-        raise ParentError(
-            f"{project.workspace.path(name)} was made from other features than those that are there",
-            f"Sweep again with: {command} --overwrite",
-        )
+    sweep.refuse_other_parents(parents_in(found), {"features": features})
     rows = [
         row
         for row in table.to_pylist()
@@ -163,15 +150,14 @@ def _swept(project: Project, features: str) -> Scores | None:
     return _gathered(rows, project.variant, found["fingerprint"])
 
 
-def _plain(project: Project, runs: list[TrainedRun]) -> Scores | None:
+def _plain(runs: list[TrainedRun]) -> Scores | None:
     """Scores of the runs with the preset's settings."""
     rows, fingerprints = [], []
     for run in runs:
-        name, command = f"{run.project.run}/metrics.parquet", run.project.command("train")
         fingerprints.append(run.fingerprint)
         rows += [
             {**row, "seed": run.seed}
-            for row in read_table(project.workspace, name, METRICS, command).to_pylist()
+            for row in METRICS.of(run.project).read().to_pylist()
             if row["split"] == "test" and not row["model"].startswith("expert:")
         ]
     return _gathered(rows, "", " ".join(fingerprints))
@@ -219,40 +205,3 @@ def _differences(found: dict[str, Scores], metrics: tuple[str, ...]) -> Iterator
             low, high = interval(more_R)
             more = {"more": float(more_R[0]), "more_low": low, "more_high": high}
             yield {"kind": OURS, "against": against, "metric": metric, **more}
-
-
-def _table(rows: list[dict[str, Any]], metrics: tuple[str, ...]) -> Table:
-    """Table 2's layout: a row per model; per metric ours, the paper's and the difference."""
-    table = plain_table(
-        "comparison (Table 2): test split, per cent, mean ± standard deviation over seeds (95 % over samples)"
-    )
-    table.add_column("model", min_width=8)
-    table.add_column("seeds", justify="right")
-    in_paper = any(row["paper_mean"] is not None for row in rows)
-    for metric in metrics:
-        table.add_column(metric.replace("_f1", "-F1"), min_width=12)
-        if in_paper:
-            table.add_column("paper", min_width=12)
-            table.add_column("difference", justify="right", min_width=10)
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        of_kind = [row for row in rows if row["kind"] == kind]
-        cells = [KINDS[kind], str(len(of_kind[0]["seeds"]))]
-        for row in of_kind:
-            within = "" if row["low"] is None else f" ({row['low']:.1f} to {row['high']:.1f})"
-            cells.append(_cell(row["mean"], row["std"]) + within)
-            if in_paper:
-                difference = row["difference"]
-                cells += [
-                    _cell(row["paper_mean"], row["paper_std"]),
-                    "–" if difference is None else f"{difference:+.2f}",
-                ]
-        table.add_row(*cells)
-    variants = {KINDS[row["kind"]]: row["variant"] for row in rows if row["variant"]}
-    table.caption = "; ".join(f"{name}: {variant[1:]}" for name, variant in variants.items()) or None
-    return table
-
-
-def _cell(mean: float | None, deviation: float | None) -> str:
-    if mean is None:
-        return "–"
-    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"

@@ -13,41 +13,31 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from rich.table import Table
 from torch import Tensor
 
 from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
+from raymoe.display.vocabulary import ALL_EXPERTS
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.comparison.measure import KINDS
-from raymoe.experiments.masking import masked_logits, over_batches
-from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, is_current, labels_of
+from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY, SUMMARY_TABLE, TABLE
+from raymoe.experiments.masked_logits import masked_logits, over_batches
+from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.target import target_matrix
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.contracts import FAITHFULNESS, FAITHFULNESS_SUMMARY
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import read_table, write_table
 from raymoe.runtime.device import resolve_device
-from raymoe.runtime.progress import console, plain_table
 from raymoe.task import Task
 
 SHARES = (5, 10, 15, 20, 25, 30)  # K, per cent
-METHODS = {
-    "random": "Random",
-    "attnroll": "AttnRoll",
-    "ig": "IG",
-    "grad_attnroll": "Grad x AttnRoll",
-}
+METHODS = ("random", "attnroll", "ig", "grad_attnroll")
 DRAWS = 5  # of random masks; no expert has a say in them, so they are the same for all
-ALL = "all experts"  # the mean of the experts' figures
 
 
-def faithfulness(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Measure every finished dense and FL-I2MoE run; print a table and write two.
+def measure(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Measure every finished dense and FL-I2MoE run; write two tables.
 
     ``evaluation/faithfulness.parquet`` has a row per model, seed, expert, method and K;
     ``evaluation/faithfulness-summary.parquet`` means over K and seeds with paired bootstrap intervals over
@@ -67,32 +57,25 @@ def faithfulness(project: Project, *, device: str | None = None, overwrite: bool
     runs = finished_runs(project, store, WITH_TOKENS)
     indices = explained_split(project, store)
     labels = labels_of(store, indices, config.split)
-    command = f"raymoe evaluate {project.dataset} faithfulness"
     settings = {"split": config.split, "target": config.target, "steps": config.steps, "seed": config.seed}
     settings["draws"] = DRAWS
     parents = {"features": store.fingerprint, **{run.name: run.fingerprint for run in runs}}
-    folder = f"{project.root}/evaluation"
-    name, summary_name = f"{folder}/faithfulness.parquet", f"{folder}/faithfulness-summary.parquet"
-    made = Provenance("evaluate", FAITHFULNESS.tag, settings, parents)
-    made_summary = Provenance("evaluate", FAITHFULNESS_SUMMARY.tag, settings, parents)
-    tables = ((name, FAITHFULNESS, made), (summary_name, FAITHFULNESS_SUMMARY, made_summary))
-    ran = overwrite or not all(is_current(workspace, *table) for table in tables)
+    output, summary = TABLE.of(project), SUMMARY_TABLE.of(project)
+    made, made_summary = output.made_from(settings, parents), summary.made_from(settings, parents)
+    ran = overwrite or not (output.is_current(made) and summary.is_current(made_summary))
     if ran:
         workspace.check_writable()
         device = resolve_device(device)
         measured = [_measure(run, store, indices, device) for run in runs]
         rows = [row for m in measured for row in m.rows(labels, store.task)]
-        write_table(workspace, name, pa.Table.from_pylist(rows, FAITHFULNESS.schema), FAITHFULNESS, made)
+        output.write(pa.Table.from_pylist(rows, FAITHFULNESS.schema), made)
         rows = [
             row
             for kind in WITH_TOKENS
             for row in _summary([m for m in measured if m.run.kind == kind], labels, store.task)
         ]
-        table = pa.Table.from_pylist(rows, FAITHFULNESS_SUMMARY.schema)
-        write_table(workspace, summary_name, table, FAITHFULNESS_SUMMARY, made_summary)
-    summary = read_table(workspace, summary_name, FAITHFULNESS_SUMMARY, f"{command} --overwrite")
-    console.print(_table(summary.to_pylist(), store.task.main_metric))
-    return StageResult(workspace.path(summary_name), made_summary.fingerprint, ran)
+        summary.write(pa.Table.from_pylist(rows, FAITHFULNESS_SUMMARY.schema), made_summary)
+    return StageResult(summary.path, made_summary.fingerprint, ran)
 
 
 @dataclass(frozen=True)
@@ -250,7 +233,7 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Ta
     )
     experts = measured[0].experts
     selections = [(name, [e]) for e, name in enumerate(experts)] if len(experts) > 1 else []
-    for expert, chosen in [*selections, (ALL, list(range(len(experts))))]:
+    for expert, chosen in [*selections, (ALL_EXPERTS, list(range(len(experts))))]:
         for m, method in enumerate(METHODS):
             drop_R = drop_EMR[chosen, m].mean(0)
             more_R = drop_R - drop_EMR[chosen, 0].mean(0)
@@ -272,32 +255,3 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Ta
                 "comprehensiveness": float(comprehensiveness_EM[chosen, m].mean()),
                 "sufficiency": float(sufficiency_EM[chosen, m].mean()),
             }
-
-
-def _table(rows: list[dict], metric: str) -> Table:
-    """Fig. 3 as a table, per cent: a block per model and expert, a row per method; 80 columns are enough."""
-    table = plain_table(
-        f"faithfulness (Fig. 3): drop of {metric.replace('_f1', '-F1')} in per cent,\n"
-        "mean over K = 5 to 30 %, 95 % intervals over samples; AOPC: falls of the\n"
-        "predicted classes' probability with those features masked, and them alone left"
-    )
-    table.add_column("importance")
-    for column in ("drop", "more than random", "masked", "alone"):
-        table.add_column(column, justify="right")
-    for row in rows:
-        if row["method"] == next(iter(METHODS)):
-            of_expert = "" if row["kind"] == "dense" else f", {row['expert']}"
-            table.add_row(f"[bold]{KINDS[row['kind']]}{of_expert}[/]")
-        table.add_row(
-            f"  {METHODS[row['method']]}",
-            _spread(row, "drop", ""),
-            "–" if row["method"] == "random" else _spread(row, "over_random", "+"),
-            f"{100 * row['comprehensiveness']:.1f}",
-            f"{100 * row['sufficiency']:.1f}",
-        )
-    return table
-
-
-def _spread(row: dict, name: str, sign: str) -> str:
-    value, low, high = (format(100 * row[key], f"{sign}.1f") for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{value} ({low}, {high})"

@@ -19,35 +19,26 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
-from rich.table import Table
 
 from raymoe.attribution.attribute import explained_split
+from raymoe.display.vocabulary import OF_PAPER, SCORES
 from raymoe.errors import InputError
-from raymoe.experiments.alignment.measure import OF_PAPER, SCORES, binned_pairs, refuse_smaller_universe
+from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.masking import masked_logits, over_batches
+from raymoe.experiments.masked_logits import masked_logits, over_batches
+from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED, TABLE
 from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
-from raymoe.experiments.runs import is_current, labels_of, over_seeds, print_left_out, seeds_of, seeds_said
+from raymoe.experiments.runs import labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.chosen import with_chosen
-from raymoe.project.contracts import PAIR_MASKING
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import metadata_of, read_schema, read_table, write_table
 from raymoe.runtime.device import resolve_device
-from raymoe.runtime.progress import console, plain_table
 from raymoe.runtime.seeds import seed_of
 from raymoe.task import Task
 
 SHARES = (5, 10, 20, 50)  # K, per cent of a sample's candidate pairs
 DRAWS = 5  # of each random choice
-ORIGINAL, RANDOM, MATCHED, RANKED = (
-    "original",
-    "random pairs",
-    "random pairs, as many features",
-    "ranked pairs",
-)
 # Table 1 of the paper, at 5 per cent: original, random pairs, ranked pairs, per dataset and expert.
 PAPER = {
     ("mmimdb", "synergy"): (0.6789, 0.5703, 0.5600),
@@ -59,8 +50,8 @@ PAPER = {
 }
 
 
-def pair_masking(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Mask random and ranked pairs of every run that was probed; print Table 1 and write the whole table.
+def measure(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Mask random and ranked pairs of every run that was probed: Table 1, with more budgets and baselines.
 
     ``evaluation/pair-masking.parquet`` has a row per seed (null: mean over seeds), expert, score, K and
     masking, with 95 % intervals of a paired bootstrap over samples. Its metadata has ``differences``: by how
@@ -84,11 +75,11 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
     parents = {"features": store.fingerprint}
     for run in runs:
         parents |= run.parents
-    name = f"{project.root}/evaluation/pair-masking.parquet"
     settings = {"split": config.split, "shares": SHARES, "draws": DRAWS, "seed": config.seed}
     settings |= {"dataset": project.dataset}  # decides on the paper's values
-    made = Provenance("evaluate", PAIR_MASKING.tag, settings, parents)
-    ran = overwrite or not is_current(workspace, name, PAIR_MASKING, made)
+    output = TABLE.of(project)
+    made = output.made_from(settings, parents)
+    ran = overwrite or not output.is_current(made)
     if ran:
         workspace.check_writable()
         device = resolve_device(device)
@@ -97,14 +88,8 @@ def pair_masking(project: Project, *, device: str | None = None, overwrite: bool
         rows, differences = _results(project, measured, store)
         skipped = left_out_of([(pool.run.seed, pool.left_out) for pool in pools])
         table = pa.Table.from_pylist(rows, PAIR_MASKING.schema)
-        extra = {"differences": differences, "skipped": skipped}
-        write_table(workspace, name, table, PAIR_MASKING, made, extra)
-    made_by = f"{project.command('evaluate')} pair-masking --overwrite"
-    notes = metadata_of(read_schema(workspace, name, PAIR_MASKING, made_by))
-    rows = read_table(workspace, name, PAIR_MASKING, made_by).to_pylist()
-    console.print(_table(rows, notes["differences"]))
-    print_left_out(notes["skipped"])
-    return StageResult(workspace.path(name), made.fingerprint, ran, tuple(notes["skipped"]))
+        output.write(table, made, {"differences": differences, "skipped": skipped})
+    return StageResult(output.path, made.fingerprint, ran, tuple(output.metadata()["skipped"]))
 
 
 @dataclass(frozen=True)
@@ -129,24 +114,24 @@ def _pool(run: ProbedRun, store: FeatureStore) -> Pool:
     split = explained_split(project, store)
     top = binned.pairs[binned.pairs["bin"] == 0]
     candidates: dict[str, dict[str, Candidates]] = {}
-    for (sample_id, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
-        candidates.setdefault(sample_id, {})[expert] = Candidates.of(pairs)
-    indices, left_out = [], {}
+    for (of_sample, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
+        candidates.setdefault(str(of_sample), {})[str(expert)] = Candidates.of(pairs)
+    chosen, left_out = [], {}
     for i in split:
         sample_id = store.sample_ids[i]
         if len(candidates.get(sample_id, ())) == len(run.experts):
-            indices.append(i)
+            chosen.append(i)
             continue
         why = "not measured for every expert" if sample_id in candidates else "not measured"
         left_out[sample_id] = binned.left_out.get(sample_id, why)
-    if not indices:
+    if not chosen:
         raise InputError(
             f"none of the {len(split)} samples of the split {project.preset.attribute.split!r} has measured "
             "pairs",
             f"Measure them with: {run.command('probe')} --overwrite, or choose the split with "
             "--set attribute.split=NAME.",
         )
-    indices = np.array(indices)
+    indices = np.array(chosen)
     labels_of(store, indices, project.preset.attribute.split)
     return Pool(run, candidates, indices, left_out)
 
@@ -219,15 +204,15 @@ def _results(project: Project, measured: list[Masked], store: FeatureStore) -> t
         columns=["expert", "masking", "score", "share"],
     )
     metric_SVR, features_SV = np.array(metrics), np.array(features)
-    rows = []
+    results: list[dict] = []
     for s, found in enumerate(measured):
         of_seed = (metric_SVR[[s]], features_SV[[s]], sizes[s : s + 1], len(found.pool.indices))
-        rows += [
+        results += [
             {"seed": found.pool.run.seed} | row for row in _rows(project, variants, *of_seed, store.task)
         ]
     of_all = _rows(project, variants, metric_SVR, features_SV, sizes, len(samples), store.task)
-    rows += [{"seed": None} | row for row in of_all]
-    return rows, list(_differences(variants, metric_SVR))
+    results += [{"seed": None} | row for row in of_all]
+    return results, list(_differences(variants, metric_SVR))
 
 
 def variants_of() -> list[tuple[str, str, int]]:
@@ -341,7 +326,7 @@ def _rows(
     for expert in sizes[0]:
         for score in SCORES:
             for share in SHARES:
-                paper = (None, None, None)
+                paper: tuple[float | None, float | None, float | None] = (None, None, None)
                 # the paper's figures are of the test split
                 of_test = project.preset.attribute.split == "test"
                 if of_test and share == SHARES[0] and OF_PAPER[score] == expert:
@@ -393,44 +378,3 @@ def _spread(name: str, values_SR: np.ndarray) -> dict[str, float | None]:
         f"{name}_high": high,
         f"{name}_std": float(over_seeds.std(ddof=1)) if len(over_seeds) > 1 else None,
     }
-
-
-def _table(rows: list[dict], differences: list[dict]) -> Table:
-    """Table 1's layout, per cent: of each expert its own score as in the paper, then the other."""
-    seeds, rows = seeds_of(rows), over_seeds(rows)
-    samples, metric = rows[0]["samples"], rows[0]["metric"].replace("_f1", "-F1")
-    table = plain_table(
-        f"pair masking (Table 1): {metric} in per cent on {samples} samples, 95 % intervals,\n"
-        f"{seeds_said(seeds)}; zeroed: features per sample;\n"
-        "more: by how much ranked pairs hurt more than this baseline"
-    )
-    in_paper = any(row["paper"] is not None for row in rows)
-    for column in ("masking", "K", "zeroed", metric, "more", *(["paper"] if in_paper else [])):
-        table.add_column(column, justify="left" if column == "masking" else "right")
-    more = {tuple(d[k] for k in ("expert", "score", "share", "against")): d for d in differences}
-    own = [row for row in rows if OF_PAPER[row["score"]] == row["expert"]]
-    last = None
-    for row in [*own, *(row for row in rows if OF_PAPER[row["score"]] != row["expert"])]:
-        group = (row["expert"], row["score"])
-        if row["masking"] == ORIGINAL and group == last:
-            continue  # the same at every K
-        if group != last:
-            table.add_row(f"[bold]{row['expert']}, {SCORES[row['score']]}[/]")
-        last = group
-        difference = more.get((*group, row["share"], row["masking"]))
-        cells = [
-            f"  {'random, as many features' if row['masking'] == MATCHED else row['masking']}",
-            "" if row["masking"] == ORIGINAL else f"{row['share']} %",
-            "" if row["masking"] == ORIGINAL else f"{row['features']:.1f}",
-            _cell(row, "value", ""),
-            "" if difference is None else _cell(difference, "more", "+"),
-        ]
-        if in_paper:
-            cells.append("" if row["paper"] is None else f"{100 * row['paper']:.2f}")
-        table.add_row(*cells)
-    return table
-
-
-def _cell(row: dict, name: str, sign: str) -> str:
-    value, low, high = (format(100 * row[key], f"{sign}.1f") for key in (name, f"{name}_low", f"{name}_high"))
-    return f"{value} ({low}, {high})"

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from rich.table import Table
 
 from raymoe.data.planted import KINDS
 from raymoe.errors import InputError
 from raymoe.experiments.bootstrap import interval, resample_counts
+from raymoe.experiments.planted import MIXTURE
 from raymoe.experiments.planted.truth import Truth
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
-from raymoe.runtime.progress import plain_table
 
-MIXTURE = "mixture"
 BATCH = 64
 
 
@@ -53,7 +51,7 @@ def knowledge_of(model: FusionModel, store: FeatureStore, truth: dict[str, Truth
         raise InputError(f"the split {split!r} has no freely drawn scene", "Take the split test.")
     logits: dict[str, list[np.ndarray]] = {name: [] for name in ("", *model.names)}
     weights = []
-    for batch in store.batches(indices, BATCH, model.position_TD.device, **model.reads):
+    for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
         for masked, parts in logits.items():
             hidden = {
                 name: batch.valid[name] & ~batch.special[name] & (name == masked) for name in model.names
@@ -140,30 +138,3 @@ def expert_rows(knowledge: Sequence[Knowledge], seeds: Sequence[int]) -> Iterato
                 "high": high,
                 "samples": samples,
             }
-
-
-def expert_table(rows: list[dict]) -> Table:
-    """What each expert alone knows: a row per kind, a column per expert."""
-    found = {
-        (row["interaction"], row["expert"], row["quantity"]): row["value"]
-        for row in rows
-        if row["seed"] is None and row["value"] is not None
-    }
-    experts = list(dict.fromkeys(row["expert"] for row in rows))
-    masked = list(dict.fromkeys(q.removeprefix("drop:") for _, _, q in found if q.startswith("drop:")))
-    table = plain_table(
-        "planted targets: average precision of each expert's own logits in per cent, and in\n"
-        f"parentheses its fall without {', without '.join(masked)}"
-    )
-    for column in ("target", "on", *experts):
-        table.add_column(column, justify="left" if column == "target" else "right")
-    for kind in KINDS:
-        if (kind, MIXTURE, "average_precision") not in found:
-            table.add_row(kind, "never")
-            continue
-        cells = []
-        for expert in experts:
-            falls = " ".join(f"{100 * found[kind, expert, f'drop:{m}']:.0f}" for m in masked)
-            cells.append(f"{100 * found[kind, expert, 'average_precision']:.0f} ({falls})")
-        table.add_row(kind, f"{100 * found[kind, MIXTURE, 'chance']:.0f}", *cells)
-    return table

@@ -11,23 +11,20 @@ from dataclasses import replace
 import pyarrow as pa
 
 from raymoe.errors import InputError
-from raymoe.experiments.planted.experts import expert_rows, expert_table, knowledge_of
-from raymoe.experiments.planted.pairs import pair_rows, pair_table, rank_pairs
+from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
+from raymoe.experiments.planted.experts import expert_rows, knowledge_of
+from raymoe.experiments.planted.pairs import pair_rows, rank_pairs
 from raymoe.experiments.planted.truth import read_truth
 from raymoe.experiments.probed import ProbedRun, probed
-from raymoe.experiments.runs import finished_runs, is_current
+from raymoe.experiments.runs import finished_runs
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.contracts import PLANTED, PLANTED_EXPERTS
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import read_table, write_table
 from raymoe.runtime.device import resolve_device
-from raymoe.runtime.progress import console
 
 
-def planted(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Measure every FL-I2MoE seed that was probed; print two tables and write them.
+def measure(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Measure every FL-I2MoE seed that was probed; write two tables.
 
     ``evaluation/planted.parquet``: per seed (null: mean over seeds), expert, kind of interaction, method and
     measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of each target, on the
@@ -42,26 +39,22 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
         InputError: nothing is planted in these data, or what was explained is not the true classes.
         ParentError: no run was probed; names the commands. The samples are not those that were encoded.
     """
-    workspace = project.workspace
     store = FeatureStore.open(FEATURES.of(project))
     truth, made_from = read_truth(project, store)
     finished = finished_runs(project, store, ("fl-i2moe",))
     own = {"train.seed": project.preset.train.seed}
-    chosen = replace(finished[0].project, preset=finished[0].project.preset.with_fields(own))
+    chosen = finished[0].project  # of the first seed; its settings are those that a sweep chose
+    chosen = replace(chosen, preset=chosen.preset.with_fields(own), seed=project.seed)
     runs = probed(chosen, store, [run.seed for run in finished])
     parents = {"features": store.fingerprint, "samples": made_from}
     for run in runs:
         parents |= run.parents
     split = project.preset.attribute.split
-    names = [f"{project.root}/evaluation/{name}.parquet" for name in ("planted", "planted-experts")]
-    contracts = (PLANTED, PLANTED_EXPERTS)
-    made = [Provenance("evaluate", contract.tag, {"split": split}, parents) for contract in contracts]
-    command = f"raymoe evaluate {project.dataset} planted"
-    ran = overwrite or not all(
-        is_current(workspace, *table) for table in zip(names, contracts, made, strict=True)
-    )
+    outputs = [table.of(project) for table in (PAIRS_TABLE, EXPERTS_TABLE)]
+    made = [output.made_from({"split": split}, parents) for output in outputs]
+    ran = overwrite or not all(o.is_current(m) for o, m in zip(outputs, made, strict=True))
     if ran:
-        workspace.check_writable()
+        project.workspace.check_writable()
         device = resolve_device(device)
         pairs = [_of_true_classes(run) for run in runs]
         rankings, knowledge = [], []
@@ -71,14 +64,9 @@ def planted(project: Project, *, device: str | None = None, overwrite: bool = Fa
             knowledge.append(knowledge_of(model, store, truth, split))
         seeds = [run.seed for run in runs]
         tables = (pair_rows(rankings, seeds), expert_rows(knowledge, seeds))
-        for name, contract, rows, provenance in zip(names, contracts, tables, made, strict=True):
-            table = pa.Table.from_pylist(list(rows), contract.schema)
-            write_table(workspace, name, table, contract, provenance)
-    again = f"{command} --overwrite"
-    found = [read_table(workspace, n, c, again).to_pylist() for n, c in zip(names, contracts, strict=True)]
-    console.print(pair_table(found[0]))
-    console.print(expert_table(found[1]))
-    return StageResult(workspace.path(names[0]), made[0].fingerprint, ran)
+        for output, rows, provenance in zip(outputs, tables, made, strict=True):
+            output.write(pa.Table.from_pylist(list(rows), output.contract.schema), provenance)
+    return StageResult(outputs[0].path, made[0].fingerprint, ran)
 
 
 def _of_true_classes(run: ProbedRun) -> pa.Table:

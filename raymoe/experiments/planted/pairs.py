@@ -11,26 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from raymoe.data.planted import WITH_PAIRS
 from raymoe.errors import InputError
 from raymoe.experiments.bootstrap import interval, resample_counts
 from raymoe.experiments.planted.truth import Truth, is_true, of_pairs, shown_kinds
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
-from raymoe.runtime.progress import plain_table
 from raymoe.runtime.seeds import seed_of
 
-METHODS = {
-    "sii": "SII",
-    "-sii": "-SII",
-    "redundancy_gap": "gap",
-    "product": "product",
-    "attention": "attention",
-    "random": "random",
-}
+METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")
 MEASURES = ("average_precision", "auroc", "precision_at_k")  # k: as many as there are true pairs
 BATCH = 64
 
@@ -138,7 +128,7 @@ def pair_attention(
     """Of every sample and expert."""
     found = {}
     indices = np.array([store.index_of(i) for i in sample_ids])
-    for batch in store.batches(indices, BATCH, model.position_TD.device, **model.reads):
+    for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
         inputs = model.fusion_input(model.project(batch.features, batch.valid), batch.valid)
         _, layers = model.experts.forward_with_attention(
             inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
@@ -225,29 +215,3 @@ def _measured(seed: int | None, key: tuple[str, str, str], ranking: Ranking) -> 
             "pairs": int(ranking.pairs_N[there_N].sum()),
             "samples": len(values_NQ),
         }
-
-
-def pair_table(rows: list[dict]) -> Table:
-    """Average precision: a block per kind, a row per expert, a column per method."""
-    table = plain_table(
-        "planted pairs: average precision in per cent, mean over samples and seeds\n"
-        "(product of attributions, attention between the two, random order; intervals in the table)"
-    )
-    table.add_column("pairs of")
-    for label in METHODS.values():
-        table.add_column(label, justify="right")
-    table.add_column("chance", justify="right")
-    found = {
-        (row["interaction"], row["expert"], row["method"]): row
-        for row in rows
-        if row["seed"] is None and row["measure"] == "average_precision"
-    }
-    for kind in WITH_PAIRS:
-        experts = list(dict.fromkeys(expert for k, expert, _ in found if k == kind))
-        if experts:
-            some = found[kind, experts[0], "sii"]
-            table.add_row(f"[bold]{kind}[/], {some['samples']} samples")
-        for expert in experts:
-            values = [f"{100 * found[kind, expert, method]['value']:.1f}" for method in METHODS]
-            table.add_row(f"  {expert}", *values, f"{100 * found[kind, expert, 'sii']['chance']:.1f}")
-    return table

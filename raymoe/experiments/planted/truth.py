@@ -90,7 +90,7 @@ def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: 
     for modality in store.modalities:
         if modality.kind == "text":
             true[modality.name] = tokens_of(store, index, modality.name, target["words"])
-        else:
+        elif modality.grid is not None:
             true[modality.name] = patches_in(modality.grid, target["boxes"])
     kinds = {m.name: m.kind for m in store.modalities}
     u, v = (of_pairs(pairs, side, lambda m, at: np.isin(at, list(true[m]))) for side in "uv")

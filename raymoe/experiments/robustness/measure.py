@@ -16,17 +16,17 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import torch
-from rich.table import Table
 from scipy.stats import spearmanr
 from torch import Tensor
 
 from raymoe.attribution.attribute import explained_split
 from raymoe.attribution.importance import importance
-from raymoe.experiments.alignment.measure import RHO, SCORES
+from raymoe.display.vocabulary import SCORES
+from raymoe.experiments.bins import RHO
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
-from raymoe.experiments.comparison.measure import KINDS
-from raymoe.experiments.masking import over_batches, threads
-from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, is_current, labels_of
+from raymoe.experiments.masked_logits import over_batches, threads
+from raymoe.experiments.robustness import ROBUSTNESS, TABLE
+from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.estimate import estimate, evaluations_per_coalition
@@ -35,12 +35,9 @@ from raymoe.models.base import FusionModel
 from raymoe.models.target import target_weights
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.contracts import ROBUSTNESS
-from raymoe.project.provenance import Provenance
-from raymoe.project.tables import read_table, write_table
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.ordered import in_order
-from raymoe.runtime.progress import console, plain_table, track
+from raymoe.runtime.progress import console, track
 from raymoe.runtime.seeds import seed_of
 
 LEVELS = (0.25, 0.5, 1.0, 2.0)  # standard deviations
@@ -68,8 +65,8 @@ class Disturbance:
         return {"modality": self.modality, "disturbance": self.kind, "level": self.level}
 
 
-def robustness(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Disturb every finished dense and FL-I2MoE run, one modality at a time; print a table and write it.
+def measure(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
+    """Disturb every finished dense and FL-I2MoE run, one modality at a time.
 
     ``evaluation/robustness.parquet`` has a row per run, modality, disturbance, level and quantity: the
     metric, each expert's mean weight, and how well the ranking of pairs agrees with the undisturbed one (rank
@@ -99,9 +96,9 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
         "ranked_samples": RANKED_SAMPLES,
     }
     parents = {"features": store.fingerprint, **{run.name: run.fingerprint for run in runs}}
-    made = Provenance("evaluate", ROBUSTNESS.tag, settings, parents)
-    name = f"{project.root}/evaluation/robustness.parquet"
-    ran = overwrite or not is_current(workspace, name, ROBUSTNESS, made)
+    output = TABLE.of(project)
+    made = output.made_from(settings, parents)
+    ran = overwrite or not output.is_current(made)
     if ran:
         workspace.check_writable()
         device = resolve_device(device)
@@ -111,13 +108,8 @@ def robustness(project: Project, *, device: str | None = None, overwrite: bool =
             test = _Run(run, store, indices, labels, deviation, device)
             of_run = {"kind": run.kind, "variant": run.project.variant, "seed": run.seed}
             rows += [of_run | row for row in (*test.predictions(), *test.rankings())]
-        write_table(workspace, name, pa.Table.from_pylist(rows, ROBUSTNESS.schema), ROBUSTNESS, made)
-    made_by = f"raymoe evaluate {project.dataset} robustness --overwrite"
-    rows = read_table(workspace, name, ROBUSTNESS, made_by).to_pylist()
-    for run in runs:
-        of_run = [r for r in rows if (r["kind"], r["seed"]) == (run.kind, run.seed)]
-        console.print(_table(f"{KINDS[run.kind]}, seed {run.seed}", of_run, store.task.main_metric))
-    return StageResult(workspace.path(name), made.fingerprint, ran)
+        output.write(pa.Table.from_pylist(rows, ROBUSTNESS.schema), made)
+    return StageResult(output.path, made.fingerprint, ran)
 
 
 def deviations(store: FeatureStore, indices: np.ndarray) -> dict[str, np.ndarray]:
@@ -178,7 +170,7 @@ class _Run:
         task = self.store.task
         metric_VR = resampled_metric(logits_NVC.swapaxes(0, 1), self.labels, task, counts_RN)
         for v, disturbance in enumerate(self.disturbances):
-            quantities = [(task.main_metric, None, metric_VR[v])]
+            quantities: list[tuple[str, str | None, np.ndarray]] = [(task.main_metric, None, metric_VR[v])]
             if len(self.model.expert_names) > 1:
                 weights_RE = counts_RN @ weights_NVE[:, v] / counts_RN.sum(1, keepdims=True)
                 names = self.model.expert_names
@@ -373,43 +365,3 @@ def _row(
         "high": high,
         "samples": samples,
     }
-
-
-def _table(title: str, rows: list[dict], metric: str) -> Table:
-    """A row per disturbance: the metric, the experts' weights, and how rankings agree."""
-    experts = list(dict.fromkeys(r["expert"] for r in rows if r["quantity"] == "expert_weight"))
-    ranked = list(
-        dict.fromkeys((r["expert"], r["score"]) for r in rows if r["quantity"] == "rank_correlation")
-    )
-    weights = f"\nweights of {', '.join(experts)};" if experts else ""
-    table = plain_table(
-        f"robustness of {title}: one modality disturbed, noise in standard deviations;{weights}\n"
-        "pairs: rank correlation / overlap of the top tenth with the undisturbed ranking\n"
-        "(at noise 0 with one from other coalitions)"
-    )
-    table.add_column("disturbed")
-    table.add_column(metric.replace("_f1", "-F1"), justify="right")
-    if experts:
-        table.add_column("weights, %", justify="right")
-    for expert, score in ranked:
-        table.add_column(
-            f"{SCORES[score]}" if len(experts) == 0 else f"{expert}: {SCORES[score]}", justify="right"
-        )
-    found = {
-        (r["modality"], r["disturbance"], r["level"], r["quantity"], r["expert"], r["score"]): r for r in rows
-    }
-    for key in dict.fromkeys((r["modality"], r["disturbance"], r["level"]) for r in rows):
-        of_metric = found[(*key, metric, None, None)]
-        value, low, high = (100 * of_metric[x] for x in ("value", "low", "high"))
-        cells = [
-            f"{key[0]} missing" if key[1] == "missing" else f"{key[0]}, noise {key[2]:g}",
-            f"{value:.1f} ({low:.0f}-{high:.0f})",
-        ]
-        if experts:
-            parts = [found[(*key, "expert_weight", expert, None)]["value"] for expert in experts]
-            cells.append(" ".join(f"{100 * part:.0f}" for part in parts))
-        for expert, score in ranked:
-            both = [found.get((*key, q, expert, score)) for q in ("rank_correlation", "top_overlap")]
-            cells.append(" / ".join("–" if r is None else f"{r['value']:.2f}" for r in both))
-        table.add_row(*cells)
-    return table

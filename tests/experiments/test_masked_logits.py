@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny import CLASSES, tiny_preset
 
-from raymoe.experiments import masking
-from raymoe.experiments.masking import masked_logits, over_batches
+from raymoe.experiments import masked_logits as module
+from raymoe.experiments.masked_logits import masked_logits, over_batches
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
@@ -54,7 +54,7 @@ def test_zero_tokens_carried_as_one_change_nothing(fields, seed, samples, limit)
         mask[1] = batch.valid[name]  # everything, special positions too
         mask[2] = mask[3]  # computed once
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
-        patch.setattr(masking, "TOKENS_AT_ONCE", {"cpu": limit, "cuda": limit})
+        patch.setattr(module, "TOKENS_AT_ONCE", {"cpu": limit, "cuda": limit})
         found = masked_logits(model, batch, masks)
         for v in range(5):
             one = model(batch.features, batch.valid, {name: mask[v] for name, mask in masks.items()})
@@ -64,7 +64,7 @@ def test_zero_tokens_carried_as_one_change_nothing(fields, seed, samples, limit)
 def test_equal_masks_of_a_sample_are_computed_once(monkeypatch):
     model, batch = model_of(kind="dense"), random_batch(torch.Generator().manual_seed(0), 3)
     rows = []
-    monkeypatch.setattr(masking, "_answers", lambda *a: rows.append(len(a[4])) or torch.zeros(len(a[4]), 3))
+    monkeypatch.setattr(module, "_answers", lambda *a: rows.append(len(a[4])) or torch.zeros(len(a[4]), 3))
     masks = {name: torch.zeros(8, *valid.shape, dtype=torch.bool) for name, valid in batch.valid.items()}
     masks["image"][4:, :, 0] = True
     masks["image"][:, :, 8] = ~batch.valid["image"][:, 8]  # masking padding is masking nothing
@@ -81,7 +81,7 @@ def test_samples_come_back_in_the_order_asked_for(tiny):
         return ids, batch.valid["text"].sum(1).numpy()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(masking, "BATCH_TOKENS", 1)
+        patch.setattr(module, "BATCH_TOKENS", 1)
         found, lengths = over_batches(work, model_of(), store, indices, "cpu", title="test", least=2)
     assert found.tolist() == indices.tolist()
     assert lengths.tolist() == [len(store.sequence(int(i), "text")[0]) for i in indices]

@@ -1,99 +1,69 @@
-"""The charts: training, expert weights, test metrics, how the interaction scores are distributed."""
+"""The run's own charts: training, expert weights, test metrics, how interaction scores are distributed."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Callable
 
-import matplotlib as mpl
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from raymoe.display.inputs import Inputs, matrix
-from raymoe.display.palette import (
+from raymoe.display.plots import new_figure, outside_legend, ramp
+from raymoe.display.shown import Plot
+from raymoe.display.vocabulary import (
     INK,
-    LINE,
+    METRICS,
     MUTED,
     NEGATIVE,
+    PLAIN,
     REDUNDANCY,
+    SHADES,
     SYNERGY,
     expert_colors,
     expert_label,
+    metric_label,
+    model_label,
+    score_columns,
 )
-from raymoe.display.samples import COLUMNS
 
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": MUTED,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": LINE,
-    "grid.linewidth": 0.7,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.w_pad": 0.1,
-    "svg.hashsalt": "raymoe",  # the same figure gives the same bytes
-    "svg.fonttype": "path",  # looks the same where the font isn't installed
-}
-METRIC_LABELS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
 CLASSES_SHOWN = 30
 
 
-def charts(inputs: Inputs) -> dict[str, Figure]:
-    """Every chart that the tables allow, by file name."""
-    with mpl.rc_context(STYLE):
-        return {
-            "training": training_curves(inputs.epochs),
-            "expert-weights": expert_weights(inputs),
-            "test-metrics": test_metrics(inputs.metrics, inputs.baselines),
-            "interactions": interaction_scores(inputs.interactions),
-        }
-
-
-def png(figure: Figure, dpi: int = 160) -> bytes:
-    """The figure on white."""
-    return _saved(figure, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-
-
-def svg(figure: Figure) -> bytes:
-    """The figure without a background."""
-    return _saved(figure, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-
-
-def _saved(figure: Figure, **options) -> bytes:
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
-        figure.savefig(buffer, **options)
-    return buffer.getvalue()
+def charts(inputs: Inputs) -> tuple[Plot, ...]:
+    """Every chart that the tables allow."""
+    return (
+        Plot(
+            "training",
+            "Loss and validation scores by epoch; the dot is the best epoch of each score. The parts of the "
+            "loss are drawn before they are weighted.",
+            lambda: training_curves(inputs.epochs),
+        ),
+        Plot(
+            "expert-weights",
+            "The gate's weights over the test split, and their mean for samples of each class (number of "
+            "samples in brackets).",
+            lambda: expert_weights(inputs),
+        ),
+        Plot(
+            "test-metrics",
+            "FL-I2MoE beside linear probes on the same frozen features, test split.",
+            lambda: test_metrics(inputs.metrics, inputs.baselines),
+        ),
+        Plot(
+            "interactions",
+            "All measured pairs, counts on a logarithmic scale. Grey: every pair; coloured: those further "
+            "from zero than two standard errors.",
+            lambda: interaction_scores(inputs.interactions),
+        ),
+    )
 
 
 def training_curves(epochs: pa.Table) -> Figure:
     """Losses and validation scores by epoch."""
-    figure = Figure(figsize=(9, 3.1), layout="constrained")
+    figure = new_figure(9, 3.1)
     left, right = figure.subplots(1, 2)
     x = epochs["epoch"].to_numpy()
     losses = [n for n in epochs.column_names if n == "train_loss" or n.startswith("loss_")]
@@ -116,7 +86,7 @@ def training_curves(epochs: pa.Table) -> Figure:
     for name, color in zip(scores, (REDUNDANCY, SYNERGY, *expert_colors(scores).values()), strict=False):
         y = epochs[name].to_numpy() * 100
         metric = name.removeprefix("val_")
-        right.plot(x, y, color=color, linewidth=2, label=METRIC_LABELS.get(metric, metric))
+        right.plot(x, y, color=color, linewidth=2, label=metric_label(metric))
         best = int(np.nanargmax(y))
         right.plot(x[best], y[best], "o", color=color, markersize=6)
         right.annotate(
@@ -138,7 +108,7 @@ def expert_weights(inputs: Inputs) -> Figure:
     experts, names = inputs.experts, [expert_label(e) for e in inputs.experts]
     members = [[i for i, row in enumerate(labels) if c in row] for c in range(len(inputs.classes))]
     shown = sorted((c for c, m in enumerate(members) if m), key=lambda c: -len(members[c]))[:CLASSES_SHOWN]
-    figure = Figure(figsize=(9, max(3.2, 0.9 + 0.19 * len(shown))), layout="constrained")
+    figure = new_figure(9, max(3.2, 0.9 + 0.19 * len(shown)))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     colors = expert_colors(experts)
     digits = 2 if np.ptp(weights_NE.mean(axis=0)) > 0.02 else 3  # a gate that hardly chooses is seen to
@@ -164,7 +134,7 @@ def expert_weights(inputs: Inputs) -> Figure:
     means_CE = np.array([weights_NE[members[c]].mean(axis=0) for c in shown]).reshape(
         len(shown), len(experts)
     )
-    image = right.imshow(means_CE, aspect="auto", cmap=ramp("#f3f5f7", "#31688e"), vmin=0)
+    image = right.imshow(means_CE, aspect="auto", cmap=ramp(*SHADES), vmin=0)
     for (row, column), value in np.ndenumerate(means_CE):
         dark = value > 0.75 * means_CE.max()
         right.text(
@@ -192,21 +162,21 @@ def test_metrics(metrics: pa.Table, baselines: pa.Table) -> Figure:
     rows = [r for t in (metrics, baselines) for r in t.to_pylist() if r["split"] == "test"]
     rows = [r for r in rows if not r["model"].startswith("expert:")]
     models = list(dict.fromkeys(r["model"] for r in rows))
-    names = [m for m in METRIC_LABELS if any(r["metric"] == m for r in rows)]
+    names = [m for m in METRICS if any(r["metric"] == m for r in rows)]
     values = {(r["model"], r["metric"]): r["value"] * 100 for r in rows}
-    figure = Figure(figsize=(7, 0.8 + 0.5 * len(models)), layout="constrained")
+    figure = new_figure(7, 0.8 + 0.5 * len(models))
     for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
         scores = [values.get((m, name), np.nan) for m in models]
         axes.barh(
-            ["FL-I2MoE" if m == "fl-i2moe" else m for m in models],
+            [model_label(m) for m in models],
             scores,
-            color=[SYNERGY if m == "fl-i2moe" else "#aab3bc" for m in models],
+            color=[SYNERGY if m == "fl-i2moe" else PLAIN for m in models],
             height=0.62,
         )
         for y, score in enumerate(scores):
             if np.isfinite(score):
                 axes.annotate(f"{score:.1f}", (score, y), textcoords="offset points", xytext=(4, -3))
-        axes.set(title=f"{METRIC_LABELS[name]} (%)", xlim=(0, 100))
+        axes.set(title=f"{METRICS[name]} (%)", xlim=(0, 100))
         axes.grid(visible=False)
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
@@ -217,10 +187,15 @@ def test_metrics(metrics: pa.Table, baselines: pa.Table) -> Figure:
 
 def interaction_scores(interactions: pa.Table) -> Figure:
     """How each probed expert's own score is distributed over the pairs, and how much of it is signal."""
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = new_figure(9, 3.2)
     panels: list[tuple[str, str, str, Callable[[np.ndarray], np.ndarray]]] = [
         ("synergy", "sii", "Synergy expert: SII of each pair", lambda v: np.where(v < 0, 1, 0)),
-        ("redundancy", "gap", "Redundancy expert: gap of each pair", lambda v: np.zeros(len(v), int)),
+        (
+            "redundancy",
+            "redundancy_gap",
+            "Redundancy expert: gap of each pair",
+            lambda v: np.zeros(len(v), int),
+        ),
     ]
     probed = set(interactions["expert"].unique().to_pylist())
     panels = [p for p in panels if p[0] in probed] or panels[:1]
@@ -228,7 +203,7 @@ def interaction_scores(interactions: pa.Table) -> Figure:
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
         rows = interactions.filter(pc.equal(interactions["expert"], expert))
-        value, stderr = (rows[column].to_numpy() for column in COLUMNS[score])
+        value, stderr = (rows[column].to_numpy() for column in score_columns(score))
         value, stderr = value[np.isfinite(value)], stderr[np.isfinite(value)]
         axes.set(title=title, xlabel="value", ylabel="pairs", yscale="log")
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.0f}" if y >= 1 else "")
@@ -238,18 +213,8 @@ def interaction_scores(interactions: pa.Table) -> Figure:
         signal = np.abs(value) > 2 * stderr  # False where the error is unknown
         edges = np.histogram_bin_edges(value, 60)
         colors = (SYNERGY, NEGATIVE) if expert == "synergy" else (REDUNDANCY,)
-        axes.hist(value, edges, color="#aab3bc")
+        axes.hist(value, edges, color=PLAIN)
         for k, color in enumerate(colors):  # in front, not stacked: heights don't add on a logarithmic axis
             axes.hist(value[signal & (side(value) == k)], edges, color=color)
         axes.set_xlabel(f"{signal.mean():.0%} of {len(value):,} pairs beyond 2 standard errors")
     return figure
-
-
-def ramp(*colors: str) -> LinearSegmentedColormap:
-    """A colour map from one colour to another."""
-    return LinearSegmentedColormap.from_list("ramp", colors)
-
-
-def outside_legend(axes: Axes) -> None:
-    """A legend to the right of the axes."""
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.02), handlelength=1.4, borderaxespad=0.2)

@@ -2,8 +2,8 @@
 
 A masked feature is the zero vector, so all of a row's masked features are the same token in every layer and
 are carried as one: ``log Z`` on its attention logit as a key, its share of each modality's mean. That is
-algebra, as for the games (design, zero-token collapse): a row costs what its unmasked tokens cost. Rows that
-mask the same features of the same sample are computed once.
+algebra, as for the games (interactions/games/collapse.py): a row costs what its unmasked tokens cost. Rows
+that mask the same features of the same sample are computed once.
 
 Shapes: V masks, B samples of a batch, T_m positions of modality m and T of the joint sequence, r distinct
 rows, t tokens of a collapsed row, D hidden width, M modalities, C classes, N samples.
@@ -65,7 +65,8 @@ def _distinct(masked_VBT: Tensor) -> tuple[Tensor, Tensor]:
     _, first, inverse = np.unique(
         keys.view(f"V{keys.shape[1]}")[:, 0], return_index=True, return_inverse=True
     )
-    return tuple(torch.from_numpy(found).to(masked_VBT.device) for found in (first, inverse))
+    device = masked_VBT.device
+    return torch.from_numpy(first).to(device), torch.from_numpy(inverse).to(device)
 
 
 def _cut(length_r: np.ndarray, limit: int) -> Iterator[slice]:

@@ -1,8 +1,14 @@
 """The overview's lines: the figures of the tables, of the rows that the paper looks at."""
 
+from importlib import import_module
+
 import pytest
 
-from raymoe.report.findings import finding
+from raymoe.experiments.registry import named
+
+
+def finding(experiment: str, rows: list[dict]) -> str:
+    return import_module(f"{named(experiment).folder}.show").finding(rows)
 
 
 def test_comparison_names_every_model_in_the_first_metric():
@@ -12,7 +18,7 @@ def test_comparison_names_every_model_in_the_first_metric():
         {"kind": "fl-i2moe", "metric": "micro_f1", "mean": 75.36},
         {"kind": "fl-i2moe", "metric": "macro_f1", "mean": 66.0},
     ]
-    assert finding("comparison", {"comparison": rows}) == "micro F1 in per cent: FL-I2MoE 75.4, Dense 70.0"
+    assert finding("comparison", rows) == "micro F1 in per cent: FL-I2MoE 75.4, Dense 70.0"
 
 
 def faithful(kind, expert, method, value):
@@ -28,7 +34,7 @@ def test_faithfulness_is_of_both_models_with_intervals():
         faithful("fl-i2moe", "all experts", "ig", 0.4),
         faithful("fl-i2moe", "all experts", "grad_attnroll", 0.01),
     ]
-    said = finding("faithfulness", {"faithfulness-summary": rows})
+    said = finding("faithfulness", rows)
     assert said.endswith("points: Dense +6.8 (+4.8 to +7.8), FL-I2MoE +1.0 (−1.0 to +2.0)")
 
 
@@ -45,7 +51,7 @@ def test_alignment_compares_the_ends_of_the_importance_at_the_smallest_q():
         row("redundancy_gap", "redundancy", "top 10 %", 5, 1.64),
         row("redundancy_gap", "redundancy", "21-30 %", 5, 0.72),
     ]
-    said = finding("alignment", {"alignment": rows})
+    said = finding("alignment", rows)
     assert said.endswith("features: mean SII 0.10 to 0.093, mean redundancy gap 1.6 to 0.72")
 
 
@@ -68,7 +74,7 @@ def test_pair_masking_holds_ranked_pairs_beside_as_many_features():
         row("ranked pairs", 50, 0.5),
         row("ranked pairs", 5, 0.7, expert="redundancy"),
     ]
-    said = finding("pair-masking", {"pair-masking": rows})
+    said = finding("pair-masking", rows)
     assert said == "Drop in points: top 5 % by SII 2.4, as many features at random 2.2"
 
 
@@ -87,7 +93,7 @@ def test_robustness_is_fl_i2moes_mean_over_seeds():
         row("text", "missing", 1.0, 0.99, kind="dense"),
         row("text", "missing", 1.0, 0.99, quantity="expert_weight"),
     ]
-    said = finding("robustness", {"robustness": rows})
+    said = finding("robustness", rows)
     assert said == "FL-I2MoE's micro F1 in per cent: 75.0, without text 67.0, without image 20.0"
 
 
@@ -111,21 +117,21 @@ def test_planted_is_of_the_named_experts_over_seeds():
         row("redundant", "redundancy", "redundancy_gap", 0.089),
         row("redundant", "redundancy", "product", 0.642),
     ]
-    said = finding("planted", {"planted": rows})
+    said = finding("planted", rows)
     assert "synergistic by SII 0.22, by the product 0.07" in said
     assert "redundant by redundancy gap 0.09, by the product 0.64" in said
 
 
 @pytest.mark.parametrize(
-    ("protocol", "tables"),
+    ("experiment", "rows"),
     [
-        ("comparison", {"comparison": [{"kind": "dense", "metric": "accuracy", "mean": None}]}),
-        ("faithfulness", {"faithfulness-summary": [faithful("dense", "dense", "random", None)]}),
-        ("alignment", {"alignment": []}),
-        ("pair-masking", {"pair-masking": []}),
-        ("robustness", {"robustness": []}),
-        ("planted", {"planted": []}),
+        ("comparison", [{"kind": "dense", "metric": "accuracy", "mean": None}]),
+        ("faithfulness", [faithful("dense", "dense", "random", None)]),
+        ("alignment", []),
+        ("pair-masking", []),
+        ("robustness", []),
+        ("planted", []),
     ],
 )
-def test_tables_without_the_rows_say_nothing(protocol, tables):
-    assert finding(protocol, tables) == ""
+def test_tables_without_the_rows_say_nothing(experiment, rows):
+    assert finding(experiment, rows) == ""

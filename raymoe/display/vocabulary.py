@@ -1,0 +1,102 @@
+"""What models, scores, metrics, experts and methods are called, and their colours: the same everywhere.
+
+Tables, figures, the page and the terminal all take their words from here. The colours are safe for
+colour-blind readers, and the sign of an interaction is never told by colour alone: the page also writes it
+and dashes the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# Kinds of model (model.kind), in the order of the paper's Table 2.
+MODELS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}
+METRICS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
+# Scores of a pair, by their columns in the table of interactions.
+SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
+SCORE_TITLES = SCORES | {
+    "sii": "synergy (SII)"
+}  # where they are not beside an expert that says what they mean
+OF_PAPER = {"sii": "synergy", "redundancy_gap": "redundancy"}  # whose score the paper shows
+ATTRIBUTIONS = {  # methods of attribution (attribute.method)
+    "random": "Random",
+    "attnroll": "AttnRoll",
+    "ig": "IG",
+    "grad_attnroll": "Grad x AttnRoll",
+}
+RANKED_BY = {  # what planted pairs are ranked by
+    "random": "random",
+    "sii": "SII",
+    "-sii": "−SII",
+    "redundancy_gap": "redundancy gap",
+    "product": "product of attributions",
+    "attention": "attention",
+}
+ALL_EXPERTS = "all experts"  # the mean of the experts' figures
+
+SYNERGY = "#d9730d"
+REDUNDANCY = "#2a7fb8"
+UNIQUE = ("#b8558d", "#4a9459", "#8c6d46", "#64748b")
+NEGATIVE = "#7a5cc0"
+DENSE = "#55708a"
+PALE = "#b8bfc6"  # chance
+PLAIN = "#aab3bc"  # what stands beside that which is looked at
+GREY = "#8894a0"
+SHADES = ("#f3f5f7", "#31688e")  # of a map's smallest and largest values
+SERIES = (SYNERGY, REDUNDANCY, UNIQUE[1], UNIQUE[0], NEGATIVE, GREY, UNIQUE[2])
+MODEL_COLORS = {"fl-i2moe": SYNERGY, "dense": DENSE, "i2moe": UNIQUE[1]}
+
+# Ink of the figures; the page puts its own variables in their place, so that they follow light and dark.
+INK = "#1c2630"
+MUTED = "#64707c"
+LINE = "#d8dde2"
+INK_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
+
+
+def model_label(kind: str) -> str:
+    """How a kind of model is written."""
+    return MODELS.get(kind, kind)
+
+
+def metric_label(metric: str) -> str:
+    """How a metric is written."""
+    return METRICS.get(metric, metric)
+
+
+def score_label(score: str) -> str:
+    """How a score of pairs is written."""
+    return SCORES.get(score, score)
+
+
+def attribution_label(method: str) -> str:
+    """How a method of attribution is written."""
+    return ATTRIBUTIONS.get(method, method)
+
+
+def ranking_label(method: str) -> str:
+    """How it is written what planted pairs are ranked by."""
+    return RANKED_BY.get(method, method)
+
+
+def score_columns(score: str) -> tuple[str, str]:
+    """A score's columns in the table of interactions: its values and their standard errors."""
+    return score, f"{score}_stderr"
+
+
+def expert_label(name: str) -> str:
+    """How an expert is written: ``unique:text`` is "unique text"."""
+    return name.replace(":", " ")
+
+
+def expert_colors(experts: Sequence[str]) -> dict[str, str]:
+    """A colour for each expert: fixed for synergy and redundancy, by order for the unique ones."""
+    unique = [name for name in experts if name not in ("synergy", "redundancy")]
+    colors = {name: UNIQUE[i % len(UNIQUE)] for i, name in enumerate(unique)}
+    return {
+        name: {"synergy": SYNERGY, "redundancy": REDUNDANCY}.get(name) or colors[name] for name in experts
+    }
+
+
+def default_score(expert: str) -> str:
+    """The score that an expert was made for."""
+    return "redundancy_gap" if expert == "redundancy" else "sii"

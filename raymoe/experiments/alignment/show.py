@@ -1,0 +1,123 @@
+"""How alignment is shown: Fig. 4's bars, and the means as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from raymoe.display.plots import grouped_bars, new_figure, paler
+from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.shown import Plot, Shown
+from raymoe.display.vocabulary import REDUNDANCY, SYNERGY, expert_label, score_label
+from raymoe.experiments.rows import (
+    Rows,
+    of_paper,
+    over_seeds,
+    rows_of,
+    seed_head,
+    seed_spread,
+    seeds_of,
+    seeds_said,
+    unique,
+    values_by,
+)
+from raymoe.project import Project
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DIGITS = {"sii": 5, "redundancy_gap": 4}
+# How far the axes of the paper's bar charts reach; it prints no numbers for them.
+PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
+
+
+def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
+    """The synergy expert's SII and the redundancy expert's gap, as in the paper."""
+    rows = rows_of(tables, "alignment")
+    seeds, shown = seeds_of(rows), of_paper(over_seeds(rows))
+    notes = [
+        "The mean of the largest of noisy scores is too large, in every bin alike; hold it beside the s.e."
+    ]
+    if project.dataset in PAPER_GAPS:
+        notes.append(
+            "The paper prints no numbers for Fig. 4; its axes reach 0.004 (SII) and "
+            f"{PAPER_GAPS[project.dataset]} (gap)."
+        )
+    caption = (
+        "Mean score of the top q per cent of the pairs, by how important the pair's features are to the "
+        f"expert; {seeds_said(seeds)}. Whiskers: 95 % intervals, bootstrap over samples."
+    )
+    return Shown(
+        finding=finding(rows),
+        figures=(Plot("alignment", caption, lambda: draw(shown)),),
+        sheets=(_sheet(shown, seeds),),
+        notes=tuple(notes),
+    )
+
+
+def finding(rows: Rows) -> str:
+    """The strongest pairs of the most and of the least important features."""
+    rows = [row for row in of_paper(over_seeds(rows)) if row["mean"] is not None]
+    found = []
+    for score in unique(rows, "score"):
+        top = min(row["top"] for row in rows if row["score"] == score)
+        bins = [row for row in rows if (row["score"], row["top"]) == (score, top)]
+        ends = " to ".join(f"{row['mean']:#.2g}" for row in (bins[0], bins[-1]))
+        found.append(f"mean {score_label(score)} {ends}")
+    if not found:
+        return ""
+    return f"Strongest pairs, from the most to the least important features: {', '.join(found)}"
+
+
+def _sheet(rows: Rows, seeds: list[int]) -> Sheet:
+    several = len(seeds) > 1
+    columns = (
+        *("score", "features", "top q", "mean", *seed_head(several)),
+        *("s.e. of a pair", "pairs", "samples"),
+    )
+    caption = (
+        f"Mean score of the top q per cent of the pairs within each importance bin, {seeds_said(seeds)} (95 "
+        "% intervals, bootstrap over samples); s.e.: mean standard error of the bin's pairs"
+    )
+    cells = tuple(
+        (
+            f"{score_label(row['score'])}, {row['expert']} expert",
+            row["bin"],
+            f"{row['top']} %",
+            Amount(row["mean"], row["low"], row["high"], digits=DIGITS[row["score"]]),
+            *seed_spread(1, row["std"], several, DIGITS[row["score"]]),
+            Amount(row["stderr"], digits=DIGITS[row["score"]]),
+            Amount(row["pairs"], digits=0),
+            Amount(row["samples"], digits=0),
+        )
+        for row in rows
+    )
+    return Sheet("alignment", caption, columns, cells)
+
+
+def draw(rows: Rows) -> Figure:
+    """Fig. 4: bars of importance bins x q, a panel per score, with 95 % intervals."""
+    scores = unique(rows, "score")
+    figure = new_figure(9, 3.1)
+    for axes, score in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores, strict=True):
+        of_score = [row for row in rows if row["score"] == score]
+        bins, tops = unique(of_score, "bin"), sorted({row["top"] for row in of_score})
+        color = SYNERGY if score == "sii" else REDUNDANCY
+        series = []
+        for top, share in zip(tops, np.linspace(1, 0.35, len(tops)), strict=True):
+            own = [row for row in of_score if row["top"] == top]
+            values = values_by(own, "bin", bins, ("mean", "low", "high"))
+            series.append((f"top {top} %", paler(color, share), values))
+        grouped_bars(axes, bins, series)
+        label = score_label(score)
+        axes.set(
+            title=f"{label}, {expert_label(of_score[0]['expert'])} expert",
+            ylabel=f"mean {label}",
+            xlabel="features, by importance",
+        )
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend above the whiskers
+        axes.legend(loc="upper right", ncols=len(tops), columnspacing=1.2, handlelength=1.2)
+    return figure
