@@ -1,13 +1,13 @@
 """A small project that can be learned: what a training is tried on."""
 
 import numpy as np
-from support.tiny import CLASSES, tiny_preset
 
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.project import Project
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
+from support.tiny import CLASSES, tiny_preset
 
 SETTINGS = {"epochs": 4, "lr": 3e-3, "batch_size": 16, "selection": "micro_f1"}
 
