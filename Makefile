@@ -1,4 +1,5 @@
-# make demo: the main job on the embedded data; make test: the whole suite. Both set themselves up.
+# make demo: the main job on the embedded data; make test: the whole suite; make quick: its quick tests.
+# All set themselves up.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,16 +7,20 @@ BIN := $(VENV)/bin
 # torch goes first and alone: this version is a CPU build where pip is pointed at one and the CUDA build elsewhere.
 TORCH := torch==2.13.0
 TORCH_OPTIONS ?=
-# Each runs whole files of tests, with a Ray of its own; they wait for processes to start about half of the time.
+# Each runs whole files of tests, one of them all that need Ray; they wait for other processes a good part of the time.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test lint setup figures clean
+.PHONY: demo test quick lint setup figures clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raymoe demo
 
 test: $(VENV)/.test browser sshd
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
+# Without what takes longer than ten seconds, a browser, or an sshd.
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not browser"
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

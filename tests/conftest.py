@@ -1,16 +1,53 @@
-"""What several folders of tests share: a tiny project, a small disk, and one Ray for the whole session."""
+"""What several folders of tests share: a tiny project, a small disk, and one Ray for all tests."""
 
+import functools
 import os
 import subprocess
+from collections import Counter
+from pathlib import Path
 
 # Before torch is imported, here and in the processes that tests start: they run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import pytest
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+
+
+@functools.cache
+def together(file: str) -> str:
+    """What a file of tests is to be in one process with: all that needs Ray, so that it is started once."""
+    return "ray" if "ray_session" in (ROOT / file).read_text() else file
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins first, so that no process is left alone with it at the end."""
+    places = [together(item.location[0]) for item in items]
+    slow = Counter(
+        place for place, item in zip(places, items, strict=True) if item.get_closest_marker("slow")
+    )
+    order = sorted(range(len(items)), key=lambda i: (-slow[places[i]], places[i], i))
+    items[:] = [items[i] for i in order]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With ``--dist loadfile``, the files that need Ray are as one."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid.split("::")[0])
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # keep the order of above
+    return Together(config, log)
 
 
 @pytest.fixture
@@ -37,7 +74,9 @@ def mounted(tmp_path, request):
 def ray_session():
     """One Ray on this machine for all tests; ``connected`` uses it as it is."""
     import ray
+    from support.bare_ray import start_bare
 
+    start_bare()
     ray.init(
         address="local",
         num_cpus=2,

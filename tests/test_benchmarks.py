@@ -1,12 +1,10 @@
 """The benchmarks behind the documented figures run, on games small enough for a test."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.forks import run_file, run_forked
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -25,16 +23,9 @@ def games(tmp_path):
 
 
 def run(script, *arguments):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(BENCHMARKS.parent)}
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / script), *map(str, arguments)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    ended = run_forked(run_file, BENCHMARKS / script, *arguments)
+    assert ended.code == 0, ended.err
+    return ended.out
 
 
 def test_estimators_compares_ours_with_shapiqs(games, tmp_path):
@@ -60,15 +51,9 @@ def test_coverage_prints_a_row_per_method_and_effort(games):
 
 
 def test_missing_games_are_named(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(BENCHMARKS / "coverage.py"), "--games", str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "holds no tabulated games" in done.stderr
+    ended = run_forked(run_file, BENCHMARKS / "coverage.py", "--games", tmp_path)
+    assert ended.code == 1
+    assert "holds no tabulated games" in ended.err
 
 
 def test_pictures_compares_ways_that_find_the_same_ones_bad():

@@ -1,12 +1,13 @@
 """The scheduler without Ray: whatever happens, every unit is done exactly once or is in the ledger."""
 
-import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raymoe.actors import simulator
 from raymoe.actors.scheduler import Failure, Policy, Scheduler
 from raymoe.actors.simulator import Costs, VirtualActor, VirtualUnit, simulate
 
@@ -170,14 +171,20 @@ def test_the_simulated_efficiency_is_what_the_losses_say(actors):
     assert found.losses.busy == pytest.approx(share, abs=0.01)
 
 
-def test_what_committing_really_takes_is_charged_beyond_what_the_driver_has_waited():
+def test_what_committing_really_takes_is_charged_beyond_what_the_driver_has_waited(monkeypatch):
     """100 commits of 10 ms: with slow units they fit into the waiting, with quick ones they are the time."""
+    clock = [0.0]
+    monkeypatch.setattr(simulator, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
+    def commit(unit, answer):
+        clock[0] += 0.01
+
     for pace, least, most in ((0.1, 0.0, 0.05), (0.0001, 0.6, 5.0)):
         found = simulate(
             [VirtualUnit(f"u{i}") for i in range(100)],
             [VirtualActor(pace=pace)],
             costs=Costs(commit=None),
-            on_done=lambda unit, answer: time.sleep(0.01),
+            on_done=commit,
         )
         assert found.done == 100
         assert least <= found.spent["commit"] < most

@@ -12,6 +12,7 @@ import pytest
 import torch
 import typer
 from support.archives import mmimdb_ids, write_mmimdb
+from support.forks import run_command, run_file, run_forked
 from support.own_data import embedded_rows, write_own
 from support.tiny_encoders import save_clip, save_roberta
 
@@ -25,19 +26,13 @@ from raymoe.pipeline import run as run_pipeline
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 
+JOBS = Path(__file__).parents[2] / "jobs"
 
-def raymoe(*arguments, cwd=None):
+
+def raymoe(*arguments, cwd="."):
     """Run a command; returns exit code and everything it said."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAYMOE_", "RAY_ADDRESS"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "raymoe", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment | {"PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200"},
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    ended = run_forked(run_command, *arguments, PWD=str(cwd))
+    return ended.code, ended.said
 
 
 @pytest.fixture
@@ -287,12 +282,13 @@ def test_a_cluster_that_is_not_there_is_said(tmp_path):
     assert "Traceback" not in said
 
 
-def test_help_names_every_stage():
-    code, said = raymoe("--help")
-    assert code == 0
+def test_help_names_every_stage(here):
+    """The one command here that Python itself starts, as a user's shell does."""
+    started = [sys.executable, "-m", "raymoe", "--help"]
+    done = subprocess.run(started, cwd=JOBS.parent, capture_output=True, text=True, check=True)
     for command in [*STAGES, "demo", "doctor"]:
-        assert command in said
-    code, said = raymoe("prepare", "--help")
+        assert command in done.stdout
+    code, said = here("prepare", "--help")
     assert code == 0
     for benchmark in ("mmimdb", "enrico", "mmhs150k"):
         assert benchmark in said
@@ -382,21 +378,10 @@ def test_doctor_looks_at_everything(tmp_path):
     assert broken.remedy
 
 
-JOBS = Path(__file__).parents[2] / "jobs"
-
-
 def run_job(job, *arguments, cwd, **environment):
     """Run a job's file as a cluster does; returns exit code and everything it said."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("RAYMOE_", "RAY_ADDRESS"))}
-    done = subprocess.run(
-        [sys.executable, str(JOBS / f"{job}.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=clean | {"PYTHONPATH": str(JOBS.parent), "COLUMNS": "200"} | environment,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    ended = run_forked(run_file, JOBS / f"{job}.py", *arguments, PWD=str(cwd), **environment)
+    return ended.code, ended.said
 
 
 @pytest.mark.parametrize("job", sorted(p.stem for p in JOBS.glob("*.py")))

@@ -220,7 +220,7 @@ def test_batches_are_read_ahead_and_are_what_batch_gives(tmp_path, monkeypatch):
     batches = store.batches(np.arange(12), 4)
     for number, batch in enumerate(batches):
         if number < 2:
-            assert read[number + 1].wait(30), "the next is read while this one is in use"
+            assert read[number + 1].wait(120), "the next is read while this one is in use"
         wanted = store.batch(np.arange(4 * number, 4 * number + 4))
         assert batch.sample_ids == wanted.sample_ids
         for name in ("text", "image"):

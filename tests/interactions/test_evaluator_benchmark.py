@@ -1,23 +1,17 @@
 """The GPU's benchmark runs; its first part is the evaluator's, whose plain path agrees with the package's."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from support.forks import run_file, run_forked
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_quick_benchmark_prints_every_figure():
-    command = [sys.executable, "benchmarks/gpu.py", "--quick", "--device", "cpu"]
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    found = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert found.returncode == 0, found.stderr
-    lines = found.stdout.splitlines()
+    ended = run_forked(run_file, ROOT / "benchmarks" / "gpu.py", "--quick", "--device", "cpu")
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
     ratios = [line for line in lines if "their ratio (wanted" in line]
     assert [re.search(r"wanted: (\d+)", line)[1] for line in ratios] == ["100", "35"]
     shares = [float(re.search(r"(\d+)%  \(", line)[1]) for line in lines if "its own products" in line]

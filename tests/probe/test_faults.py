@@ -5,35 +5,100 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
-import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support.processes import ray_actors
+import ray.cloudpickle
+from cluster_driver import on_a_changing_cluster
+from support.forks import forked, run_forked
+from support.processes import noting_its_process, processes_at_work, ray_actors
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
+from raymoe import cli, pipeline
+from raymoe.actors import pool
+from raymoe.cli import stage_command
 from raymoe.probe import probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 
-HERE = Path(__file__).parent
-
-
 PROBE = {"coalitions": 1024, "unit_evaluations": 1000}  # some 340 units
+
+
+@dataclass(frozen=True)
+class Clean:
+    """What there is when nothing goes wrong; ``answers`` is a folder with each unit's."""
+
+    project: Project
+    sha256: str
+    answers: Path
+
+
+@dataclass(frozen=True)
+class Light:
+    """A unit without what its real answer is computed from."""
+
+    key: str
+    evaluations: int
+
+
+class Recorded:
+    """Answers units as an earlier run did, and starts in a third of the time: it imports no torch."""
+
+    def __init__(self, answers):
+        self.answers = answers
+
+    def ready(self):
+        return "cpu"
+
+    def run(self, unit):
+        time.sleep(0.01)
+        return (self.answers / unit.key).read_bytes()
+
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file
+
+
+@pytest.fixture
+def recorded(clean, monkeypatch):
+    """The stage with actors that answer from the clean run."""
+    stage = sys.modules["raymoe.probe.probe"]  # by that name the package has the function
+    make_fleet, run_units, whole = stage.Fleet, stage.run_units, {}
+
+    def run_light(units, fleet, on_done, **options):
+        def light():
+            for unit in units:
+                whole[unit.key] = unit
+                yield Light(unit.key, unit.evaluations)
+
+        return run_units(light(), fleet, lambda unit, answer: on_done(whole[unit.key], answer), **options)
+
+    def fleet_of_recorded(runner, arguments, **options):
+        return make_fleet(Recorded, lambda device: (clean.answers,), **options)
+
+    monkeypatch.setattr(stage, "Fleet", fleet_of_recorded)
+    monkeypatch.setattr(stage, "run_units", run_light)
 
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory, ray_session):
-    """A project that was probed with nothing going wrong, and the SHA-256 of its tables."""
+    """A project that was probed with nothing going wrong."""
     project = Project(tiny_preset(probe=PROBE), Workspace(tmp_path_factory.mktemp("clean")), "tiny")
     write_tiny_run(project, write_tiny_features(project))
-    probe(project)
-    return project, digest(project)
+    answers, commit = tmp_path_factory.mktemp("answers"), UnitFiles.commit
+
+    def keep(self, unit, answer):
+        (answers / str(unit)).write_bytes(answer)
+        commit(self, unit, answer)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UnitFiles, "commit", keep)
+        probe(project)
+    return Clean(project, digest(project), answers)
 
 
 def digest(project) -> str:
@@ -43,123 +108,126 @@ def digest(project) -> str:
     return hashlib.sha256(b"".join(table.read_bytes() for table in tables)).hexdigest()
 
 
-def run_script(code_or_file, *arguments, address=None, **options):
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    environment |= {"RAY_ADDRESS": address} if address else {}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE.parent)]),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, *code_or_file, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
+def slowly(commit):
+    """So that a process is still at it when it is stopped, however busy the machine is."""
+
+    def commit_and_rest(self, *answer):
+        commit(self, *answer)
+        time.sleep(0.05)
+
+    return commit_and_rest
 
 
 @pytest.mark.slow
-def test_twenty_random_kills_change_nothing(clean, capsys):
-    project, sha256 = clean
-    rng, stop, kills = np.random.default_rng(0), threading.Event(), []
+def test_twenty_random_kills_change_nothing(clean, recorded, capsys, tmp_path, monkeypatch):
+    """Four times one at work, then four more at random, most of which are only just starting again.
 
-    def killer():
-        while not stop.is_set() and len(kills) < 20:
-            if actors := ray_actors("UnitRunner"):
-                victim = actors[rng.integers(len(actors))]
-                os.kill(victim.pid, signal.SIGKILL)
-                kills.append(victim.pid)
-            time.sleep(float(rng.uniform(0.1, 1.0)))
+    Nothing is committed while those are killed, so that there is work left for the next.
+    """
+    rng, kills, at_work, commit = np.random.default_rng(0), [], [], UnitFiles.commit
+    monkeypatch.setattr(pool, "do_units", noting_its_process(tmp_path))
 
-    thread = threading.Thread(target=killer)
-    thread.start()
-    try:
-        result = probe(project, overwrite=True)
-    finally:
-        stop.set()
-        thread.join()
+    def kill(process):
+        os.kill(process.pid, signal.SIGKILL)
+        kills.append(process.pid)
+
+    def kill_four_more():
+        wanted = len(kills) + 4
+        while len(kills) < wanted:
+            time.sleep(float(rng.uniform(0.1, 0.5)))
+            if actors := [actor for actor in ray_actors("Recorded") if actor.pid not in kills]:
+                kill(actors[rng.integers(len(actors))])
+
+    def commit_and_kill(self, *answer):
+        commit(self, *answer)
+        working = [actor for actor in processes_at_work(tmp_path) if actor.pid not in kills]
+        if len(kills) < 20 and working:
+            at_work.append(working[rng.integers(len(working))])
+            kill(at_work[-1])
+            kill_four_more()
+
+    monkeypatch.setattr(UnitFiles, "commit", commit_and_kill)
+    result = probe(clean.project, overwrite=True)
     assert len(kills) == 20
-    assert int(re.search(r"(\d+) actor deaths survived", capsys.readouterr().out)[1]) > 3  # at work
+    survived = int(re.search(r"(\d+) actor deaths survived", capsys.readouterr().out)[1])
+    assert survived >= len(at_work) == 4
     assert [entry["sample_id"] for entry in result.skipped] == ["s3"]  # no unit was given up
-    assert digest(project) == sha256
+    assert digest(clean.project) == clean.sha256
 
 
 @pytest.mark.slow
-def test_a_machine_lost_and_another_joining_in_mid_run_change_nothing(clean):
-    project, sha256 = clean
+def test_a_machine_lost_and_another_joining_in_mid_run_change_nothing(clean, tmp_path):
+    project = clean.project
     for table in Path(project.workspace.path(project.run)).glob("interactions*"):
         table.unlink()
-    driver = run_script([str(HERE / "cluster_driver.py")], project.workspace.root, json.dumps(PROBE))
-    out, _ = driver.communicate(timeout=240)
-    assert driver.returncode == 0, out
-    happened = json.loads(re.search(r"RESULT (.*)", out)[1])
-    assert happened["lost after"] < happened["committed"]
-    assert happened["another after"] < happened["committed"]
+    ended = run_forked(on_a_changing_cluster, project.workspace.root, PROBE)
+    assert ended.code == 0, ended.said
+    happened = json.loads(re.search(r"RESULT (.*)", ended.out)[1])
+    assert 0 < happened["lost after"] < happened["another after"] < happened["committed"]
     assert happened["committed"] == happened["distinct"]  # nothing was counted twice
     assert happened["skipped"] == ["s3"]
-    assert digest(project) == sha256
+    assert digest(project) == clean.sha256
 
 
-DRIVER = """
-import json
-import sys
-from support.tiny import tiny_preset
-from raymoe.probe import probe
-from raymoe.project import Project
-from raymoe.project.workspace import Workspace
-probe(Project(tiny_preset(probe=json.loads(sys.argv[2])), Workspace(sys.argv[1]), "tiny"))
-"""
+def probe_slowly(root, address):
+    UnitFiles.commit = slowly(UnitFiles.commit)
+    probe(Project(tiny_preset(probe=PROBE), Workspace(root), "tiny"), address=address, num_actors=1)
 
 
 @pytest.mark.slow
-def test_killing_the_driver_three_times_changes_nothing(tmp_path, clean, ray_session):
-    """On a cluster that outlives its drivers, which saves the time to start one."""
-    whole, sha256 = clean
-    project = Project(whole.preset, Workspace(tmp_path), "tiny")
+def test_killing_the_driver_three_times_changes_nothing(tmp_path, clean, ray_session, monkeypatch):
+    """On a cluster that outlives its drivers, which saves the time to start one. The last loses an actor."""
+    project = Project(clean.project.preset, Workspace(tmp_path), "tiny")
     write_tiny_run(project, write_tiny_features(project))
     units = Path(project.workspace.path(project.run), "units")
-    address, done = ray_session.get_runtime_context().gcs_address, 0
+    address, done, log = ray_session.get_runtime_context().gcs_address, 0, tmp_path / "log"
     for _ in range(3):
-        driver = run_script(["-c", DRIVER], tmp_path, json.dumps(PROBE), address=address)
-        deadline, before = time.monotonic() + 120, done
-        while done < before + 5 and time.monotonic() < deadline and driver.poll() is None:
-            time.sleep(0.02)
-            done = len(list(units.rglob("unit-*.arrow")))
-        assert driver.poll() is None, "it should still be running when it is killed"
-        driver.kill()
-        driver.communicate()
+        with forked(log, probe_slowly, project.workspace.root, address) as driver:
+            before = done
+            while done < before + 5 and driver.is_alive():
+                time.sleep(0.02)
+                done = len(list(units.rglob("unit-*.arrow")))
+            assert driver.is_alive(), log.read_text()
         assert done >= before + 5
         assert not list(units.parent.glob("interactions*"))
+    kills, commit = [], UnitFiles.commit
+
+    def commit_and_kill(self, *answer):
+        commit(self, *answer)
+        if not kills and (actors := processes_at_work(tmp_path)):
+            kills.append(actors[0].pid)
+            actors[0].kill()
+
+    monkeypatch.setattr(pool, "do_units", noting_its_process(tmp_path))
+    monkeypatch.setattr(UnitFiles, "commit", commit_and_kill)
     probe(project)
-    assert digest(project) == sha256
+    assert kills
+    assert digest(project) == clean.sha256
 
 
-CLI = """
-import json
-import sys
-from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
-from raymoe.cli import app as cli
-from raymoe import pipeline
-from raymoe.project import Project
-from raymoe.project.workspace import Workspace
-pipeline.needed = lambda last: [last]  # its parents were written by hand
-preset = tiny_preset(probe=json.loads(sys.argv[2]))
-project = Project(preset, Workspace(sys.argv[1]), "tiny")
-cli._project = lambda *_, **__: project
-sys.argv[1:] = ["probe", "tiny"]
-cli.main()
-"""
+def command_line(root, address):
+    """``raymoe probe tiny``; what comes before was written by hand."""
+    project = Project(tiny_preset(probe=PROBE), Workspace(root), "tiny")
+    UnitFiles.commit = slowly(UnitFiles.commit)
+    pipeline.needed = lambda last: [last]
+    stage_command.project_of = lambda *_, **__: project
+    sys.argv[1:] = ["probe", "tiny", "--address", address]
+    cli.main()
 
 
 @pytest.mark.slow
-def test_sigterm_ends_the_command_and_the_same_command_goes_on(tmp_path, clean):
-    whole, sha256 = clean
-    project = Project(whole.preset, Workspace(tmp_path), "tiny")
+def test_sigterm_ends_the_command_and_the_same_command_goes_on(tmp_path, clean, ray_session):
+    project = Project(clean.project.preset, Workspace(tmp_path), "tiny")
     write_tiny_run(project, write_tiny_features(project))
-    driver = run_script(["-c", CLI], tmp_path, json.dumps(PROBE), stderr=subprocess.STDOUT)
     units = Path(project.workspace.path(project.run), "units")
-    deadline = time.monotonic() + 120
-    while sum(1 for _ in units.rglob("*")) < 8 and time.monotonic() < deadline and driver.poll() is None:
-        time.sleep(0.05)
-    driver.send_signal(signal.SIGTERM)
-    out, _ = driver.communicate(timeout=60)
-    assert driver.returncode == 143, out
+    address, log = ray_session.get_runtime_context().gcs_address, tmp_path / "log"
+    with forked(log, command_line, project.workspace.root, address) as driver:
+        while not any(units.rglob("unit-*.arrow")) and driver.is_alive():
+            time.sleep(0.02)
+        driver.terminate()
+        driver.join()
+    out = log.read_text()
+    assert driver.exitcode == 143, out
     found = re.search(r"stopped: (\d+) of (\d+) units were done in this run", out)
     assert found, out
     done, total = map(int, found.groups())
@@ -168,6 +236,6 @@ def test_sigterm_ends_the_command_and_the_same_command_goes_on(tmp_path, clean):
     commits, commit = [], UnitFiles.commit
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(UnitFiles, "commit", lambda self, *rest: (commits.append(rest), commit(self, *rest)))
-        probe(project)
+        probe(project, num_actors=1)
     assert len(commits) == total - done
-    assert digest(project) == sha256
+    assert digest(project) == clean.sha256

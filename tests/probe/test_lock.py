@@ -26,6 +26,14 @@ def quick(monkeypatch):
     monkeypatch.setattr(lock, "SETTLE", 0.05)
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A heart may stand still for an hour before anybody takes over: a busy machine is not a dead one."""
+    monkeypatch.setattr(lock, "WATCH_HERE", 3600.0)
+    monkeypatch.setattr(lock, "WATCH_ELSEWHERE", 3600.0)
+    monkeypatch.setattr(lock, "SETTLE", 1.0)
+
+
 @pytest.fixture(params=[True, False], ids=["local", "remote"])
 def workspace(tmp_path, monkeypatch, request):
     monkeypatch.setattr(Workspace, "is_local", request.param)
@@ -38,7 +46,7 @@ def left_behind(workspace, **fields):
     workspace.write(NAME, json.dumps(owner | {"token": "abc"} | fields).encode())
 
 
-def test_a_second_driver_is_refused_by_name_and_the_first_goes_on(workspace):
+def test_a_second_driver_is_refused_by_name_and_the_first_goes_on(workspace, patient):
     with RunLock(workspace, NAME) as first:
         with pytest.raises(RaymoeError, match="another driver is at work") as caught:
             RunLock(workspace, NAME).__enter__()
@@ -56,13 +64,11 @@ def test_an_error_or_a_ctrl_c_releases_it(workspace):
         assert not workspace.exists(NAME)
 
 
-def test_a_process_that_is_gone_is_known_at_once(workspace):
+def test_a_process_that_is_gone_is_known_at_once(workspace, patient):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     left_behind(workspace, pid=ended.pid)
-    start = time.monotonic()
-    with RunLock(workspace, NAME) as held:
-        assert time.monotonic() - start < 0.5
+    with RunLock(workspace, NAME) as held:  # without the hour
         held.check()
 
 
@@ -87,15 +93,14 @@ def test_a_damaged_lock_is_watched_like_any_other(workspace, content):
 def test_a_driver_that_stood_still_learns_that_it_was_replaced(workspace):
     with RunLock(workspace, NAME) as first:
         left_behind(workspace, host="elsewhere", pid=7, token="another")
-        deadline = time.monotonic() + 10
-        while first._lost is None and time.monotonic() < deadline:
+        while first._lost is None:
             time.sleep(0.02)
         with pytest.raises(RaymoeError, match="taken over by process 7 on elsewhere"):
             first.check()
     assert workspace.exists(NAME)  # it is the other's
 
 
-def test_of_many_at_once_one_gets_it(workspace):
+def test_of_many_at_once_one_gets_it(workspace, patient):
     """Over a lock that was left behind: all see it stale at the same time."""
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -108,7 +113,8 @@ def test_of_many_at_once_one_gets_it(workspace):
         try:
             with held:
                 won.append(held)
-                time.sleep(1.0)
+                while len(won) == 1 and len(lost) < 3:
+                    time.sleep(0.02)
                 held.check()
         except RaymoeError:
             lost.append(held)

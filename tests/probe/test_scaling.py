@@ -1,29 +1,76 @@
 """The scaling command: what it measures adds up, what it writes can be read, what it can't do it says."""
 
+import contextlib
+import itertools
 import json
+import sys
+import time
 from dataclasses import replace
 
 import pytest
+from raymoe.actors.work import do_units
 from support.tiny import tiny_preset
 
+from raymoe.actors.lost_time import losses
+from raymoe.actors.pool import SPENT, Outcome
+from raymoe.actors.scheduler import Worker
 from raymoe.actors.simulator import Costs
 from raymoe.errors import InputError
 from raymoe.probe.scaling import numbers_of_actors, scaling
 from raymoe.probe.scaling_runs import ScalingRun, predicted_run
 
 
-def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
-    project = replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 100}))
-    found = scaling(project, seconds=0.5)
+@pytest.fixture
+def inline(monkeypatch):
+    """Two actors in this process, which take turns."""
+
+    class InlineFleet:
+        def __init__(self, runner, arguments, **options):
+            self.make = lambda: runner(*arguments("cpu"))
+
+        def missing(self, have):
+            return 2 - have
+
+    def run_inline(units, actors, on_done, *, total, name):
+        workers = [Worker(number) for number, actor in enumerate(actors) if actor.ready()]
+        start = time.monotonic()
+        for unit, worker in zip(units, itertools.cycle(workers), strict=False):
+            (answer,), seconds = do_units(actors[worker.name], [unit])
+            on_done(unit, answer)
+            worker.units, worker.cost = worker.units + 1, worker.cost + unit.evaluations
+            worker.busy, worker.last_answer = worker.busy + seconds, time.monotonic()
+        now, spent = time.monotonic(), dict.fromkeys(SPENT, 1e-4)
+        for worker in workers:
+            worker.joined = start
+        found = {"seconds": now - start, "spent": spent, "losses": losses(workers, start, now, spent)}
+        return Outcome(done=total, calls=total, devices=["cpu"], workers=workers, **found)
+
+    stage = sys.modules["raymoe.probe.scaling"]
+    monkeypatch.setattr(stage, "connected", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr(stage, "Fleet", InlineFleet)
+    monkeypatch.setattr(stage, "run_units", run_inline)
+
+
+@pytest.fixture
+def project(tiny):
+    return replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 100}))
+
+
+def assert_adds_up(rows):
+    for row in rows:
+        assert sum(vars(row.losses).values()) == pytest.approx(1)
+        assert row.rate == pytest.approx(row.evaluations / row.seconds)
+
+
+def test_both_modes_are_measured_and_simulated(project, inline):
+    found = scaling(project, seconds=0.1)
     assert [(row.mode, row.actors) for row in found.measured] == [
         ("strong", 1),
         ("strong", 2),
         ("weak", 1),
         ("weak", 2),
     ]
-    for row in [*found.measured, *found.predicted]:
-        assert sum(vars(row.losses).values()) == pytest.approx(1)
-        assert row.rate == pytest.approx(row.evaluations / row.seconds)
+    assert_adds_up([*found.measured, *found.predicted])
     strong = [row.evaluations for row in found.measured if row.mode == "strong"]
     weak = [row.evaluations for row in found.measured if row.mode == "weak"]
     assert strong[0] == strong[1]
@@ -38,8 +85,17 @@ def test_one_and_two_actors_are_measured_and_simulated(tiny, ray_session):
         scaling(project, actors=[1, 9])
 
 
-def test_work_for_less_than_a_unit_is_still_a_unit_for_each_actor(tiny, ray_session):
-    project = replace(tiny, preset=tiny_preset(probe={"coalitions": 256, "unit_evaluations": 100}))
+@pytest.mark.slow
+def test_one_and_two_real_actors_are_measured(project, ray_session):
+    found = scaling(project, seconds=0.1, modes=("weak",))
+    assert [(row.mode, row.actors) for row in found.measured] == [("weak", 1), ("weak", 2)]
+    assert_adds_up([*found.measured, *found.predicted])
+    assert found.measured[1].evaluations >= 1.5 * found.measured[0].evaluations
+    assert found.devices
+    assert not project.workspace.exists(f"{project.run}/scaling-units")
+
+
+def test_work_for_less_than_a_unit_is_still_a_unit_for_each_actor(project, inline):
     found = scaling(project, seconds=1e-6)
     assert [row.units for row in found.measured] == [2, 2, 1, 2]
 

@@ -56,7 +56,7 @@ class Space:
         command = ["unshare", "-n", "-m", "-p", "-f", "--kill-child", "--mount-proc"]
         command += ["bash", "-c", FIRST, "first", str(folder)]
         self.outer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120
         while not (folder / "up").exists():
             if self.outer.poll() is not None or time.monotonic() > deadline:
                 self.close()
@@ -78,12 +78,12 @@ class Space:
             env=self.environment | environment,
         )
 
-    def run(self, *command: object, timeout: float = 300, **options) -> tuple[int, str]:
+    def run(self, *command: object, **options) -> tuple[int, str]:
         """Run a command inside; returns its exit code and all it said."""
         with self.popen(*command, **options) as process:
             try:
-                said, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
+                said, _ = process.communicate()
+            except BaseException:  # the test's time is over, for instance
                 process.kill()
                 raise
         return process.returncode, said

@@ -2,12 +2,8 @@
 
 import itertools
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -22,6 +18,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from support.forks import forked
 from support.processes import ray_actors
 from support.readable import make_project
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
@@ -483,41 +480,36 @@ def test_no_features_names_the_command(tmp_path):
 # Kills
 
 
-LONG = {"epochs": 40}
-DRIVER = """
-import sys
-sys.path[:0] = {paths!r}
-from test_sweep import LONG, swept
-from raymoe.training.sweep import sweep
-sweep(swept({root!r}, train=LONG), device="cpu")
-"""
+LONG = {"train": {"epochs": 30}, "seeds": [0]}
+
+
+def sweep_elsewhere(root, address):
+    sweep(swept(root, **LONG), device="cpu", address=address)
 
 
 @pytest.mark.slow
 def test_killed_at_a_random_moment_and_resumed_it_gives_the_same_bytes(tmp_path, ray_session):
-    whole = swept(tmp_path / "whole", train=LONG)
+    """The driver and its actors, some epochs after one was first kept."""
+    whole = swept(tmp_path / "whole", **LONG)
     with scheduled_inline():
         sweep(whole)
 
-    project = swept(tmp_path / "cut", train=LONG)
-    here = Path(__file__).parent
-    code = DRIVER.format(paths=[str(here), str(here.parent)], root=project.workspace.root)
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    project = swept(tmp_path / "cut", **LONG)
     runs = [Path(project.workspace.path(t.project.run)) for t in trials_of(project)]
-    deadline = time.monotonic() + 120
-    while not any((run / "resume.pt").exists() for run in runs) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(float(np.random.default_rng().uniform(0, 1)))
-    assert driver.poll() is None, "it should still be running when it is killed"
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    address, log = ray_session.get_runtime_context().gcs_address, tmp_path / "log"
+    seen, wanted = set(), np.random.default_rng().integers(1, 10)
+    with forked(log, sweep_elsewhere, project.workspace.root, address) as driver:
+        while len(seen) < wanted and driver.is_alive():
+            seen |= {kept.stat().st_mtime_ns for run in runs for kept in run.glob("resume.pt")}
+            time.sleep(0.005)
+        assert driver.is_alive(), log.read_text()
+        for process in [driver, *ray_actors("ImplicitFunc")]:
+            process.kill()
+    while ray_actors("ImplicitFunc"):
+        time.sleep(0.05)
     unfinished = [not (run / "predictions.parquet").exists() for run in runs]
     assert any(unfinished)
     assert not project.workspace.exists(f"{project.sweep}.json")
-    time.sleep(1)  # actors notice that their driver is gone
     times = {run: (run / "metrics.parquet").stat().st_mtime_ns
              for run, missing in zip(runs, unfinished, strict=True) if not missing}  # fmt: skip
 
@@ -528,7 +520,8 @@ def test_killed_at_a_random_moment_and_resumed_it_gives_the_same_bytes(tmp_path,
 
 @pytest.mark.slow
 def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
-    project = swept(tmp_path / "cut", train=LONG)
+    only = LONG | {"temperatures": [1]}
+    project = swept(tmp_path / "cut", **only)
     stop, kills = threading.Event(), []
 
     def kill_one() -> None:
@@ -549,7 +542,7 @@ def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
         killer.join()
     assert kills
     assert result.skipped == ()
-    whole = swept(tmp_path / "whole", train=LONG)
+    whole = swept(tmp_path / "whole", **only)
     with scheduled_inline():
         sweep(whole)
     assert bytes_of(project) == bytes_of(whole)
