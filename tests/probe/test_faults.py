@@ -21,7 +21,7 @@ from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 from raymoe import cli, pipeline
 from raymoe.actors import pool
 from raymoe.cli import stage_command
-from raymoe.probe import probe
+from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
@@ -49,7 +49,7 @@ class Light:
 class Recorded:
     """Answers units as an earlier run did, and starts in a third of the time: it imports no torch."""
 
-    def __init__(self, answers):
+    def __init__(self, answers, device, threads):
         self.answers = answers
 
     def ready(self):
@@ -66,8 +66,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors ca
 @pytest.fixture
 def recorded(clean, monkeypatch):
     """The stage with actors that answer from the clean run."""
-    stage = sys.modules["raymoe.probe.probe"]  # by that name the package has the function
-    make_fleet, run_units, whole = stage.Fleet, stage.run_units, {}
+    open_fleet, run_units, whole = measuring.open_fleet, measuring.run_units, {}
 
     def run_light(units, fleet, on_done, **options):
         def light():
@@ -78,10 +77,10 @@ def recorded(clean, monkeypatch):
         return run_units(light(), fleet, lambda unit, answer: on_done(whole[unit.key], answer), **options)
 
     def fleet_of_recorded(runner, arguments, **options):
-        return make_fleet(Recorded, lambda device: (clean.answers,), **options)
+        return open_fleet(Recorded, (clean.answers,), **options)
 
-    monkeypatch.setattr(stage, "Fleet", fleet_of_recorded)
-    monkeypatch.setattr(stage, "run_units", run_light)
+    monkeypatch.setattr(measuring, "open_fleet", fleet_of_recorded)
+    monkeypatch.setattr(measuring, "run_units", run_light)
 
 
 @pytest.fixture(scope="module")
