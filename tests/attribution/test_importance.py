@@ -1,6 +1,5 @@
 """Every method against an independent implementation; batches, padding and workers do not matter."""
 
-import captum.attr
 import numpy as np
 import pytest
 import torch
@@ -36,6 +35,8 @@ def inputs_of(store, model, indices):
 
 def test_integrated_gradients_are_captums(opened):
     """Whose points are even, so that it needs more of them."""
+    from captum.attr import IntegratedGradients  # brings matplotlib, which nothing else here needs
+
     store, model = opened
     indices = [2, 5]
     _, inputs, special = inputs_of(store, model, indices)
@@ -50,7 +51,7 @@ def test_integrated_gradients_are_captums(opened):
                 return model.experts(tokens, bias, pool)[e] @ targets[n]
 
             tokens = inputs.tokens_BTD[n : n + 1]
-            oracle = captum.attr.IntegratedGradients(score)
+            oracle = IntegratedGradients(score)
             baseline = tokens * special[n : n + 1, :, None]
             wanted, delta = oracle.attribute(
                 tokens, baseline, n_steps=300, method="gausslegendre", return_convergence_delta=True

@@ -13,7 +13,6 @@ from raymoe.interactions import estimate
 from raymoe.interactions.estimate import evaluations_per_coalition
 from raymoe.interactions.pieces import Work, block_sums, pieces, work_of
 
-shapiq = pytest.importorskip("shapiq")
 SAMPLING = ("shared", "paper", "surrogate", "adaptive")
 
 
@@ -22,6 +21,7 @@ def exact(game, pairs, **options):
 
 
 def test_exact_equals_the_definition_and_shapiq():
+    shapiq = pytest.importorskip("shapiq")
     game, pairs = table_game(7, 0), cross_pairs(7, 3)
     ours = exact(game, pairs).sii
     np.testing.assert_allclose(ours, [brute_force(game, 7, pair) for pair in pairs], atol=1e-12)

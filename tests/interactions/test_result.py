@@ -9,11 +9,16 @@ from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate
 
 matplotlib.use("Agg")
-shapiq = pytest.importorskip("shapiq")
+
+
+@pytest.fixture(autouse=True)
+def shapiq():
+    """Not while tests are collected, which every process does: it takes longer to import than torch."""
+    return pytest.importorskip("shapiq")
 
 
 @pytest.mark.parametrize("method", ["shared", "surrogate", "adaptive", "exact"])
-def test_shapiq_gets_orders_0_1_and_2(method):
+def test_shapiq_gets_orders_0_1_and_2(method, shapiq):
     n, game, pairs = 8, smooth_game(8, 0), cross_pairs(8, 3)
     found = estimate(game, pairs, budget=3000, method=method)
     values = found.to_shapiq()
@@ -30,7 +35,7 @@ def test_shapiq_gets_orders_0_1_and_2(method):
     assert values[(0, 1)] == 0  # not measured
 
 
-def test_shapiqs_plots_take_it():
+def test_shapiqs_plots_take_it(shapiq):
     found = estimate(smooth_game(8, 0), cross_pairs(8, 3), budget=3000)
     values = found.to_shapiq()
     names = [f"word {i}" for i in range(3)] + [f"patch {i}" for i in range(5)]

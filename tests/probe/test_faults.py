@@ -76,10 +76,10 @@ def recorded(clean, monkeypatch):
 
         return run_units(light(), fleet, lambda unit, answer: on_done(whole[unit.key], answer), **options)
 
-    def fleet_of_recorded(runner, arguments, **options):
+    def open_recorded(runner, arguments, **options):
         return open_fleet(Recorded, (clean.answers,), **options)
 
-    monkeypatch.setattr(measuring, "open_fleet", fleet_of_recorded)
+    monkeypatch.setattr(measuring, "open_fleet", open_recorded)
     monkeypatch.setattr(measuring, "run_units", run_light)
 
 

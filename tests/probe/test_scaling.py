@@ -6,11 +6,12 @@ import json
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-from raymoe.actors.work import do_units
 from support.tiny import tiny_preset
 
+from raymoe.actors.actor import do_units
 from raymoe.actors.lost_time import losses
 from raymoe.actors.pool import SPENT, Outcome
 from raymoe.actors.scheduler import Worker
@@ -24,18 +25,16 @@ from raymoe.probe.scaling_runs import ScalingRun, predicted_run
 def inline(monkeypatch):
     """Two actors in this process, which take turns."""
 
-    class InlineFleet:
-        def __init__(self, runner, arguments, **options):
-            self.make = lambda: runner(*arguments("cpu"))
+    @contextlib.contextmanager
+    def open_inline(runner, arguments, *, num_actors, **options):
+        made = [runner(*arguments, "cpu", None) for _ in range(num_actors or 2)]
+        yield SimpleNamespace(made=made, fitting=lambda: len(made))
 
-        def missing(self, have):
-            return 2 - have
-
-    def run_inline(units, actors, on_done, *, total, name):
-        workers = [Worker(number) for number, actor in enumerate(actors) if actor.ready()]
+    def run_inline(units, fleet, on_done, *, total, name):
+        workers = [Worker(number) for number, actor in enumerate(fleet.made) if actor.ready()]
         start = time.monotonic()
         for unit, worker in zip(units, itertools.cycle(workers), strict=False):
-            (answer,), seconds = do_units(actors[worker.name], [unit])
+            (answer,), seconds = do_units(fleet.made[worker.name], [unit])
             on_done(unit, answer)
             worker.units, worker.cost = worker.units + 1, worker.cost + unit.evaluations
             worker.busy, worker.last_answer = worker.busy + seconds, time.monotonic()
@@ -47,7 +46,7 @@ def inline(monkeypatch):
 
     stage = sys.modules["raymoe.probe.scaling"]
     monkeypatch.setattr(stage, "connected", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr(stage, "Fleet", InlineFleet)
+    monkeypatch.setattr(stage, "open_fleet", open_inline)
     monkeypatch.setattr(stage, "run_units", run_inline)
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from raymoe.actors.work import do_units
+
+from raymoe.actors.actor import do_units
 
 
 def ray_actors(class_name: str) -> list[psutil.Process]:
