@@ -8,11 +8,11 @@ or Python.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 
-from raymoe.errors import RaymoeError
+from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
 from raymoe.runtime.progress import console
@@ -169,6 +169,43 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         if result.skipped:
             _list_skipped(result)
     return done
+
+
+def evaluate(
+    project: Project,
+    experiment: str | None = None,
+    *,
+    device: str | None = None,
+    overwrite: bool = False,
+    samples: Sequence[str] = (),
+) -> dict[str, StageResult | RaymoeError]:
+    """Run one experiment, or all that suit the data. They make no stage, but say which are missing.
+
+    Args:
+        project: what to evaluate. What its sweep chose is used.
+        experiment: its name; None: all.
+        device: where to compute.
+        overwrite: do it again even if its tables are there.
+        samples: ids, for experiments that look at single samples.
+
+    Returns:
+        What each gave, or, where all were asked for, why it was left out.
+
+    Raises:
+        InputError: there is no such experiment, or samples for one that takes none.
+        ParentError: the features are of other settings; or, of one experiment, what it needs is missing.
+    """
+    from raymoe.experiments import running
+    from raymoe.features.encode import refuse_other_features
+
+    refuse_other_features(project)
+    project = resolved(project)
+    if experiment is not None:
+        found = running.evaluate(project, experiment, device=device, overwrite=overwrite, samples=samples)
+        return {experiment: found}
+    if samples:
+        raise InputError("--sample is for the case study", f"{project.command('evaluate', 'case-study')} ...")
+    return running.evaluate_all(project, device=device, overwrite=overwrite)
 
 
 def resolved(project: Project) -> Project:

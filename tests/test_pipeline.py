@@ -9,6 +9,7 @@ from raymoe import pipeline
 from raymoe.pipeline import STAGES, Stage, needed
 from raymoe.project import Project, StageResult, Workspace, artifacts
 from raymoe.project.artifacts import Artifact
+from raymoe.project.chosen import of_kind, with_chosen
 from raymoe.project.contracts import METRICS
 
 
@@ -45,11 +46,15 @@ def count(project: Project, *, overwrite: bool) -> StageResult:
     return StageResult(project.workspace.path(f"{project.run}/counts.parquet"), "f", ran=not overwrite)
 
 
+def write_choice(project: Project) -> None:
+    choice = {"chosen": {"model.temperature_rw": 4.0}, "variant": "-temperature_rw=4", "seeds": [0]}
+    project.workspace.write(artifacts.CHOSEN.of(project).name, json.dumps(choice).encode())
+
+
 @pytest.mark.parametrize("stage", ["train", "attribute", "probe", "report"])
 def test_what_a_sweep_chose_holds_for_python_too(tmp_path, monkeypatch, stage, capsys):
     project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
-    choice = {"chosen": {"model.temperature_rw": 4.0}, "variant": "-temperature_rw=4", "seeds": [0]}
-    project.workspace.write(artifacts.CHOSEN.of(project).name, json.dumps(choice).encode())
+    write_choice(project)
     seen = []
     for name in STAGES:
         line = Stage(STAGES[name].makes, f"{__name__}:note", "", of_run=True)
@@ -67,3 +72,28 @@ SEEN: list[Project] = []
 def note(project: Project, *, overwrite: bool) -> StageResult:
     SEEN.append(project)
     return StageResult("x", "f", ran=True)
+
+
+@pytest.mark.parametrize("name", [None, "alignment"])
+def test_what_a_sweep_chose_holds_for_experiments_and_is_applied_once(tmp_path, monkeypatch, capsys, name):
+    project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
+    write_choice(project)
+    seen = []
+    monkeypatch.setattr(
+        "raymoe.experiments.running.evaluate", lambda project, name, **how: seen.append(project)
+    )
+    pipeline.evaluate(project, name)
+    assert {p.run.rsplit("/", 1)[1] for p in seen} == {"fl-i2moe-temperature_rw=4-seed0"}
+    assert capsys.readouterr().out.count("chosen by the sweep") == 1
+
+
+def test_of_another_kind_its_own_sweep_chose(tmp_path):
+    project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
+    write_choice(project)
+    chosen = with_chosen(project)
+    assert chosen.run.endswith("fl-i2moe-temperature_rw=4-seed0")
+    assert with_chosen(chosen) is chosen, "applied again it changes nothing"
+    dense = of_kind(chosen, "dense")
+    assert dense.run.endswith("dense-seed0"), "no sweep of its own: as the user gave it"
+    assert dense.preset.model.temperature_rw == project.preset.model.temperature_rw
+    assert of_kind(chosen, "fl-i2moe") is chosen

@@ -17,9 +17,10 @@ from typing import Annotated
 
 import typer
 
+from raymoe import pipeline
 from raymoe.cli import options
 from raymoe.cli.stage_command import project_of, run_stage, stage_command, stopped_kindly
-from raymoe.errors import InputError, RaymoeError
+from raymoe.errors import RaymoeError
 from raymoe.experiments.registry import experiments, experiments_help
 from raymoe.pipeline import STAGES, Options
 from raymoe.project import DEFAULT_WORKSPACE
@@ -104,17 +105,10 @@ def evaluate(
     """The paper's experiments, and more, from what train, attribute and probe made."""
     project = project_of(dataset, workspace, settings, seed=seed)
 
-    from raymoe.experiments.running import evaluate, evaluate_all  # after what is quickly refused
-    from raymoe.features.encode import refuse_other_features
-
     with stopped_kindly(project):
-        refuse_other_features(project)
-        if experiment is not None:
-            evaluate(project, experiment, device=device, overwrite=overwrite, samples=sample or ())
-            return
-        if sample:
-            raise InputError("--sample is for the case study", f"raymoe evaluate {dataset} case-study ...")
-        found = evaluate_all(project, device=device, overwrite=overwrite)
+        found = pipeline.evaluate(
+            project, experiment, device=device, overwrite=overwrite, samples=sample or ()
+        )
     left_out = [name for name, result in found.items() if isinstance(result, RaymoeError)]
     if left_out:
         console.print(f"done, but {', '.join(left_out)} left out (see above)")

@@ -78,7 +78,7 @@ def probed_seeds(project: Project, store: FeatureStore) -> list[ProbedRun]:
     """The project's own run and the finished ones of the other seeds of ``sweep.seeds``, if probed.
 
     Args:
-        project: its kind and settings, as ``with_chosen`` gives them.
+        project: its kind and settings.
         store: its features.
 
     Raises:

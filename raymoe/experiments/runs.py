@@ -14,7 +14,7 @@ from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT
-from raymoe.project.chosen import with_chosen
+from raymoe.project.chosen import of_kind
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
 
@@ -57,9 +57,7 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
     Raises:
         ParentError: there is none at all; names the commands that make them.
     """
-    found = {
-        kind: list(finished_seeds(with_chosen(project.with_kind(kind)), store.fingerprint)) for kind in kinds
-    }
+    found = {kind: list(finished_seeds(of_kind(project, kind), store.fingerprint)) for kind in kinds}
     commands = {kind: project.with_kind(kind).command("train") for kind in kinds}
     if not any(found.values()):
         raise ParentError(
@@ -84,7 +82,7 @@ def finished_seeds(
     A run that is damaged or of other inputs is left out, and said so.
 
     Args:
-        project: its kind and settings, as ``with_chosen`` gives them.
+        project: its kind and settings.
         features: fingerprint of the feature store.
         seeds: of these; by default every seed of ``sweep.seeds``, and ``train.seed``.
     """

@@ -1,4 +1,8 @@
-"""What a sweep chose, so that the stages after it use it without being told."""
+"""What a sweep chose, so that whatever comes after it uses it without being told.
+
+``pipeline`` applies it once for all callers; an experiment that looks at other kinds of model too, whose
+sweeps chose for themselves, asks for those with ``of_kind``.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,13 @@ from raymoe.runtime.progress import console
 def with_chosen(project: Project) -> Project:
     """The project with the settings that its sweep chose, and the variant that names their run.
 
-    The project is left as it is where there is no sweep of its kind of model, and where the user set one of
-    the swept fields. Says so in one line.
+    Applied again it changes nothing. The project is left as it is where there is no sweep of its kind of
+    model, and where the user set one of the swept fields. Says so in one line.
 
     Raises:
         ParentError: the file that says what was chosen is damaged.
     """
-    chosen = read_chosen(project)
+    chosen = None if project.asked else read_chosen(project)
     if chosen is None:
         return project
     path = CHOSEN.of(project).path
@@ -39,7 +43,16 @@ def with_chosen(project: Project) -> Project:
         ", ".join(f"{key}={value}" for key, value in chosen["chosen"].items()) or "nothing but the defaults"
     )
     console.print(f"chosen by the sweep: {what} ({path})", markup=False)
-    return replace(project, preset=preset, variant=chosen["variant"])
+    return replace(project, preset=preset, variant=chosen["variant"], asked=project)
+
+
+def of_kind(project: Project, kind: str) -> Project:
+    """The project with another kind of model, and what the sweep of that kind chose.
+
+    Raises:
+        ParentError: see ``with_chosen``.
+    """
+    return with_chosen(project.with_kind(kind))
 
 
 def read_chosen(project: Project) -> Metadata | None:

@@ -32,6 +32,7 @@ class Project:
     source: str | None = None  # likewise, --source
     seed: int | None = None  # likewise, --seed; the preset has it already
     variant: str = ""  # names the fields of a sweep that this run has, e.g. "-temperature_rw=2"
+    asked: Project | None = None  # without what a sweep chose, where that was applied (chosen.py)
 
     @property
     def root(self) -> str:
@@ -58,12 +59,13 @@ class Project:
     def with_kind(self, kind: str) -> Project:
         """The same with another kind of model, as if the user had given ``--set model.kind=...``.
 
-        What a sweep chose for its own kind is not that kind's: start from a project as the user gave it.
+        What a sweep chose for this kind is not chosen for that one: it is left out.
         """
         if kind == self.preset.model.kind:
             return self
-        settings = (*self.settings, f"model.kind={kind}")
-        return replace(self, preset=self.preset.with_fields({"model.kind": kind}), settings=settings)
+        asked = self.asked or self
+        settings = (*asked.settings, f"model.kind={kind}")
+        return replace(asked, preset=asked.preset.with_fields({"model.kind": kind}), settings=settings)
 
     def command(self, stage: str, *words: str) -> str:
         """How a user runs a stage of this project: with the options that they gave.

@@ -23,7 +23,6 @@ from raymoe.experiments.probed import left_out_of, probed_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.chosen import with_chosen
 
 TOP = (5, 10, 20)  # q, per cent of a bin's pairs
 WORK = 2_000_000_000  # pairs times resamples at most
@@ -43,7 +42,6 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
         ParentError: those tables are missing, or not of one checkpoint.
         InputError: the probe measured less than the paper's universe of the top 30 per cent.
     """
-    project = with_chosen(project)
     refuse_smaller_universe(project)
     store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)

@@ -23,7 +23,7 @@ from raymoe.experiments.case_study import pictures_of
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, INTERACTIONS
-from raymoe.project.chosen import with_chosen
+from raymoe.project.chosen import of_kind
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
@@ -45,7 +45,6 @@ def measure(project: Project, *, samples: Sequence[str] = (), device: str | None
         InputError: there is no such sample, or it was not attributed.
         ParentError: a table is missing, or they are of different checkpoints.
     """
-    asked, project = project, with_chosen(project)
     workspace, config = project.workspace, project.preset.report
     inputs = read_explained(project)
     attributed = set(inputs.importance["sample_id"].to_pylist())
@@ -60,7 +59,7 @@ def measure(project: Project, *, samples: Sequence[str] = (), device: str | None
     chosen = [(sample_id, "asked") for sample_id in dict.fromkeys(samples)]
     chosen = chosen or choose(inputs.interactions, 1, config.seed)
     shown = describe(inputs, chosen, config.pairs)
-    dense, gap = _dense_maps(asked, inputs, [sample.sample_id for sample in shown], device)
+    dense, gap = _dense_maps(project, inputs, [sample.sample_id for sample in shown], device)
     folder = pictures_of(project)
     for sample in shown:
         figure = paneled(
@@ -121,11 +120,9 @@ def _dense_maps(
     project: Project, inputs: Explained, ids: list[str], device: str | None
 ) -> tuple[dict[str, dict[str, list[float]]], str]:
     """Per sample and modality the dense model's importance; where there is no such run, none and why."""
-    # As the user gave it, not with what a sweep chose for the model that is explained.
-    of_dense = project.with_kind("dense")
-    command = of_dense.command("train")
+    command = project.with_kind("dense").command("train")
     try:
-        of_dense = with_chosen(of_dense)
+        of_dense = of_kind(project, "dense")
         if not finished(of_dense, inputs.store.fingerprint):
             return {}, f"There is no finished dense run. Make it with: {command}"
         model, _ = load_checkpoint(CHECKPOINT.of(of_dense), features=inputs.store.fingerprint)

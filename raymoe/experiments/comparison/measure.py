@@ -18,7 +18,7 @@ from raymoe.experiments.runs import TrainedRun, finished_seeds
 from raymoe.features.parts import read_marker
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP
-from raymoe.project.chosen import with_chosen
+from raymoe.project.chosen import of_kind
 from raymoe.project.outputs import parents_in
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
@@ -77,7 +77,7 @@ def measure(project: Project) -> StageResult:
         )
     found: dict[str, Scores] = {}
     for kind in MODELS:
-        scores = _scores(project.with_kind(kind), marker["fingerprint"])
+        scores = _scores(of_kind(project, kind), marker["fingerprint"])
         if scores:
             found[kind] = scores
     commands = {kind: project.with_kind(kind).command("sweep") for kind in MODELS}
@@ -107,9 +107,8 @@ def measure(project: Project) -> StageResult:
 
 def _scores(project: Project, features: str) -> Scores | None:
     """Scores of the project's kind of model; None where no run is finished."""
-    chosen = with_chosen(project)
-    runs = list(finished_seeds(chosen, features))
-    scores = _plain(runs) if chosen is project else _swept(chosen, features)
+    runs = list(finished_seeds(project, features))
+    scores = _swept(project, features) if project.asked else _plain(runs)
     if scores is None:
         return None
     # Of the seeds that the mean is of, or none: an interval around another mean would mislead.

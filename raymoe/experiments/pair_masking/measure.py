@@ -32,7 +32,6 @@ from raymoe.experiments.runs import labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
-from raymoe.project.chosen import with_chosen
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.seeds import seed_of
 from raymoe.task import Task
@@ -67,7 +66,6 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
         ParentError: a stage is missing, or its tables are not of the checkpoint that is there.
         InputError: the probe left out candidates, the split has no labels, or no sample has a pair.
     """
-    project = with_chosen(project)
     workspace, config = project.workspace, project.preset.attribute
     refuse_smaller_universe(project)
     store = FeatureStore.open(FEATURES.of(project))
