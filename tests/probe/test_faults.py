@@ -57,7 +57,7 @@ class Recorded:
 
     def run(self, unit):
         time.sleep(0.01)
-        return (self.answers / unit.key).read_bytes()
+        return (self.answers / str(int(unit.key))).read_bytes()
 
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file
