@@ -26,7 +26,7 @@ def plain_table(title: str) -> Table:
     return Table(title=title, title_justify="left", caption_justify="left", box=None, pad_edge=False)
 
 
-class Task:
+class Tracked:
     """One bar: ``advance`` as work is done, with an optional note beside it (a loss, a rate)."""
 
     def __init__(self, title: str, total: int, bar: Progress | None) -> None:
@@ -51,8 +51,8 @@ class Task:
 
 
 @contextmanager
-def track(title: str, total: int) -> Iterator[Task]:
-    """A task's progress for as long as the block runs; ends with one line that says how long it took."""
+def track(title: str, total: int) -> Iterator[Tracked]:
+    """Progress of some work for as long as the block runs; ends with one line that says how long it took."""
     start = time.monotonic()
     if console.is_terminal:
         columns = (
@@ -64,10 +64,10 @@ def track(title: str, total: int) -> Iterator[Task]:
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=console, transient=True) as bar:
-            task = Task(title, total, bar)
-            yield task
+            work = Tracked(title, total, bar)
+            yield work
     else:
-        task = Task(title, total, None)
-        yield task
+        work = Tracked(title, total, None)
+        yield work
     seconds = time.monotonic() - start
-    console.print(f"  {title}: {task.done}/{task.total} in {seconds:.1f} s  {task.note}".rstrip())
+    console.print(f"  {title}: {work.done}/{work.total} in {seconds:.1f} s  {work.note}".rstrip())
