@@ -26,7 +26,7 @@ from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 
-PROBE = {"coalitions": 1024, "unit_evaluations": 1000}  # some 340 units
+PROBE = {"coalitions": 256, "unit_evaluations": 250}  # some 250 units
 
 
 @dataclass(frozen=True)
