@@ -21,14 +21,12 @@ from raymoe.report import report
 
 FOLDER = {
     "__init__.py": """
-        import pyarrow as pa
-
         from raymoe.experiments.experiment import Experiment, evaluation_table
         from raymoe.project.artifacts import PREDICTIONS
         from raymoe.project.contracts import Contract
 
         # One row per expert: its mean weight on the split, a fraction.
-        WEIGHTS = Contract("weights", 1, pa.schema({"expert": pa.string(), "value": pa.float64()}))
+        WEIGHTS = Contract("weights", 1, {"expert": "string", "value": "float64"})
         TABLE = evaluation_table("weights", WEIGHTS, (PREDICTIONS,))
         EXPERIMENT = Experiment(
             name="weights",

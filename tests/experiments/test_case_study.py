@@ -21,6 +21,7 @@ from raymoe.experiments.case_study import measure as module
 from raymoe.experiments.case_study.measure import file_name
 from raymoe.experiments.case_study.measure import measure as case_study
 from raymoe.experiments.running import evaluate
+from raymoe.pipeline import resolved
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import IMPORTANCE, SAMPLES, SUMS
@@ -152,7 +153,7 @@ def test_what_a_sweep_chose_for_the_experts_does_not_hide_the_dense_run(trained,
     shutil.copytree(folder(trained.run), folder(swept.run))
     chosen = {"chosen": {"train.lr": 3e-3}, "variant": "-lr=0.003", "seeds": [0]}
     trained.workspace.write(f"{trained.sweep}.json", json.dumps(chosen).encode())
-    result = case_study(trained, samples=["s2"], device="cpu")
+    result = case_study(resolved(trained), samples=["s2"], device="cpu")
     assert "-lr=0.003" in result.path
     assert "without the dense Transformer's maps" not in capsys.readouterr().out
 

@@ -10,8 +10,9 @@ from support.tiny import tiny_preset, write_tiny_features
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.comparison import measure as comparison_module
-from raymoe.experiments.comparison.measure import measure as comparison
+from raymoe.experiments.comparison.measure import measure
 from raymoe.experiments.running import evaluate
+from raymoe.pipeline import resolved
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import METRICS, SWEEP
@@ -19,6 +20,12 @@ from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
 from raymoe.project.workspace import Workspace
 from raymoe.training import train
+
+
+def comparison(project: Project) -> None:
+    """As the pipeline does it: with what the project's sweep chose."""
+    measure(resolved(project))
+
 
 METRIC_NAMES = ("micro_f1", "macro_f1", "accuracy")
 
@@ -87,7 +94,7 @@ def test_table_2_of_a_dataset_of_the_paper(project, capsys):
     ours = {"i2moe": [0.60, 0.61, 0.62], "fl-i2moe": [0.68, 0.69, 0.73]}
     for kind, values in ours.items():
         write_sweep(project, kind, {"micro_f1": values, "macro_f1": [0.5, 0.5, 0.56], "accuracy": [0, 0, 0]})
-    evaluate(project, "comparison")
+    evaluate(resolved(project), "comparison")
     found = rows_of(project)
     assert list(found) == [(k, m) for k in ("i2moe", "fl-i2moe") for m in ("micro_f1", "macro_f1")]
     for kind, values in ours.items():
