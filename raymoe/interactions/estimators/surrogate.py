@@ -95,7 +95,7 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
     with torch.no_grad():
         kernel = ProductKernel(unique[which[: len(first)]], values[which[: len(first)]])
         process = GaussianProcess(kernel, unique[chosen], values[chosen])
-        by_spread, by_grid, base, span, effects = [], [], [], [], []
+        by_spread, by_grid, others, effects = [], [], [], []
         for fold in np.unique(fold_of):
             alone = _only_in_fold(which, owner, fold, len(unique))
             alpha = process.without(np.flatnonzero(alone[chosen]))
@@ -114,11 +114,11 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
                 contexts = _contexts(law, n, CONTEXTS, (seed, Stream.CONTEXTS, int(r)))
                 means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
                 by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
-                base.append(means[1] + truth[1] - model[1])
-                span.append(means[2] + truth[2] - model[2])
+                # base, span and any further term: the mean under the surrogate, and what it misses here
+                others.append(np.stack(means[1:]) + np.stack(truth[1:]) - np.stack(model[1:]))
                 effects.append(model_first + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
-    sums = independent_sums(delta, np.stack(base), np.stack(span))
+    sums = independent_sums(delta, *np.stack(others, 1))
     main_effects = np.full(n, np.nan)
     main_effects[grid.players] = np.mean(effects, 0)
     return InteractionEstimate.of_sums(
