@@ -11,6 +11,7 @@ from raymoe.project import Project, StageResult, Workspace, artifacts
 from raymoe.project.artifacts import Artifact
 from raymoe.project.chosen import of_kind, with_chosen
 from raymoe.project.contracts import METRICS
+from raymoe.project.project import WITHOUT_SEED
 
 
 def test_the_order_of_the_stages_follows_from_what_each_makes():
@@ -27,6 +28,10 @@ def test_every_artifact_is_made_by_the_stage_that_it_names():
         assert {made.stage for made in stage.makes} == {stage.name}
     stated = {value for value in vars(artifacts).values() if isinstance(value, Artifact)}
     assert stated == {made for stage in STAGES.values() for made in stage.makes}
+
+
+def test_commands_in_messages_have_the_options_that_the_stages_take():
+    assert {name for name, stage in STAGES.items() if not stage.of_run} == set(WITHOUT_SEED)
 
 
 def test_adding_a_stage_is_one_file_and_one_line(tmp_path, monkeypatch):

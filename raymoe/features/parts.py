@@ -237,7 +237,7 @@ def read_marker(features: Output) -> Metadata | None:
     except (ValueError, KeyError, TypeError) as error:
         raise ParentError(
             f"{workspace.path(name)} can't be used: {error}",
-            "Delete it and encode again: whole parts are kept.",
+            f"Delete it and encode again (whole parts are kept) with: {features.command}",
         ) from None
     return content
 

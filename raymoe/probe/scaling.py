@@ -100,7 +100,9 @@ class _Rehearsal:
             with _fleet(project, provenance, 1, device, gpu_share) as fleet:
                 rate = measured_rate(fleet, plan)
             if rate is None:
-                raise RaymoeError("no actor can do a unit", "Run `raymoe probe`: its ledger says why.")
+                raise RaymoeError(
+                    "no actor can do a unit", f"The ledger says why: {project.command('probe')}"
+                )
             size = unit_size(rate, plan)
         return cls(project, provenance, plan.cut(size), device, gpu_share)
 

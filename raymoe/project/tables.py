@@ -154,11 +154,11 @@ def _check_contract(schema: pa.Schema, path: str, contract: Contract, made_by: s
             f"{path} holds {tag or 'no raymoe table'}, expected {contract.tag}",
             f"Delete it and make it again with: {made_by}",
         )
-    conform(schema, contract, path)
+    conform(schema, contract, path, f"Delete it and make it again with: {made_by}")
 
 
-def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
-    """Raise unless the schema has the contract's columns, with their types."""
+def conform(schema: pa.Schema, contract: Contract, name: str, remedy: str = "Make it again.") -> None:
+    """Raise unless the schema has the contract's columns, with their types; ``remedy`` ends the message."""
     problems = []
     for wanted in contract.schema:
         found = schema.field(wanted.name).type if wanted.name in schema.names else "missing"
@@ -167,7 +167,7 @@ def conform(schema: pa.Schema, contract: Contract, name: str) -> None:
     if not contract.open:
         problems += [f"unknown column {n}" for n in schema.names if n not in contract.schema.names]
     if problems:
-        raise ParentError(f"{name} does not fit {contract.tag}: {'; '.join(problems)}", "Make it again.")
+        raise ParentError(f"{name} does not fit {contract.tag}: {'; '.join(problems)}", remedy)
 
 
 def metadata_of(schema: pa.Schema) -> Metadata:
