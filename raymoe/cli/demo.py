@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
+from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
 from raymoe.display.words import Piece, pieces
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import Run
@@ -19,8 +20,6 @@ from raymoe.project.artifacts import BASELINES, FEATURES, INTERACTIONS, METRICS,
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
-
-SCORES = {"synergy": ("sii", "SII"), "redundancy": ("redundancy_gap", "redundancy gap")}
 
 
 def summary(project: Project, done: Run) -> None:
@@ -33,8 +32,8 @@ def summary(project: Project, done: Run) -> None:
     console.print(_weights(project))
     interactions = read_interactions(INTERACTIONS.of(project))
     store = FeatureStore.open(FEATURES.of(project))
-    for expert in SCORES:
-        console.print(_pairs(interactions, store, expert))
+    for score, expert in OF_PAPER.items():
+        console.print(_pairs(interactions, store, expert, score))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
     console.print(f"[bold]{done.results['report'].path}[/bold]")
     dense = project.with_kind("dense").command("train")
@@ -71,14 +70,16 @@ def _weights(project: Project) -> Table:
     return table
 
 
-def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, most: int = 6) -> Table:
-    """The strongest pairs of an expert that stand out of their own error, one per sample."""
-    score, title = SCORES[expert]
+def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str, most: int = 6) -> Table:
+    """The strongest pairs of an expert that stand out from their own error, one per sample."""
+    column, of_error = score_columns(score)
     rows = interactions.filter(pc.equal(interactions["expert"], expert))
-    value, error = rows[score].to_numpy(), rows[f"{score}_stderr"].to_numpy()
+    value, error = rows[column].to_numpy(), rows[of_error].to_numpy()
     clear = np.abs(value) > 2 * error
     caption = f"{len(value):,} pairs, {clear.mean():.0%} of them more than two standard errors from 0"
-    table = Table("sample", "pair", title, title=f"{expert} expert", title_justify="left", caption=caption)
+    table = Table(
+        "sample", "pair", score_label(score), title=f"{expert} expert", title_justify="left", caption=caption
+    )
     seen: set[str] = set()
     for i in np.argsort(-np.where(clear, value, -np.inf), kind="stable"):
         row = rows.slice(int(i), 1).to_pylist()[0]
@@ -88,7 +89,7 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, most: int =
         pair = " + ".join(
             _feature(store, row["sample_id"], row[f"{side}_modality"], row[side]) for side in "uv"
         )
-        table.add_row(row["sample_id"], pair, f"{row[score]:.3f} ± {row[f'{score}_stderr']:.3f}")
+        table.add_row(row["sample_id"], pair, f"{row[column]:.3f} ± {row[of_error]:.3f}")
         if len(seen) == most:
             break
     return table

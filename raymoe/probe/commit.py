@@ -57,6 +57,7 @@ class UnitFiles:
         self.removed: list[str] = []
         self._loose: dict[int, dict[int, bytes | None]] = {}  # by range: units in files of their own
         self._some: dict[int, set[int]] = {}  # by range: units in a pack with gaps
+        self._packs: set[str] = set()  # files of whole ranges, when last looked
         self._held = self._count = 0  # bytes, and small files
         self._guard = threading.Lock()  # of all that the threads share
         self._slots = threading.Semaphore(ON_THEIR_WAY)

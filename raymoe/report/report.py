@@ -10,7 +10,7 @@ from raymoe.display.plots import drawn, png, svg
 from raymoe.display.sample_figure import sample_figure
 from raymoe.display.samples import explore
 from raymoe.display.sheets import latex, to_csv
-from raymoe.project import Project, StageResult
+from raymoe.project import Project, StageResult, Workspace
 from raymoe.project.artifacts import REPORT
 from raymoe.project.provenance import Provenance
 from raymoe.report.charts import charts
@@ -86,7 +86,7 @@ def _write_tables(project: Project, inputs: Inputs, found: list[Found]) -> None:
         project.workspace.write(f"{folder}/tables/{name}.csv", to_csv(table))
 
 
-def _sealed(workspace, seal: str) -> str | None:
+def _sealed(workspace: Workspace, seal: str) -> str | None:
     """The fingerprint of the report that is there; None where it was not finished."""
     if not workspace.exists(seal):
         return None

@@ -91,19 +91,6 @@ def derivative_means(values: np.ndarray, n: int, interactions: np.ndarray, law: 
     return np.array([weight @ (signs @ _corners(values, n, row)) for row in interactions])
 
 
-def moebius(values: np.ndarray, n: int) -> np.ndarray:
-    """Moebius transform m(T) = sum over S of (-1)^|T - S| f(S), [2^n], in n 2^n operations.
-
-    f is the sum over T of m(T) [T is in S] (unanimity games), and the Shapley Interaction Index of an
-    interaction I is the sum over T that hold it of m(T) / (|T| - |I| + 1).
-    """
-    found = values.astype(float).copy()
-    for i in range(n):
-        halves = found.reshape(-1, 2, 1 << i)
-        halves[:, 1] -= halves[:, 0]
-    return found
-
-
 def _corners(values: np.ndarray, n: int, members: np.ndarray) -> np.ndarray:
     """f by which members are present (bit j: member j) for every context, [2^order, 2^(n - order)]."""
     table = values.reshape((2,) * n)  # axis a belongs to player n - 1 - a
