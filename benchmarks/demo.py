@@ -29,11 +29,9 @@ from trained import Samples, project_at
 from raymoe.interactions import estimate
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.project.artifacts import INTERACTIONS
-from raymoe.project.contracts import METRICS, PREDICTIONS
+from raymoe.project.artifacts import BASELINES, INTERACTIONS, METRICS, PREDICTIONS
 from raymoe.project.interaction_tables import of_experts, read_interactions, remove_interactions
-from raymoe.project.tables import metadata_of, read_table
-from raymoe.project.workspace import Workspace
+from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 
 SECTIONS = ("time", "f1", "exact", "collapse", "kill")
@@ -111,16 +109,13 @@ def measure_f1(folder: str) -> None:
         done = run(project, "train")
         if done.results["train"].ran:
             print(f"seed {seed}: trained in {time.monotonic() - start:.0f} s")
-        table = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, "raymoe train demo")
-        collect(table, found)
-        predictions = read_table(
-            project.workspace, f"{project.run}/predictions.parquet", PREDICTIONS, "raymoe train demo"
-        )
+        collect(METRICS.of(done.project).read(), found)
+        predictions = PREDICTIONS.of(done.project).read()
         test = predictions.to_pandas().query("split == 'test'")
         weights.append(np.stack(test["expert_weights"]).mean(0))
         experts = metadata_of(predictions.schema)["experts"]
-    run(project_at(folder), "baselines")
-    collect(read_table(Workspace(folder), "demo/baselines.parquet", METRICS, "raymoe baselines demo"), found)
+    done = run(project_at(folder), "baselines")
+    collect(BASELINES.of(done.project).read(), found)
     print(f"{'test split':28} {'micro-F1':>16} {'macro-F1':>16}")
     for model, values in found.items():
         cells = [spread(values[metric]) for metric in ("micro_f1", "macro_f1")]

@@ -3,9 +3,9 @@
     python benchmarks/evaluator.py [--device cuda] [--quick]
 
 Synthetic weights and inputs of the paper's sizes: d = 256, two layers, 128 text and 196 image tokens; 13 x 20
-candidate pairs (the top 10 % of each modality), and the bins protocol (a universe of 39 + 59 features, three
-bins of 13 + 20, pairs within a bin). One thread on a CPU. Timings are medians of interleaved rounds, with the
-spread of the middle half; ratios are taken between figures of the same rounds.
+candidate pairs (the top 10 % of each modality), and the bins of the experiment alignment (a universe of
+39 + 59 features, three bins of 13 + 20, pairs within a bin). One thread on a CPU. Timings are medians of
+interleaved rounds, with the spread of the middle half; ratios are taken between figures of the same rounds.
 
 The paper's estimator spends four evaluations on a second difference, so its rate is a quarter of the dense
 path's evaluations per second.

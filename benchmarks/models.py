@@ -19,8 +19,8 @@ from machine import machine_line
 from raymoe.config import load_preset
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.project.contracts import METRICS, PREDICTIONS
-from raymoe.project.tables import metadata_of, read_table
+from raymoe.project.artifacts import METRICS, PREDICTIONS
+from raymoe.project.tables import metadata_of
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
@@ -62,13 +62,13 @@ def main() -> None:
             if number > 2:  # beside the other runs of its kind
                 project = replace(project, variant=f"-row{number}")
             start = time.monotonic()
-            if run(project, "train").results["train"].ran:
+            done = run(project, "train")
+            if done.results["train"].ran:
                 seconds.append(time.monotonic() - start)
-            table = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, "")
-            for row in table.to_pylist():
+            for row in METRICS.of(done.project).read().to_pylist():
                 if (row["model"], row["split"]) == (preset.model.kind, "test") and row["metric"] in found:
                     found[row["metric"]].append(row["value"])
-            predictions = read_table(project.workspace, f"{project.run}/predictions.parquet", PREDICTIONS, "")
+            predictions = PREDICTIONS.of(done.project).read()
             test = predictions.to_pandas().query("split == 'test'")
             weights.append(np.stack(test["expert_weights"]))
             experts = metadata_of(predictions.schema)["experts"]

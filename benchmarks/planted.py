@@ -1,10 +1,10 @@
 """Do SII and the redundancy gap find planted interactions? Three seeds, and what was tried to find more.
 
-    python benchmarks/planted.py [--workspace DIR] [--seeds 0,1,2] [--only protocol,masks,budget,settings]
+    python benchmarks/planted.py [--workspace DIR] [--seeds 0,1,2] [--only experiment,masks,budget,settings]
 
-``protocol``: trains and probes each seed with the preset, then ``raymoe evaluate planted planted``; the ratio
-to the product of attributions with its spread. ``masks``: the same scenes with the mixture as the game, and
-with a masked feature left out of the sequence or replaced by its modality's mean instead of zeroed.
+``experiment``: trains and probes each seed with the preset, then ``raymoe evaluate planted planted``; the
+ratio to the product of attributions with its spread. ``masks``: the same scenes with the mixture as the game,
+and with a masked feature left out of the sequence or replaced by its modality's mean instead of zeroed.
 ``budget``: more and fewer coalitions. ``settings``: other temperatures and weights of the interaction
 losses, each trained and probed in a folder of its own with one seed.
 """
@@ -24,7 +24,7 @@ from machine import machine_line
 
 from raymoe.config import load_preset
 from raymoe.data.planted import WITH_PAIRS
-from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
+from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
 from raymoe.experiments.planted.measure import measure as planted
 from raymoe.experiments.planted.pairs import measures
 from raymoe.experiments.planted.truth import is_true, read_truth
@@ -37,13 +37,11 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import METRICS
-from raymoe.project.tables import read_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, METRICS
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
-SECTIONS = ("protocol", "masks", "budget", "settings")
+SECTIONS = ("experiment", "masks", "budget", "settings")
 METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")
 NAMED = {"synergistic": ("synergy", "sii"), "redundant": ("redundancy", "redundancy_gap")}
 TRIED = (
@@ -87,23 +85,19 @@ def project_at(folder: str | Path, seed: int, settings: list[str]) -> Project:
     return Project(load_preset("planted", settings), Workspace(folder), "planted", tuple(settings))
 
 
-def measure_protocol(folder: str | Path, seeds: list[int], settings: list[str]) -> None:
-    """The figures of the docs, from the tables of the protocol."""
+def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]) -> None:
+    """The figures of the docs, from the tables of the experiment."""
     settings = [*settings, f"sweep.seeds={seeds}"]
     for seed in seeds:
         project = project_at(folder, seed, settings)
         done = run(project, "probe")
         took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in done.seconds.items())
-        rows = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, "").to_pylist()
+        rows = METRICS.of(project).read().to_pylist()
         found = {r["metric"]: r["value"] for r in rows if (r["model"], r["split"]) == ("fl-i2moe", "test")}
         f1 = ", ".join(f"{k.removeprefix('f1:')} {v:.2f}" for k, v in found.items() if k.startswith("f1:"))
         print(f"seed {seed}: macro-F1 {found['macro_f1']:.3f} ({f1}); {took}", flush=True)
     planted(project_at(folder, seeds[0], settings))
-    names = [f"planted/evaluation/{name}.parquet" for name in ("planted", "planted-experts")]
-    pairs, experts = (
-        read_table(project.workspace, name, contract, "").to_pandas()
-        for name, contract in zip(names, (PLANTED, PLANTED_EXPERTS), strict=True)
-    )
+    pairs, experts = (table.of(project).read().to_pandas() for table in (PAIRS_TABLE, EXPERTS_TABLE))
     keys = ["measure", "interaction", "expert"]
     for measure in ("average_precision", "auroc", "precision_at_k"):
         print(f"{measure}, per cent: mean over scenes and seeds (deviation over seeds)")
@@ -272,10 +266,10 @@ def measure_settings(folder: str | Path, seeds: list[int], settings: list[str]) 
         project = project_at(own, seeds[0], [*settings, *changed, f"sweep.seeds={seeds[:1]}"])
         run(project, "probe")
         planted(project)
-        pairs = read_table(project.workspace, "planted/evaluation/planted.parquet", PLANTED, "").to_pandas()
+        pairs = PAIRS_TABLE.of(project).read().to_pandas()
         pairs = pairs[pairs["seed"].isna() & (pairs["measure"] == "average_precision")]
         value = pairs.set_index(["interaction", "expert", "method"])["value"] * 100
-        rows = read_table(project.workspace, f"{project.run}/metrics.parquet", METRICS, "").to_pylist()
+        rows = METRICS.of(project).read().to_pylist()
         f1 = {(r["model"], r["metric"]): r["value"] for r in rows if r["split"] == "test"}
         print(f"  {', '.join(changed)}: macro-F1 {f1['fl-i2moe', 'macro_f1']:.3f}")
         for kind in WITH_PAIRS:

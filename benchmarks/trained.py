@@ -16,9 +16,7 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES
-from raymoe.project.contracts import IMPORTANCE
-from raymoe.project.tables import read_table
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.workspace import Workspace
 
 SIZES = (18, 18, 19, 19, 20, 20)  # features of the universes, one sample each
@@ -34,14 +32,13 @@ class Samples:
 
     def __init__(self, folder: str) -> None:
         self.project = project_at(folder)
-        workspace, table = self.project.workspace, f"{self.project.run}/importance.arrow"
-        if not workspace.exists(table):
+        importance = IMPORTANCE.of(self.project)
+        if not importance.exists():
             run(self.project, "attribute")
         self.store = FeatureStore.open(FEATURES.of(self.project))
         self.model, self.info = load_checkpoint(CHECKPOINT.of(self.project))
-        importance = read_table(workspace, table, IMPORTANCE, "raymoe attribute demo")
         self.scores: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        for row in importance.to_pylist():
+        for row in importance.read().to_pylist():
             key = row["sample_id"], row["expert"]
             self.scores.setdefault(key, {})[row["modality"]] = np.array(row["scores"])
         self.sample_ids = list(dict.fromkeys(sample for sample, _ in self.scores))

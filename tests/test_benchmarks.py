@@ -76,7 +76,7 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
 def test_planted_and_the_time_of_its_experiments(tmp_path):
     small = ["data.scenes=64", "train.epochs=1", "probe.max_samples=4", "probe.coalitions=4"]
     settings = [word for setting in small for word in ("--set", setting)]
-    out = run("planted.py", "--workspace", tmp_path, "--seeds", "0", "--only", "protocol", *settings)
+    out = run("planted.py", "--workspace", tmp_path, "--seeds", "0", "--only", "experiment", *settings)
     assert "average_precision, per cent" in out
     assert "redundant: redundancy_gap of the redundancy expert has" in out
     out = run("experiments.py", "planted", "--workspace", tmp_path, "--quick")

@@ -387,11 +387,11 @@ def run_job(job, *arguments, cwd, **environment):
 @pytest.mark.parametrize("job", sorted(p.stem for p in JOBS.glob("*.py")))
 def test_jobs_are_the_same_commands(tmp_path, job):
     """A job parses with the command of its name; RAYMOE_DATASET stands in for a missing dataset."""
-    protocol = ["comparison"] if job == "evaluate" else []
-    code, said = run_job(job, *protocol, cwd=tmp_path, RAYMOE_DATASET="nothing")
+    experiment = ["comparison"] if job == "evaluate" else []
+    code, said = run_job(job, *experiment, cwd=tmp_path, RAYMOE_DATASET="nothing")
     assert code == 1, said
     assert "unknown dataset 'nothing'" in said
-    code, said = run_job(job, "--", "nowhere", *protocol, cwd=tmp_path, RAYMOE_DATASET="nothing")
+    code, said = run_job(job, "--", "nowhere", *experiment, cwd=tmp_path, RAYMOE_DATASET="nothing")
     assert code == 1, said
     assert "unknown dataset 'nowhere'" in said
 
