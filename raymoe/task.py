@@ -208,7 +208,7 @@ class _OneLabel(Task):
         return F.cross_entropy(logits_BC, labels)
 
     def averaged_classes(self, occurs: np.ndarray) -> np.ndarray:
-        """Those that occur or are predicted."""
+        """Only the classes that occur or are predicted."""
         return occurs.sum(0)
 
     def _compared(

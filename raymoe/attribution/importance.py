@@ -24,7 +24,7 @@ from raymoe.task import Task
 
 @dataclass(frozen=True)
 class Importance:
-    """Of a batch of N samples.
+    """How much every expert relies on every feature of a batch of N samples.
 
     Attributes:
         scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0.

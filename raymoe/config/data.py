@@ -127,7 +127,7 @@ class TableData(DataConfig):
         return self
 
     def defining(self) -> dict[str, Any]:
-        """As of every format; the format itself and a rule that isn't there go without saying."""
+        """See ``DataConfig``; the format, and a rule that is not set, count for nothing."""
         found = super().defining()
         del found["format"]
         if self.split_rule is None:

@@ -73,10 +73,8 @@ WITH_PAIRS = tuple(kind for kind in KINDS if WORDS[kind] and PICTURES[kind])
 _OWN = {word for words in (*WORDS.values(), *PICTURES.values()) for word in words}
 FILLERS = tuple(word for word in DRAWINGS if word not in _OWN)
 
-SIDE, CELLS = (
-    224,
-    3,
-)  # pixels; cells a side, each of 2 x 2 of the 7 x 7 patches, the last row and column empty
+# Pixels; cells a side, each of 2 x 2 of the 7 x 7 patches, the last row and column empty.
+SIDE, CELLS = 224, 3
 CELL, MARGIN = 64, 2  # pixels
 SENTENCE = "{} {} {} and {} {} {}"
 SHOWN_DRAWINGS = 6  # of a scene, fillers included
@@ -234,11 +232,11 @@ class SceneTable(RawTable):
     drawings: dict[str, Image.Image] = field(default_factory=dict)
 
     def is_encoded(self, name: str) -> bool:
-        """Of the columns the picture alone."""
+        """The picture is, and nothing else."""
         return name == "image"
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
-        """As of ``RawTable``; pictures as JPEG."""
+        """See ``RawTable``; pictures are JPEG."""
         for start in range(0, len(self), size):
             yield [
                 tuple(self._value(name, row) for name in names)

@@ -50,7 +50,7 @@ class Explained:
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """Those of the tables and of the feature store."""
+        """Fingerprints of the tables and of the feature store, by name."""
         found = {name: self.metadata(name)["fingerprint"] for name in self.tables()}
         return found | {"features": self.store.fingerprint}
 
@@ -96,7 +96,6 @@ def read_inputs(project: Project) -> Inputs:
         ParentError: a table or the feature store is missing or damaged, or they are of different checkpoints;
             says which command makes it.
     """
-
     return Inputs(
         **vars(read_explained(project)),
         epochs=EPOCHS.of(project).read(),
@@ -111,7 +110,6 @@ def read_explained(project: Project) -> Explained:
     Raises:
         ParentError: see ``read_inputs``.
     """
-
     light = ["sample_id", "split", "labels"]
     found = Explained(
         samples=SAMPLES.of(project).read(light),

@@ -53,9 +53,8 @@ STYLE: dict[Any, Any] = {
 }
 MARKERS = "osD^vPX"
 WHISKERS: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5}
-Interval = tuple[
-    float, float, float
-]  # a value, and the low and high end of its interval; NaN where there is none
+# A value, and the low and high end of its interval; NaN where there is none.
+Interval = tuple[float, float, float]
 
 
 def drawn(plot: Plot) -> Figure:

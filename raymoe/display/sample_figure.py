@@ -197,7 +197,7 @@ def _name(sample: Sample, end: End) -> str:
 
 
 def _decimals(pairs: list[Pair]) -> int:
-    """As many as give the smallest standard error two digits."""
+    """How many decimals give the smallest standard error two digits."""
     sizes = [size for p in pairs if (size := p.stderr or abs(p.value)) > 0]
     return min(8, max(2, 1 - math.floor(math.log10(min(sizes))))) if sizes else 3
 
@@ -288,7 +288,7 @@ def _words(
 
 
 def _kept(words: Sequence, linked: set[int], scores: list[float]) -> list[int]:
-    """Of a long text the neighbourhood of what is linked, else of what matters most."""
+    """Which pieces of a long text are shown: those around what is linked, else around what matters most."""
     if len(words.pieces) <= PIECES_SHOWN:
         return list(range(len(words.pieces)))
     if not linked and scores:

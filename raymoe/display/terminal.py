@@ -83,7 +83,7 @@ def _words(head: str) -> Parts:
 def _widths(
     heads: tuple[str, ...], rows: list[tuple[Parts, ...]], limit: int | None
 ) -> tuple[list[int], int]:
-    """Of every column, and the gap between them: as wide as cells are, of heads only the longest word counts.
+    """The width of every column, and the gap between two: as wide as its cells, and its head's longest word.
 
     Where that is more than the limit the gap is smaller, and the widest columns are as narrow as they can be.
     """

@@ -14,9 +14,8 @@ MODELS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}
 METRICS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
 # Scores of a pair, by their columns in the table of interactions.
 SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
-SCORE_TITLES = SCORES | {
-    "sii": "synergy (SII)"
-}  # where they are not beside an expert that says what they mean
+# The same where no expert stands beside them that says what they mean.
+SCORE_TITLES = SCORES | {"sii": "synergy (SII)"}
 OF_PAPER = {"sii": "synergy", "redundancy_gap": "redundancy"}  # whose score the paper shows
 ATTRIBUTIONS = {  # methods of attribution (attribute.method)
     "random": "Random",
@@ -74,7 +73,7 @@ def attribution_label(method: str) -> str:
 
 
 def ranking_label(method: str) -> str:
-    """How it is written what planted pairs are ranked by."""
+    """How that which planted pairs are ranked by is written."""
     return RANKED_BY.get(method, method)
 
 

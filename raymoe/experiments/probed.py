@@ -36,12 +36,12 @@ class ProbedRun:
 
     @property
     def seed(self) -> int:
-        """Of its training."""
+        """The seed of its training."""
         return self.run.seed
 
     @property
     def experts(self) -> list[str]:
-        """Those that were probed, in order."""
+        """The experts that were probed, in order."""
         return list(self.probe_metadata["experts"])
 
     @property

@@ -18,7 +18,7 @@ Rows = list[Row]
 
 
 def over_seeds(rows: Rows) -> Rows:
-    """Of a table with rows per seed and, without one, of all: the latter; all rows where it has none."""
+    """The rows that are means over seeds, which name no seed; every row of a table that has no such rows."""
     return [row for row in rows if row["seed"] is None] or rows
 
 
@@ -28,7 +28,7 @@ def seeds_of(rows: Rows) -> list[int]:
 
 
 def seeds_said(seeds: Sequence[int]) -> str:
-    """Of which seeds figures are."""
+    """Which seeds some figures are of, in words."""
     shown = ", ".join(map(str, seeds))
     return f"mean over seeds {shown}" if len(seeds) > 1 else f"seed {shown}" if seeds else "one run"
 
@@ -49,7 +49,7 @@ def percent(row: Row, name: str, digits: int = 1, signed: bool = False) -> Amoun
 
 
 def of_paper(rows: Rows) -> Rows:
-    """Each score of the expert that the paper takes it of."""
+    """The rows of each score for the expert whose score the paper shows."""
     return [row for row in rows if row["expert"] == OF_PAPER.get(row["score"])]
 
 
@@ -86,7 +86,7 @@ def unique(rows: Rows, key: str) -> list[Any]:
 
 
 def first_known(rows: Rows, key: str) -> Any:
-    """The first value of a column that is there."""
+    """The first value of a column that is not null."""
     return next((row[key] for row in rows if row[key] is not None), None)
 
 

@@ -149,7 +149,7 @@ def _marker(project: Project, provenance: Provenance) -> Metadata | None:
 
 
 def _give_memory_back() -> None:
-    """Of the GPU, for the stages that come next in other processes."""
+    """Free the GPU's memory for the stages that come next in other processes."""
     import torch
 
     if torch.cuda.is_initialized():

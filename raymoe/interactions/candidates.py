@@ -40,7 +40,7 @@ def select_candidates(
 ) -> Candidates:
     """The top-rho share of each modality, cut into bins, and all cross-modal pairs within a bin.
 
-    The alignment protocol (paper §4.3) takes rho = 0.3 and three bins; the pool for pair masking (§4.4) is
+    The alignment experiment (paper §4.3) takes rho = 0.3 and three bins; the pool for pair masking (§4.4) is
     rho = 0.1.
 
     Args:

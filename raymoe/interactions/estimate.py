@@ -31,10 +31,10 @@ def estimate(
     """Shapley Interaction Index and redundancy gap of chosen pairs.
 
     Args:
-        game: any callable ``bool[m, n] -> float[m]``: what the model answers when only some players are
-        there. pairs: int [p, 2], two different players each. budget: the most evaluations of the game; not
-        needed by ``exact``. method: ``shared``: one coalition for every pair; ``surrogate``: the same on what
-        a fitted surrogate
+        game: any callable ``bool[m, n] -> float[m]``: what the model answers when only some players are in.
+        pairs: int [p, 2], two different players each.
+        budget: the most evaluations of the game; not needed by ``exact``.
+        method: ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
             leaves, worth its seconds where evaluations are dear; ``adaptive``: to find the largest pairs;
             ``exact``: all 2^n coalitions; ``paper``: the paper's procedure, for comparison.
         seed: same seed, game, pairs and budget, same answer.

@@ -175,7 +175,7 @@ class RunningSums:
         }
 
     def degrees_of_freedom(self) -> np.ndarray:
-        """Of the standard errors, [p]: for Student's t."""
+        """Degrees of freedom of the standard errors, [p], for Student's t."""
         return np.where(self.n_contrasts > 0, self.n_contrasts, self.n_coalitions - 1 + PRIOR)
 
     def _variances(self, mean: Mapping[str, np.ndarray]) -> dict[tuple[str, str], np.ndarray]:

@@ -41,7 +41,8 @@ class Segments:
         """What was made of every source, side by side along the batch, pass by pass.
 
         Args:
-            sources: one tensor per source, with a batch axis at ``dim`` and tokens at ``dim + 1``.
+            sources: one tensor per source, with tokens at ``dim + 1``.
+            dim: the batch axis.
         """
         if len(self.passes) == 1:
             return sources[0]
@@ -185,7 +186,7 @@ class FusionBlock(nn.Module):
         self.down = StackedLinear(num_experts, ffn_ratio * dim, dim)
 
     def queries_keys_values(self, x: Tensor) -> Tensor:
-        """Of tokens [N, T, D] that are the same for all experts, or [E, N, T, D]: [E, N, T, 3, H, d]."""
+        """Queries, keys and values [E, N, T, 3, H, d] of tokens [N, T, D], shared by all, or [E, N, T, D]."""
         *lead, T, D = x.shape
         weight_EDX, bias_EX = self.norm1.folded(self.qkv)
         normal = F.layer_norm(x, (D,))

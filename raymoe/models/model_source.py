@@ -41,7 +41,7 @@ class ModelSource:
 
     @classmethod
     def of(cls, project: Project, parents: dict[str, str]) -> ModelSource:
-        """A project's, with these fingerprints."""
+        """The model and features of a project, which must have these fingerprints."""
         expected = {name: parents[name] for name in ("features", "checkpoint")}
         return cls(CHECKPOINT.of(project), FEATURES.of(project), expected)
 

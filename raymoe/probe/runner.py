@@ -50,7 +50,7 @@ class UnitRunner:
 
     @cached_property
     def device_name(self) -> str:
-        """As the tables will name what computed them."""
+        """What the tables will call the device that computed them."""
         return device_name(self.device)
 
     def calibrate(self, job: Job) -> float:

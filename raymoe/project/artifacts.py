@@ -53,7 +53,7 @@ class Artifact:
         return self.made_by[0]
 
     def of(self, project: Project) -> Output:
-        """A project's own."""
+        """The artifact of a project: where it lies, and the command that makes it."""
         places = {"root": project.root, "run": project.run, "sweep": project.sweep}
         return self.at(project.workspace, self.place.format(**places), project.command(*self.made_by))
 

@@ -112,7 +112,7 @@ class Part:
 
 
 def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, Part]]:
-    """Of one seed, in the order of the table's rows."""
+    """The scores of one seed by expert, score and bin, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
         for score in SCORES:
             for number in range(len(BINS)):
@@ -128,7 +128,7 @@ def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tup
 
 
 def _rows(found: dict[Key, list[Part]]) -> Iterator[dict]:
-    """Of the table: each seed's, then their mean; all of one key on the same resamples of the samples."""
+    """Rows of the table: each seed's, then their mean; all of one key on the same resamples."""
     for (expert, score, number), parts in found.items():
         samples = np.unique(np.concatenate([part.sample_P for part in parts]))
         pairs = max(len(part.values_P) for part in parts)

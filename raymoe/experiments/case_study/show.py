@@ -12,6 +12,6 @@ from raymoe.project import Project
 
 
 def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
-    """Those of the project's run; there are no tables."""
+    """The pictures of the project's run; there are no tables."""
     names = project.workspace.names(pictures_of(project))
     return Shown(pictures=tuple(f"evaluation/case-study/{name}" for name in names if name.endswith(".svg")))

@@ -116,7 +116,7 @@ class Measured:
         return np.broadcast_to(found, (len(self.experts), *found.shape[1:]))
 
     def rows(self, labels: Sequence[Sequence[int]], task: Task) -> Iterator[dict]:
-        """Of the table: one per expert, method and K."""
+        """Rows of the table: one per expert, method and K."""
         counts = np.ones((1, len(labels)), np.int64)
         base = float(resampled_metric(self.base_NC[None], labels, task, counts)[0, 0])
         drop = {method: self.drops(method, labels, task, counts)[..., 0] for method in METHODS}

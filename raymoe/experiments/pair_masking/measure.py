@@ -309,7 +309,7 @@ def _rows(
     samples: int,
     task: Task,
 ) -> Iterator[dict]:
-    """Of the table, means over the seeds given.
+    """Rows of the table: means over the seeds given.
 
     Args:
         project: decides on the paper's figures.

@@ -119,7 +119,7 @@ def _quantities(found: Knowledge, counts_RN: np.ndarray) -> dict[tuple[str, str,
 
 
 def expert_rows(knowledge: Sequence[Knowledge], seeds: Sequence[int]) -> Iterator[dict]:
-    """Of the table: each seed, then their mean; null where a class is never on, or always."""
+    """Rows of the table: each seed, then their mean; null where a class is never on, or always."""
     samples = len(knowledge[0].truth_NC)
     counts_RN = resample_counts(samples)
     each = [_quantities(found, counts_RN) for found in knowledge]

@@ -125,7 +125,7 @@ class Attention:
 def pair_attention(
     model: FusionModel, store: FeatureStore, sample_ids: Sequence[str]
 ) -> dict[str, list[Attention]]:
-    """Of every sample and expert."""
+    """The attention of every expert on every sample."""
     found = {}
     indices = np.array([store.index_of(i) for i in sample_ids])
     for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
@@ -170,7 +170,7 @@ def chance_of(positives: int, pairs: int) -> np.ndarray:
 
 
 def pair_rows(rankings: Sequence[Rankings], seeds: Sequence[int]) -> Iterator[dict]:
-    """Of the table: each seed, then their mean over the samples that all of them measured."""
+    """Rows of the table: each seed, then their mean over the samples that all of them measured."""
     for seed, found in zip(seeds, rankings, strict=True):
         for key, ranking in found.items():
             yield from _measured(seed, key, ranking)

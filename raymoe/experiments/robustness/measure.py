@@ -135,7 +135,14 @@ def noise_of(sample_id: str, modality: str, shape: tuple[int, int], seed: int) -
 
 
 class _Run:
-    """One run under every disturbance."""
+    """One run under every disturbance.
+
+    Args:
+        run: whose model is asked.
+        store, indices, labels: the samples that it is asked about.
+        deviation: of each feature, see ``deviations``.
+        device: as torch names it.
+    """
 
     def __init__(
         self,
@@ -249,7 +256,7 @@ class _Run:
         return select_candidates(scores, allowed, rho=rho, min_features=self.probe.min_features)
 
     def _agreements(self, index: int) -> dict[tuple[int, str, str], dict[str, float]]:
-        """Of one sample: by disturbance, expert and score how its pairs' ranking agrees."""
+        """How the ranking of one sample's pairs agrees, by disturbance, expert and score."""
         store, model = self.store, self.model
         batch = store.batch([index], self.device, **model.reads)
         targets = [store.labels[index]]
@@ -279,7 +286,15 @@ class _Run:
 
 
 class _Ranked:
-    """The pairs of one sample and expert, to be scored under disturbances."""
+    """The pairs of one sample and expert, to be scored under disturbances.
+
+    Args:
+        test: the run that the sample is asked of.
+        batch: that sample alone.
+        expert: its name.
+        candidates: the pairs.
+        target: the classes that are explained.
+    """
 
     def __init__(
         self, test: _Run, batch: FeatureBatch, expert: str, candidates: Candidates, target: list[int]

@@ -63,7 +63,7 @@ class Work(NamedTuple):
 
     @property
     def evaluations(self) -> int:
-        """Of the whole estimate in one piece."""
+        """What the whole estimate costs in one piece."""
         return self.blocks * self.block + self.fixed
 
 

@@ -53,7 +53,7 @@ class FlipGrid:
 
     @property
     def evaluations(self) -> int:
-        """Per coalition."""
+        """How many evaluations one coalition costs."""
         return len(self.flips)
 
     def measure(self, game: Game, bases_kn: np.ndarray) -> Corners:
