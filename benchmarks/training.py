@@ -29,6 +29,7 @@ from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import Output, Passes
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
+from raymoe.project import artifacts
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
@@ -239,7 +240,7 @@ def made_up_store(workspace: Workspace, count: int) -> FeatureStore:
         )
     classes = [str(c) for c in range(CLASSES)]
     write_marker(workspace, folder, made, infos, sizes, classes=classes, task="multilabel")
-    return FeatureStore.open(workspace, folder, "")
+    return FeatureStore.open(artifacts.FEATURES.at(workspace, folder, "this benchmark"))
 
 
 def private_memory() -> float:

@@ -28,6 +28,7 @@ def run(script, *arguments):
     return ended.out
 
 
+@pytest.mark.slow
 def test_estimators_compares_ours_with_shapiqs(games, tmp_path):
     pytest.importorskip("shapiq")
     options = ("--only", "trained", "--budgets", "120,200", "--plot", tmp_path / "p", "--contenders")

@@ -3,7 +3,10 @@
 That the whole probe runs with it is in ``tests/probe/test_probe.py``.
 """
 
+import re
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from support.games import cross_pairs, smooth_game
 from raymoe.catalogue import ESTIMATORS, ListedEstimator
 from raymoe.config import load_preset
 from raymoe.errors import InputError
-from raymoe.interactions import estimate
+from raymoe.interactions import estimate, estimators
 from raymoe.interactions.estimate import evaluations_per_coalition
 from raymoe.interactions.estimators import Estimator, find_estimator
 from raymoe.interactions.pieces import block_sums, pieces, work_of
@@ -75,3 +78,21 @@ def test_a_setting_names_it():
         load_preset("demo", ["probe.estimator=toy", "probe.coalitions=5"])
     with pytest.raises(InputError, match="'paper' or 'toy'"):
         load_preset("demo", ["probe.estimator=toi"])
+
+
+def test_the_one_that_contributors_are_shown(monkeypatch, tmp_path):
+    """The file and the line of CONTRIBUTING.md, as they stand there."""
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (source,) = re.findall(
+        r"^```python\n(# raymoe/interactions/estimators/plain\.py\n.*?)^```", text, re.M | re.S
+    )
+    (place,) = re.findall(r'"plain": ListedEstimator\("([\w.:]+)"\)', text)
+    assert place == "raymoe.interactions.estimators.plain:Plain"
+    (tmp_path / "plain.py").write_text(source, encoding="utf-8")
+    monkeypatch.setattr(estimators, "__path__", [*estimators.__path__, str(tmp_path)])
+    monkeypatch.setitem(ESTIMATORS, "plain", ListedEstimator(place))
+    game, pairs = smooth_game(8, 3), cross_pairs(8, 3)
+    found = estimate(game, pairs, budget=40_000, method="plain")
+    error = found.sii - estimate(game, pairs, method="exact").sii
+    assert (np.abs(error) < 5 * found.sii_stderr).all()
+    monkeypatch.delitem(sys.modules, "raymoe.interactions.estimators.plain")

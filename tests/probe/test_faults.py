@@ -26,7 +26,7 @@ from raymoe.probe.commit import UnitFiles
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 
-PROBE = {"coalitions": 1024, "unit_evaluations": 1000}  # some 340 units
+PROBE = {"coalitions": 256, "unit_evaluations": 250}  # some 250 units
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Recorded:
 
     def run(self, unit):
         time.sleep(0.01)
-        return (self.answers / unit.key).read_bytes()
+        return (self.answers / str(int(unit.key))).read_bytes()
 
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the actors can't import this file

@@ -113,6 +113,7 @@ def test_double_precision_differs_by_rounding(tiny, inline):
     assert 0 < difference < 1e-5
 
 
+@pytest.mark.slow
 def test_any_number_of_actors_gives_the_same_bytes(tiny, ray_session):
     probe(tiny, num_actors=1)
     one = table_bytes(tiny)

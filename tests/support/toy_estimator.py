@@ -13,10 +13,7 @@ TOY = 1000  # the number of its random stream
 
 
 class Toy(CoalitionEstimator):
-    """Permutation sampling: the context of a pair is whoever comes before both of them.
-
-    Before the pair as one player, put into the order in a place of its own, so that its size is uniform.
-    """
+    """Permutation sampling: the pair stands somewhere in a random order; who comes before is its context."""
 
     name: ClassVar[str] = "toy"
 

@@ -213,6 +213,7 @@ def test_a_grid_option_of_another_form_is_named(option):
 # What comes out
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_what_training_alone_would_and_chooses_on_validation(tmp_path, ray_session):
     project = swept(tmp_path / "a")
     result = sweep(project)
@@ -405,6 +406,7 @@ def test_configurations_with_fewer_finished_seeds_are_not_chosen(tmp_path, inlin
     assert read_chosen(project)["chosen"]["model.temperature_rw"] == other
 
 
+@pytest.mark.slow
 def test_asha_stops_what_falls_behind_and_does_not_count_it(tmp_path, ray_session):
     base = make_project(tmp_path, epochs=5, lr=3e-3)
 

@@ -46,7 +46,7 @@ def players_of(game: Game, num_players: int | None) -> int:
     """n: as told, or as the game says.
 
     Raises:
-        InputError: nobody says, or the two differ.
+        InputError: neither says, or the two differ.
     """
     own = getattr(game, "num_players", None)
     n = own if num_players is None else num_players
