@@ -36,7 +36,8 @@ class Shown:
 
     Attributes:
         finding: what came out, in one sentence of figures without judgement; empty where the tables lack
-        them. figures: on the page.
+            them.
+        figures: on the page.
         sheets: tables, on the page and in a terminal.
         details: tables that are too long for a terminal: on the page alone.
         notes: what has to be known to read all this.
