@@ -48,7 +48,8 @@ class ProbeConfig(Section):
     estimator: str = Field("shared", json_schema_extra={"enum": list(ESTIMATORS)})
     """how interactions are estimated: see docs/interactions.md"""
     coalitions: int = Field(32, ge=4)
-    """per sample and expert; the other estimators get what `shared` would spend on so many"""
+    """per sample and expert; `paper` draws as many contexts for each pair, `surrogate` and `adaptive` spend
+    what `shared` would on so many"""
     precision: Literal["float32", "float64"] = "float32"
     """of the evaluations; float32 is without TF32"""
     seed: int = Field(0, ge=0)

@@ -35,7 +35,8 @@ class Shown:
     """What is shown of an experiment; of figures and tables the first is the main one.
 
     Attributes:
-        finding: what came out, in one sentence of figures without judgement; empty where there are none.
+        finding: what came out, in one sentence of figures without judgement; empty where the tables lack
+            them.
         figures: on the page.
         sheets: tables, on the page and in a terminal.
         details: tables that are too long for a terminal: on the page alone.

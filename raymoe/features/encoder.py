@@ -20,6 +20,8 @@ Prepared = TypeVar("Prepared")  # what an encoder makes of items before it runs 
 class EncodedBatch:
     """What an encoder says about B items, padded to T positions.
 
+    Features and pooled vectors are where the encoder runs, masks always on the CPU.
+
     Attributes:
         features_BTD: ``[B, T, D]`` float32.
         valid_BT: ``[B, T]`` bool, False at padding.

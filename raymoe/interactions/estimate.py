@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from raymoe.catalogue import ESTIMATORS
 from raymoe.errors import InputError
 from raymoe.interactions.estimators import CoalitionEstimator, Question, find_estimator
 from raymoe.interactions.estimators.option_types import Value
@@ -31,7 +32,8 @@ def estimate(
     """Shapley Interaction Index and redundancy gap of chosen pairs.
 
     Args:
-        game: any callable ``bool[m, n] -> float[m]``: what the model answers when only some players are in.
+        game: any callable ``bool[m, n] -> float[m]``: what the model answers when only some players are
+            there.
         pairs: int [p, 2], two different players each.
         budget: the most evaluations of the game; not needed by ``exact``.
         method: ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
@@ -67,5 +69,8 @@ def evaluations_per_coalition(pairs: np.ndarray, method: str) -> int:
     """
     estimator = find_estimator(method)
     if not isinstance(estimator, CoalitionEstimator):
-        raise InputError(f"{method!r} does not work coalition by coalition", "Such methods: shared, paper.")
+        such = [name for name in ESTIMATORS if isinstance(find_estimator(name), CoalitionEstimator)]
+        raise InputError(
+            f"{method!r} does not work coalition by coalition", f"Such methods: {', '.join(such)}."
+        )
     return estimator.evaluations_per_coalition(pairs)

@@ -29,7 +29,7 @@ class Piece(NamedTuple):
 
 
 def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int) -> Work:
-    """What an estimate of all these pairs takes, at the effort ``shared`` puts into so many coalitions.
+    """What an estimate of all these pairs takes, at the effort of so many coalitions (``Estimator.work``).
 
     Raises:
         InputError: unknown method; ``exact`` with too many players.

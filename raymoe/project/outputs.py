@@ -59,6 +59,13 @@ class Output:
         return self.table
 
     @property
+    def _file(self) -> str:
+        """Its name, where it is one file: a pattern would be looked for in vain and called missing."""
+        if "*" in self.name:
+            raise TypeError(f"{self.kind} are several files: raymoe.project.interaction_tables reads them")
+        return self.name
+
+    @property
     def again(self) -> str:
         """The command that makes it although it is there."""
         return f"{self.command.removesuffix(OVERWRITE)}{OVERWRITE}"
@@ -81,7 +88,7 @@ class Output:
         Raises:
             ParentError: it is missing, damaged, or holds something else.
         """
-        return read_table(self.workspace, self.name, self.contract, self.command, columns)
+        return read_table(self.workspace, self._file, self.contract, self.command, columns)
 
     def open_parquet(self) -> pq.ParquetFile:
         """The table, to be read group by group.
@@ -89,7 +96,7 @@ class Output:
         Raises:
             ParentError: see ``read``.
         """
-        return open_parquet(self.workspace, self.name, self.contract, self.command)
+        return open_parquet(self.workspace, self._file, self.contract, self.command)
 
     def metadata(self) -> Metadata:
         """What the table says of itself; of its rows nothing is read.
@@ -97,7 +104,7 @@ class Output:
         Raises:
             ParentError: see ``read``.
         """
-        return metadata_of(read_schema(self.workspace, self.name, self.contract, self.command))
+        return metadata_of(read_schema(self.workspace, self._file, self.contract, self.command))
 
     def made_from(self, config: Mapping[str, Json], parents: Mapping[str, str]) -> Provenance:
         """The provenance of the table that would be written now.

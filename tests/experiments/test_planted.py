@@ -246,7 +246,7 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
     write_table(tiny.workspace, artifacts.SAMPLES.of(tiny).name, schema.empty_table(), SAMPLES, provenance)
     with pytest.raises(InputError, match="has no column planted"):
         evaluate(tiny, "planted")
-    before = made.workspace.read(made.samples)
+    before = made.workspace.read(artifacts.SAMPLES.of(made).name)
     other = replace(made, preset=load_preset("planted", [*SETTINGS, "data.seed=1"]))
     try:
         prepare(other, overwrite=True)
@@ -254,16 +254,16 @@ def test_data_without_truth_and_samples_of_another_seed_are_refused(made, tiny):
             planted(other, device="cpu")
         with pytest.raises(ParentError, match="seed: 1 there, 0 now"):
             planted(made, device="cpu")
-        name = made.workspace.path(made.samples)
+        name = artifacts.SAMPLES.of(made).path
         column = pq.ParquetFile(name).metadata.row_group(0).column(0)
-        damaged = bytearray(made.workspace.read(made.samples))
+        damaged = bytearray(made.workspace.read(artifacts.SAMPLES.of(made).name))
         start = column.dictionary_page_offset or column.data_page_offset
         damaged[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
-        made.workspace.write(made.samples, bytes(damaged))
+        made.workspace.write(artifacts.SAMPLES.of(made).name, bytes(damaged))
         with pytest.raises(ParentError, match="is not a whole Parquet file"):
             planted(other, device="cpu")
     finally:
-        made.workspace.write(made.samples, before)
+        made.workspace.write(artifacts.SAMPLES.of(made).name, before)
 
 
 def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):

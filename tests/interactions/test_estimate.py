@@ -201,6 +201,8 @@ def test_a_blocks_cost_is_what_it_takes():
     game, pairs = smooth_game(9, 0), cross_pairs(9, 4)
     assert evaluations_per_coalition(pairs, "shared") == 1 + 9 + 20
     assert evaluations_per_coalition(pairs, "paper") == 80
+    with pytest.raises(InputError, match="Such methods: shared, paper"):
+        evaluations_per_coalition(pairs, "exact")
     for method, coalitions in (("shared", 8), ("shared", 64), ("paper", 6), ("exact", 4)):
         seen = []
 

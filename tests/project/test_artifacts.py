@@ -29,6 +29,13 @@ def output(workspace: Workspace, name: str) -> Output:
     return Artifact("metrics", ("train",), name, METRICS).at(workspace, name, "raymoe train x")
 
 
+def test_several_files_are_not_called_missing(project):
+    pairs = artifacts.INTERACTIONS.of(project)
+    for read in (pairs.read, pairs.metadata, pairs.open_parquet):
+        with pytest.raises(TypeError, match=r"several files: raymoe\.project\.interaction_tables"):
+            read()
+
+
 def test_complete_means_the_same_inputs(tmp_path):
     table = output(Workspace(tmp_path), "t.parquet")
     assert not table.is_complete(MADE)

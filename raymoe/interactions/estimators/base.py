@@ -94,12 +94,14 @@ class Estimator(ABC):
         """
 
     def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
-        """What the estimate of a table's pairs costs, at the effort ``shared`` puts into so many coalitions.
+        """What the estimate of a table's pairs costs at so much effort (the setting ``probe.coalitions``).
+
+        By default that of ``shared``; an estimator that goes coalition by coalition draws so many of its own.
 
         Args:
             pairs: int64 [p, 2].
             n: players.
-            coalitions: that ``shared`` would draw.
+            coalitions: the effort.
 
         Raises:
             InputError: too many players.
