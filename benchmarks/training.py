@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from raymoe.config import ModelConfig, TrainConfig
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureBatch, FeatureStore
-from raymoe.models.base import Output, Passes
+from raymoe.models.base import ModelOutput, Passes
 from raymoe.models.checkpoint import Shape
 from raymoe.models.fl_i2moe import FLI2MoE
 from raymoe.project import artifacts
@@ -128,7 +128,7 @@ class Loop(nn.Module):
         self.model = [model]  # in a list: its parameters are not this module's
         self.experts = nn.ModuleList(PlainExpert(model, e) for e in range(len(model.expert_names)))
 
-    def forward_passes(self, features, valid) -> tuple[Output, Passes]:
+    def forward_passes(self, features, valid) -> tuple[ModelOutput, Passes]:
         model = self.model[0]
         embeddings = model.project(features, valid)
         noise = model.noise(embeddings, None)

@@ -139,6 +139,16 @@ def test_a_file_name_means_one_thing():
     assert twice in ([], ["pictures"], ["planted"], ["pictures", "planted"]), twice
 
 
+def test_a_class_name_means_one_thing():
+    names = [
+        node.name
+        for path in MODULES.values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize("folder", FULLY_TYPED)
 def test_signatures_say_what_they_take(folder):
     """No ``Any``: values of JSON are ``Json``, which says at least where they come from."""

@@ -70,8 +70,8 @@ def importance(
         with torch.no_grad():
             logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
             targets = task.explained_classes(model.mix(logits_EBC, gate_BE).logits_BC)
-    call = Call(model, batch, inputs, gate_BE, targets, config)
-    raw_ENT, notes = METHODS[config.method](call)
+    given = MethodInput(model, batch, inputs, gate_BE, targets, config)
+    raw_ENT, notes = METHODS[config.method](given)
     parts = raw_ENT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
     scores = {
         name: min_max(part, batch.valid[name] & ~batch.special[name]).float().cpu().numpy()
@@ -81,7 +81,7 @@ def importance(
 
 
 @dataclass(frozen=True)
-class Call:
+class MethodInput:
     """What a method is given: a batch on its way into the experts."""
 
     model: FusionModel
@@ -92,61 +92,61 @@ class Call:
     config: AttributeConfig
 
 
-def _grad_attention_rollout(call: Call) -> tuple[Tensor, dict]:
+def _grad_attention_rollout(given: MethodInput) -> tuple[Tensor, dict]:
     with torch.enable_grad():
-        logits_EBC, attentions = _with_attention(call)
-        score_B = target_logits(call.model.mix(logits_EBC, call.gate_BE).logits_BC, call.targets)
+        logits_EBC, attentions = _with_attention(given)
+        score_B = target_logits(given.model.mix(logits_EBC, given.gate_BE).logits_BC, given.targets)
         gradients = torch.autograd.grad(score_B.sum(), attentions)
     with torch.no_grad():
-        return grad_attention_rollout(attentions, gradients, call.inputs.valid_BT), {}
+        return grad_attention_rollout(attentions, gradients, given.inputs.valid_BT), {}
 
 
-def _attention_rollout(call: Call) -> tuple[Tensor, dict]:
+def _attention_rollout(given: MethodInput) -> tuple[Tensor, dict]:
     with torch.no_grad():
-        return attention_rollout(_with_attention(call)[1], call.inputs.valid_BT), {}
+        return attention_rollout(_with_attention(given)[1], given.inputs.valid_BT), {}
 
 
-def _with_attention(call: Call) -> tuple[Tensor, list[Tensor]]:
+def _with_attention(given: MethodInput) -> tuple[Tensor, list[Tensor]]:
     # The parameters need no gradient, so the graph has to begin at the input.
-    tokens = call.inputs.tokens_BTD.detach().requires_grad_()
-    return call.model.experts.forward_with_attention(tokens, call.inputs.key_bias_BT, call.inputs.pool_BMT)
+    tokens = given.inputs.tokens_BTD.detach().requires_grad_()
+    return given.model.experts.forward_with_attention(tokens, given.inputs.key_bias_BT, given.inputs.pool_BMT)
 
 
-def _integrated_gradients(call: Call) -> tuple[Tensor, dict]:
-    special_BT = torch.cat([call.batch.special[name] for name in call.model.names], 1)
-    experts, steps = call.model.experts, call.config.steps
-    targets_NC = target_matrix(call.targets, call.model.num_classes).to(call.inputs.tokens_BTD)
-    found = integrated_gradients(experts, call.inputs, targets_NC, special_BT, steps)
+def _integrated_gradients(given: MethodInput) -> tuple[Tensor, dict]:
+    special_BT = torch.cat([given.batch.special[name] for name in given.model.names], 1)
+    experts, steps = given.model.experts, given.config.steps
+    targets_NC = target_matrix(given.targets, given.model.num_classes).to(given.inputs.tokens_BTD)
+    found = integrated_gradients(experts, given.inputs, targets_NC, special_BT, steps)
     notes = {"delta": found.delta_EN, "rise": found.rise_EN}
     return found.scores_ENT.double(), {name: value.cpu().numpy() for name, value in notes.items()}
 
 
-def _random(call: Call) -> tuple[Tensor, dict]:
+def _random(given: MethodInput) -> tuple[Tensor, dict]:
     return torch.cat(
         [
-            torch.from_numpy(_uniform(call, name, call.batch.valid[name].shape[1])).to(call.gate_BE.device)
-            for name in call.model.names
+            torch.from_numpy(_uniform(given, name, given.batch.valid[name].shape[1])).to(given.gate_BE.device)
+            for name in given.model.names
         ],
         -1,
     ), {}
 
 
-def _uniform(call: Call, modality: str, length: int) -> np.ndarray:
+def _uniform(given: MethodInput, modality: str, length: int) -> np.ndarray:
     """[E, N, length] in 0..1; a position's number does not depend on the padding."""
     return np.stack(
         [
             [
                 np.random.default_rng(
-                    seed_of("random", call.config.seed, sample_id, expert, modality)
+                    seed_of("random", given.config.seed, sample_id, expert, modality)
                 ).random(length)
-                for sample_id in call.batch.sample_ids
+                for sample_id in given.batch.sample_ids
             ]
-            for expert in call.model.expert_names
+            for expert in given.model.expert_names
         ]
     )
 
 
-METHODS: dict[str, Callable[[Call], tuple[Tensor, dict[str, np.ndarray]]]] = {
+METHODS: dict[str, Callable[[MethodInput], tuple[Tensor, dict[str, np.ndarray]]]] = {
     "grad_attnroll": _grad_attention_rollout,
     "attnroll": _attention_rollout,
     "ig": _integrated_gradients,

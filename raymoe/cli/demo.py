@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
-from raymoe.display.words import Piece, pieces
+from raymoe.display.words import TextPiece, text_pieces
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import Run
 from raymoe.project import Project
@@ -95,7 +95,7 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str,
     return table
 
 
-def _word(found: list[Piece], position: int) -> str:
+def _word(found: list[TextPiece], position: int) -> str:
     """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
     first, last = position, position + 1
     while found[first].joined:
@@ -112,7 +112,7 @@ def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) 
     index = store.index_of(sample_id)
     tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
     if tokens is not None:
-        return _word(pieces(tokens, special.tolist()), position)
+        return _word(text_pieces(tokens, special.tolist()), position)
     if info.grid:
         place = position - int(special[:position].sum())
         return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"

@@ -38,7 +38,7 @@ class Batch(Protocol):
 
 
 @dataclass
-class Output:
+class ModelOutput:
     """What every model answers: the mixture's logits, each expert's own, and the weights that mix them."""
 
     logits_BC: Tensor
@@ -132,7 +132,7 @@ class FusionModel(nn.Module):
         features: dict[str, Tensor],
         valid: dict[str, Tensor],
         masked: dict[str, Tensor] | None = None,
-    ) -> Output:
+    ) -> ModelOutput:
         """Predict.
 
         Args:
@@ -153,7 +153,7 @@ class FusionModel(nn.Module):
 
     def forward_passes(
         self, features: dict[str, Tensor], valid: dict[str, Tensor], generator: torch.Generator | None = None
-    ) -> tuple[Output, Passes]:
+    ) -> tuple[ModelOutput, Passes]:
         """Predict, and let every expert answer each of the passes that training compares.
 
         All E x P passes are one batch; what passes share is computed once.
@@ -216,9 +216,9 @@ class FusionModel(nn.Module):
         raise NotImplementedError
 
     @staticmethod
-    def mix(expert_logits_EBC: Tensor, weights_BE: Tensor) -> Output:
+    def mix(expert_logits_EBC: Tensor, weights_BE: Tensor) -> ModelOutput:
         """The prediction: the experts' logits weighted by the gate."""
-        return Output(
+        return ModelOutput(
             torch.einsum("ebc,be->bc", expert_logits_EBC, weights_BE), expert_logits_EBC, weights_BE
         )
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from raymoe.config import TrainConfig
-from raymoe.models.base import Output, Passes
+from raymoe.models.base import ModelOutput, Passes
 from raymoe.task import Task
 from raymoe.training.interaction_losses import interaction_losses
 
 
 def objective(
-    output: Output, passes: Passes, labels: Tensor, task: Task, config: TrainConfig
+    output: ModelOutput, passes: Passes, labels: Tensor, task: Task, config: TrainConfig
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch (I2MoE; paper §3.1.1), and its parts before they are weighted.
 

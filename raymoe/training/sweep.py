@@ -44,7 +44,7 @@ STOPPED = "stopped.json"  # in the folder of a run that ASHA stopped
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How a trial ended: ``finished``, ``stopped`` or ``failed``.
 
     Attributes:
@@ -96,17 +96,17 @@ def sweep(
         for trial in trials:
             forget(trial.project)
             workspace.remove(f"{trial.project.run}/{STOPPED}")
-    outcomes: dict[str, Outcome] = {}
+    outcomes: dict[str, TrialOutcome] = {}
     for trial in trials:
         fingerprint = finished(trial.project, features, command=command)
         if fingerprint:
-            outcomes[trial.name] = Outcome("finished", fingerprint)
+            outcomes[trial.name] = TrialOutcome("finished", fingerprint)
     asha = project.preset.sweep.asha
     missing = [trial for trial in trials if trial.name not in outcomes]
     for trial in missing:
         scores = _stopped(trial, features) if asha else None
         if scores:
-            outcomes[trial.name] = Outcome("stopped", scores=tuple(scores))
+            outcomes[trial.name] = TrialOutcome("stopped", scores=tuple(scores))
     missing = [trial for trial in missing if trial.name not in outcomes]
     console.print(f"  {len(trials)} trials, {len(trials) - len(missing)} of them done already")
     if missing:
@@ -123,7 +123,7 @@ def sweep(
         for trial in missing:
             if outcomes[trial.name].state == "finished":
                 fingerprint = finished(trial.project, features, command=command)
-                outcomes[trial.name] = Outcome("finished", fingerprint)
+                outcomes[trial.name] = TrialOutcome("finished", fingerprint)
 
     concluded = [
         _conclude(project, [t for t in trials if t.kind == kind], outcomes, features)
@@ -230,7 +230,7 @@ class Observer(tune.Callback):
 
     def __init__(self, trials: list[Trial], features: str, live: LiveTable) -> None:
         self.ours, self.features, self.live = trials, features, live
-        self.outcomes: dict[str, Outcome] = {}
+        self.outcomes: dict[str, TrialOutcome] = {}
         self._scores: dict[str, list[float]] = {trial.name: [] for trial in trials}
 
     def __reduce__(self):  # Tune pickles its callbacks to restore a run, which is not how ours go on
@@ -254,12 +254,12 @@ class Observer(tune.Callback):
             # Of a trial whose process died its first epochs were reported more than once.
             scores = tuple(self._scores[found.name][-result["epoch"] :])
             _mark_stopped(found, self.features, scores)
-        self.outcomes[found.name] = Outcome(state, scores=scores, error=result.get("error"))
+        self.outcomes[found.name] = TrialOutcome(state, scores=scores, error=result.get("error"))
         self.live.update(found, state)
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: D102
         error = f"its process died {DEATHS + 1} times; is the machine's memory too small?"
-        self.outcomes[self._of(trial).name] = Outcome("failed", error=error)
+        self.outcomes[self._of(trial).name] = TrialOutcome("failed", error=error)
         self.live.update(self._of(trial), "failed")
 
     def _of(self, trial: Any) -> Trial:
@@ -273,7 +273,7 @@ def _schedule(
     device: str,
     resources: dict[str, float],
     most: int | None,
-) -> dict[str, Outcome]:
+) -> dict[str, TrialOutcome]:
     """Run trials with Tune; outcomes by the trial's name."""
     config, epochs = project.preset.sweep, project.preset.train.epochs
     # Ctrl-C is to end the run at once: all there is to save is saved after every epoch.
@@ -335,7 +335,7 @@ def _best_until(project: Project) -> list[float]:
 
 
 def _conclude(
-    project: Project, trials: list[Trial], outcomes: dict[str, Outcome], features: str
+    project: Project, trials: list[Trial], outcomes: dict[str, TrialOutcome], features: str
 ) -> str | RaymoeError:
     """Table, choice and printed summary of one kind of model.
 
@@ -400,7 +400,7 @@ def _conclude(
     return made.fingerprint
 
 
-def _rows(trial: Trial, outcome: Outcome, selection: str) -> list[dict[str, Any]]:
+def _rows(trial: Trial, outcome: TrialOutcome, selection: str) -> list[dict[str, Any]]:
     """A trial's rows of the table."""
     project = trial.project
     row = {
@@ -448,7 +448,7 @@ class Group:
     others: dict[str, int]
 
     @classmethod
-    def of(cls, trials: list[Trial], outcomes: dict[str, Outcome], table: pa.Table) -> Group:
+    def of(cls, trials: list[Trial], outcomes: dict[str, TrialOutcome], table: pa.Table) -> Group:
         """Gather a configuration's rows."""
         done = [t for t in trials if outcomes[t.name].state == "finished"]
         values: dict[tuple[str, str], list[float]] = {}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from raymoe.display.words import is_right_to_left, pieces
+from raymoe.display.words import is_right_to_left, text_pieces
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from raymoe.display.words import is_right_to_left, pieces
     ],
 )
 def test_marks_of_pieces_are_taken_off(tokens, text, joined):
-    found = pieces(tokens, [False] * len(tokens))
+    found = text_pieces(tokens, [False] * len(tokens))
     assert [p.text for p in found] == text
     assert [p.joined for p in found] == [bool(j) for j in joined]
 
@@ -26,5 +26,5 @@ def test_marks_of_pieces_are_taken_off(tokens, text, joined):
     [(["[CLS]", "שלום"], True), (["[CLS]", "12", "مرحبا"], True), (["[CLS]", "hi"], False)],
 )
 def test_direction_is_that_of_the_first_letter(tokens, expected):
-    found = pieces(tokens, [t.startswith("[") for t in tokens])
+    found = text_pieces(tokens, [t.startswith("[") for t in tokens])
     assert is_right_to_left(found) is expected

@@ -23,7 +23,7 @@ from raymoe.display.vocabulary import SCORES
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED
 from raymoe.experiments.pair_masking import measure as module
-from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, Candidates, pairs_within, variants_of
+from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, CandidatePairs, pairs_within, variants_of
 from raymoe.experiments.pair_masking.measure import measure as pair_masking
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.runs import TrainedRun, labels_of
@@ -46,14 +46,14 @@ def read(project: Project):
 
 
 @st.composite
-def candidates(draw) -> Candidates:
+def candidates(draw) -> CandidatePairs:
     """All cross-modal pairs of some features, with scores that may tie."""
     words, patches = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     pairs = np.array([(u, words + v) for u in range(words) for v in range(patches)])
     values = st.lists(st.integers(-3, 3), min_size=len(pairs), max_size=len(pairs))
     scores = {score: np.array(draw(values), float) for score in SCORES}
     position_n = np.concatenate([np.arange(words) + 2, np.arange(patches) * 3])
-    return Candidates(np.array(["text"] * words + ["image"] * patches), position_n, pairs, scores)
+    return CandidatePairs(np.array(["text"] * words + ["image"] * patches), position_n, pairs, scores)
 
 
 @given(candidates(), st.integers(0, 5))
@@ -87,7 +87,7 @@ def test_masks_are_of_the_budget_and_matched_ones_of_as_many_features(found, key
 
 
 def test_masks_land_on_their_positions():
-    found = Candidates(np.array(["text", "image"]), np.array([3, 1]), np.array([[0, 1]]), {})
+    found = CandidatePairs(np.array(["text", "image"]), np.array([3, 1]), np.array([[0, 1]]), {})
     mask = np.array([[True, False], [True, True]])
     assert found.placed(mask, "text", 5).tolist() == [[0, 0, 0, 1, 0], [0, 0, 0, 1, 0]]
     assert found.placed(mask, "image", 2).tolist() == [[0, 0], [0, 1]]

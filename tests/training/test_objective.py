@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from raymoe.config import TrainConfig
-from raymoe.models.base import Output, Passes
+from raymoe.models.base import ModelOutput, Passes
 from raymoe.task import MULTICLASS, MULTILABEL
 from raymoe.training.interaction_losses import interaction_losses
 from raymoe.training.objective import objective
@@ -65,7 +65,7 @@ def test_objective_is_the_weighted_sum_of_its_parts(task):
     weights = torch.randn(5, 4, generator=generator).softmax(-1)
     mixture = torch.einsum("ebc,be->bc", logits[:, 0], weights)
     labels = torch.tensor([0, 5, 2, 2, 1]) if task.one_label else torch.randint(0, 2, (5, 6)).float()
-    output = Output(mixture, logits[:, 0], weights)
+    output = ModelOutput(mixture, logits[:, 0], weights)
     passes = Passes(logits, torch.randn(4, 3, 5, 8, generator=generator))
     plain = TrainConfig(interaction_loss_weight=0.3)
     loss, parts = objective(output, passes, labels, task, plain)
@@ -88,7 +88,7 @@ def test_objective_is_the_weighted_sum_of_its_parts(task):
 
 def test_a_model_of_one_pass_has_the_task_loss_alone():
     logits = torch.randn(1, 1, 5, 6, generator=torch.Generator().manual_seed(0))
-    output = Output(logits[0, 0], logits[:, 0], torch.ones(5, 1))
+    output = ModelOutput(logits[0, 0], logits[:, 0], torch.ones(5, 1))
     labels = torch.zeros(5, 6)
     config = TrainConfig(expert_task_weight=1.0)
     loss, parts = objective(output, Passes(logits, logits), labels, MULTILABEL, config)

@@ -398,7 +398,7 @@ def test_configurations_with_fewer_finished_seeds_are_not_chosen(tmp_path, inlin
     project.workspace.remove(
         next(t for t in trials_of(project) if t.fields["model.temperature_rw"] != other).project.run
     )
-    broken = sweep_module.Outcome("failed", error="for the test")
+    broken = sweep_module.TrialOutcome("failed", error="for the test")
     monkeypatch.setattr(
         sweep_module, "_schedule", lambda project, trials, *_: {trial.name: broken for trial in trials}
     )

@@ -52,7 +52,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     made = output.made_from({"protocol": "alignment", "bins": BINS, "top": TOP}, parents)
     ran = overwrite or not output.is_current(made)
     if ran:
-        found: dict[Key, list[Part]] = {}
+        found: dict[Key, list[SeedScores]] = {}
         skipped = []
         for run in runs:
             binned = binned_pairs(run, store)
@@ -95,7 +95,7 @@ Key = tuple[str, str, int]  # expert, score, bin
 
 
 @dataclass(frozen=True)
-class Part:
+class SeedScores:
     """The scores of one seed, expert, score and bin.
 
     Attributes:
@@ -111,7 +111,7 @@ class Part:
     stderr: float
 
 
-def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, Part]]:
+def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, SeedScores]]:
     """The scores of one seed by expert, score and bin, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
         for score in SCORES:
@@ -123,11 +123,11 @@ def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tup
                     stderr = float(part[score_columns(score)[1]].mean())
                     yield (
                         (str(expert), score, number),
-                        Part(seed, part[score].to_numpy(), rows[codes], stderr),
+                        SeedScores(seed, part[score].to_numpy(), rows[codes], stderr),
                     )
 
 
-def _rows(found: dict[Key, list[Part]]) -> Iterator[dict]:
+def _rows(found: dict[Key, list[SeedScores]]) -> Iterator[dict]:
     """Rows of the table: each seed's, then their mean; all of one key on the same resamples."""
     for (expert, score, number), parts in found.items():
         samples = np.unique(np.concatenate([part.sample_P for part in parts]))
@@ -148,7 +148,7 @@ def _rows(found: dict[Key, list[Part]]) -> Iterator[dict]:
             yield {"seed": None} | key | _measured(means_SR, parts)
 
 
-def _measured(means_SR: np.ndarray, parts: list[Part]) -> dict[str, Any]:
+def _measured(means_SR: np.ndarray, parts: list[SeedScores]) -> dict[str, Any]:
     low, high = interval(means_SR.mean(0))
     return {
         "mean": float(means_SR[:, 0].mean()),

@@ -102,7 +102,7 @@ class Pool:
     """
 
     run: ProbedRun
-    candidates: dict[str, dict[str, Candidates]]
+    candidates: dict[str, dict[str, CandidatePairs]]
     indices: np.ndarray
     left_out: dict[str, str]
 
@@ -111,9 +111,9 @@ def _pool(run: ProbedRun, store: FeatureStore) -> Pool:
     project, binned = run.run.project, binned_pairs(run, store)
     split = explained_split(project, store)
     top = binned.pairs[binned.pairs["bin"] == 0]
-    candidates: dict[str, dict[str, Candidates]] = {}
+    candidates: dict[str, dict[str, CandidatePairs]] = {}
     for (of_sample, expert), pairs in top.groupby(["sample_id", "expert"], sort=False):
-        candidates.setdefault(str(of_sample), {})[str(expert)] = Candidates.of(pairs)
+        candidates.setdefault(str(of_sample), {})[str(expert)] = CandidatePairs.of(pairs)
     chosen, left_out = [], {}
     for i in split:
         sample_id = store.sample_ids[i]
@@ -214,7 +214,7 @@ def _results(project: Project, measured: list[Masked], store: FeatureStore) -> t
 
 
 def variants_of() -> list[tuple[str, str, int]]:
-    """Masking, score and K of every mask of one sample and expert, in the order of ``Candidates.masks``."""
+    """Masking, score and K of every mask of a sample and expert, in the order of ``CandidatePairs.masks``."""
     drawn = [(RANDOM, "", share) for _ in range(DRAWS) for share in SHARES]
     ranked = [(RANKED, score, share) for score in SCORES for share in SHARES]
     matched = [(MATCHED, score, share) for score in SCORES for share in SHARES for _ in range(DRAWS)]
@@ -222,7 +222,7 @@ def variants_of() -> list[tuple[str, str, int]]:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidatePairs:
     """The candidate pairs of one sample and expert.
 
     Attributes:
@@ -237,7 +237,7 @@ class Candidates:
     scores: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, pairs: pd.DataFrame) -> Candidates:
+    def of(cls, pairs: pd.DataFrame) -> CandidatePairs:
         """From rows of the joined table."""
         u, v = (list(zip(pairs[f"{x}_modality"], pairs[x], strict=True)) for x in "uv")
         features = list(dict.fromkeys([*u, *v]))
