@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from raymoe.runtime.progress import console
 from support.bare_ray import start_bare
 
 REPOSITORY = Path(__file__).parents[2]
@@ -94,6 +95,7 @@ def _call(out: Path, err: Path, environment: dict[str, str], function: Callable,
     if "PWD" in environment:
         os.chdir(environment["PWD"])
     start_bare()
+    console.width = int(os.environ["COLUMNS"])  # rich looked when it was imported, before the fork
     try:
         function(*arguments)
     finally:  # what others do at the end of a process, to which forks do not come

@@ -24,12 +24,13 @@ from support.readable import make_project
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
 from typer.testing import CliRunner
 
-from raymoe.cli import app
+from raymoe.cli.app import app
 from raymoe.config import SweepConfig, grid_setting, load_preset
 from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
-from raymoe.project import Project, artifacts
+from raymoe.pipeline import Stage
+from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.chosen import read_chosen, with_chosen
 from raymoe.project.contracts import METRICS, SWEEP
@@ -555,16 +556,19 @@ def test_a_killed_actor_goes_on_after_its_last_epoch(tmp_path, ray_session):
 
 @pytest.fixture
 def commanded(monkeypatch):
-    """Runs a command up to the point where its stage would begin; returns the project it would begin with."""
+    """Runs a command whose stages do nothing; returns the project that the last of them would begin with."""
 
     def invoke(*arguments) -> Project:
-        seen = []
-        from raymoe import pipeline
+        seen: list[Project] = []
 
-        monkeypatch.setattr(pipeline, "run", lambda project, *_, **__: seen.append(project) or pipeline.Run())
+        def nothing(stage, project, options, overwrite):
+            seen.append(project)
+            return StageResult("", "", ran=False)
+
+        monkeypatch.setattr(Stage, "run", nothing)
         result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        return seen[0]
+        return seen[-1]
 
     return invoke
 
