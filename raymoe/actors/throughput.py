@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from raymoe.actors.actor import Place
 from raymoe.actors.scheduler import Scheduler
+from raymoe.runtime.progress import duration
 
 RECENT = 30.0  # seconds that the rate is taken over
 
@@ -55,7 +56,7 @@ class Tick:
         ):
             text += f", {count} {what}" if count else ""
         if self.seconds_left is not None and self.seconds_left > 1:
-            text += f", {_duration(self.seconds_left)} left"
+            text += f", {duration(self.seconds_left)} left"
         return text
 
     def _where(self, name: Hashable) -> str:
@@ -164,11 +165,3 @@ class Metrics:
                 where = {"device": place.device, "host": place.host} if place else {"device": "", "host": ""}
                 self._each.set(rate, tags={"actor": str(actor), **where})
         self._ticks += 1
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

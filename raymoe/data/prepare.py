@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.project import Project, StageResult, contracts
 from raymoe.project.artifacts import SAMPLES
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Metadata, Provenance
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
 from raymoe.task import Task
@@ -144,9 +145,7 @@ def _as_it_is(project: Project) -> StageResult:
     """The samples table that is there, whatever it was made from, if its settings are the preset's."""
     samples = SAMPLES.of(project)
     metadata = samples.metadata()
-    made = Provenance.from_json(metadata["made_by"])
-    now = Provenance(made.stage, made.contract, samples_config(project.preset), made.parents)
-    samples.refuse_other_inputs(metadata, now)
+    now = refuse_other_settings(project, metadata)
     return StageResult(samples.path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 
 
@@ -190,6 +189,25 @@ def _read(data: DataConfig) -> RawTable:
 
 def _picture_columns(data: DataConfig) -> list[str]:
     return [m.columns[0] for m in data.modalities if m.kind == "image"]
+
+
+def refuse_other_settings(project: Project, metadata: Metadata) -> Provenance:
+    """Refuse samples that were prepared under other settings than the project's, whatever their source was.
+
+    Args:
+        project: its data section is compared.
+        metadata: of the samples table.
+
+    Returns:
+        What made them.
+
+    Raises:
+        ParentError: names the settings that differ.
+    """
+    made = Provenance.from_json(metadata["made_by"])
+    made = replace(made, config=samples_config(project.preset))
+    SAMPLES.of(project).refuse_other_inputs(metadata, made)
+    return made
 
 
 def samples_config(preset: Preset) -> dict[str, Any]:

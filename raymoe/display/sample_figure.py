@@ -17,9 +17,9 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
-from raymoe.display.pictures import opened
 from raymoe.display.plots import style
 from raymoe.display.samples import End, Pair, Sample, Sequence
+from raymoe.display.thumbnails import opened
 from raymoe.display.vocabulary import (
     INK,
     LINE,

@@ -17,7 +17,7 @@ import torch
 
 from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
-from raymoe.display.pictures import LARGEST_BYTES, thumbnail
+from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
 from raymoe.display.words import TextPiece, text_pieces
 from raymoe.task import Task

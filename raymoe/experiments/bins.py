@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from raymoe.display.vocabulary import SCORES, score_columns
 from raymoe.errors import InputError
-from raymoe.experiments.probed import ProbedRun
+from raymoe.experiments.probed_runs import ProbedRun
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.project import Project

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from raymoe.display.terminal import print_shown
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.experiments.registry import experiments, named
-from raymoe.experiments.runs import print_left_out
+from raymoe.experiments.trained_runs import print_left_out
 from raymoe.project import Project, StageResult
 from raymoe.runtime.progress import console
 

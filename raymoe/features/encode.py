@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from raymoe.actors.cluster import address_of
-from raymoe.data.prepare import samples_config
+from raymoe.data.prepare import refuse_other_settings
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
 from raymoe.features.lookup import encoder_identity
@@ -131,7 +131,7 @@ def refuse_other_features(project: Project) -> None:
 
 def _provenance(project: Project, samples: SamplesFile) -> Provenance:
     """What the features are made from, if the samples are those of the settings."""
-    _check_samples(project, samples.metadata)
+    refuse_other_settings(project, samples.metadata)
     modalities = project.preset.data.modalities
     return FEATURES.of(project).made_from(
         {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
@@ -184,17 +184,6 @@ def _encode_here(
     where = project.workspace, FEATURES.of(project).name
     for found in encoder.parts(tables, advance):
         yield commit_part(*where, found, todo[found.index], encoder.infos, provenance)
-
-
-def _check_samples(project: Project, metadata: Metadata) -> None:
-    """Refuse samples that were prepared under other settings than the preset's."""
-    made_by = Provenance.from_json(metadata["made_by"])
-    now = Provenance(made_by.stage, made_by.contract, samples_config(project.preset), made_by.parents)
-    if made_by.config != now.config:
-        raise ParentError(
-            f"{SAMPLES.of(project).path} was prepared with other settings ({made_by.differences(now)})",
-            f"Make it again with: {SAMPLES.of(project).again}",
-        )
 
 
 def _whole_part(project: Project, index: int, span: tuple[int, int], provenance: Provenance) -> Part | None:

@@ -16,7 +16,7 @@ from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
-from raymoe.errors import InputError, ParentError, RaymoeError
+from raymoe.errors import InputError, RaymoeError
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
@@ -142,8 +142,7 @@ class PartRunner:
         if self.threads:
             torch.set_num_threads(self.threads)
         table = SamplesFile(self.samples)
-        if table.metadata["fingerprint"] != self.provenance.parents["samples"]:
-            raise ParentError(f"{self.samples.path} changed since encoding began", "Run it again.")
+        self.samples.refuse_changed(self.provenance.parents["samples"], table.metadata["fingerprint"])
         for m in self.modalities:
             if encoder_identity(m.kind, m.encoder) != self.provenance.config["modalities"][m.name]:
                 raise InputError(

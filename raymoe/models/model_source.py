@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from raymoe.errors import ParentError, RaymoeError, WorkspaceError
+from raymoe.errors import RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, load_checkpoint
@@ -62,9 +62,9 @@ class ModelSource:
             )
         self._check_workspace()
         store = FeatureStore.open(self.features)
-        self._check(self.features, store.fingerprint)
+        self.features.refuse_changed(self.expected["features"], store.fingerprint)
         model, info = load_checkpoint(self.checkpoint, features=store.fingerprint)
-        self._check(self.checkpoint, info.fingerprint)
+        self.checkpoint.refuse_changed(self.expected["checkpoint"], info.fingerprint)
         return OpenedModel(store, model, info)
 
     def _check_workspace(self) -> None:
@@ -79,7 +79,3 @@ class ModelSource:
                 "Every machine of the cluster needs it under the same name: give --workspace a shared folder "
                 "(NFS) or an object store (s3://bucket/folder).",
             )
-
-    def _check(self, output: Output, fingerprint: str) -> None:
-        if fingerprint != self.expected[output.kind]:
-            raise ParentError(f"{output.path} changed since this was planned", "Run it again.")

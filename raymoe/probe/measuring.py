@@ -19,7 +19,7 @@ from raymoe.probe.plan import Plan, Unit, Units
 from raymoe.probe.runner import UnitRunner
 from raymoe.project import Project
 from raymoe.project.provenance import Provenance
-from raymoe.runtime.progress import console, track
+from raymoe.runtime.progress import console, duration, track
 
 
 def measure(
@@ -167,7 +167,7 @@ class Opened:
             f"{self.evaluations:,} evaluations to go on {actors} x {device}"
         )
         if self.cut.rate:
-            text += f", about {_duration(self.evaluations / self.cut.rate / actors)}"
+            text += f", about {duration(self.evaluations / self.cut.rate / actors)}"
         return text
 
     def commit(self, unit: Unit, answer: bytes) -> None:
@@ -204,9 +204,3 @@ def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
         console.print(f"  can't measure how fast an actor is: {own_error(error).message}", markup=False)
         return None
     return rate
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

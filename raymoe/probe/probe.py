@@ -203,13 +203,12 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
         CHECKPOINT: read_info(CHECKPOINT.of(project)).fingerprint,
         IMPORTANCE: IMPORTANCE.of(project).metadata()["fingerprint"],
     }
+    remedy = (
+        "What was measured belongs to what was there before. Probe what is there now with: "
+        f"{project.command('probe')}"
+    )
     for artifact, fingerprint in now.items():
-        if provenance.parents[artifact.name] != fingerprint:
-            raise ParentError(
-                f"{artifact.of(project).path} changed while the probe ran",
-                "What was measured belongs to what was there before. Probe what is there now with: "
-                f"{project.command('probe')}",
-            )
+        artifact.of(project).refuse_changed(provenance.parents[artifact.name], fingerprint, remedy)
 
 
 def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:

@@ -160,6 +160,16 @@ class Output:
         """Raise ParentError if what is there was made from other inputs than ``made``, naming them."""
         refuse_other_inputs(self.path, metadata, made, self.command)
 
+    def refuse_changed(self, planned: str, now: str | None, remedy: str = "Run it again.") -> None:
+        """Raise ParentError if it is no longer what the work at hand was planned from.
+
+        Args:
+            planned, now: its fingerprint then, and what is there now.
+            remedy: what to do about it.
+        """
+        if now != planned:
+            raise ParentError(f"{self.path} changed since this was planned", remedy)
+
     def refuse_other_parents(self, made_from: Mapping[str, str], now: Mapping[str, str]) -> None:
         """The one check of lineage: what this was made from has to be what is there now.
 

@@ -16,9 +16,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from raymoe.display.inputs import Inputs, matrix
-from raymoe.display.pictures import data_uri
 from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.thumbnails import data_uri
 from raymoe.display.vocabulary import (
     INK_VARIABLES,
     METRICS,

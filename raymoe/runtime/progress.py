@@ -50,6 +50,15 @@ class Tracked:
             )
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``90 s``, ``12 min``, ``2.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def track(title: str, total: int) -> Iterator[Tracked]:
     """Progress of some work for as long as the block runs; ends with one line that says how long it took."""

@@ -22,9 +22,21 @@ from raymoe.cli.app import app
 from raymoe.cli.demo import summary
 from raymoe.cli.doctor import findings_of
 from raymoe.config import load_preset
+from raymoe.features.parts import read_marker
 from raymoe.pipeline import STAGES, Options, Run, needed
 from raymoe.pipeline import run as run_pipeline
 from raymoe.project import Project
+from raymoe.project.artifacts import (
+    BASELINES,
+    EPOCHS,
+    FEATURES,
+    IMPORTANCE,
+    INTERACTIONS,
+    METRICS,
+    PREDICTIONS,
+)
+from raymoe.project.interaction_tables import read_interactions_metadata
+from raymoe.project.outputs import parents_in
 from raymoe.project.workspace import Workspace
 
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -90,6 +102,16 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
     printed = capsys.readouterr().out
     for words in ("linear probe: text+image", "expert:synergy", "redundancy gap", str(page)):
         assert words in printed.replace("\n", "")
+
+    # what each table says it was made from is what its artifact names as parents
+    made = {
+        artifact.name: artifact.of(project).metadata()
+        for artifact in (BASELINES, EPOCHS, METRICS, PREDICTIONS, IMPORTANCE)
+    }
+    made |= {"features": read_marker(FEATURES.of(project))}
+    made |= {"interactions": read_interactions_metadata(INTERACTIONS.of(project))}
+    for artifact in (value for stage in STAGES.values() for value in stage.makes if value.name in made):
+        assert set(parents_in(made[artifact.name])) == {parent.name for parent in artifact.parents}
 
     # a device that is not there is said before anything is removed
     if not torch.cuda.is_available():

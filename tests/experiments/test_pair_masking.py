@@ -26,7 +26,7 @@ from raymoe.experiments.pair_masking import measure as module
 from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, CandidatePairs, pairs_within, variants_of
 from raymoe.experiments.pair_masking.measure import measure as pair_masking
 from raymoe.experiments.running import evaluate
-from raymoe.experiments.runs import TrainedRun, labels_of
+from raymoe.experiments.trained_runs import TrainedRun, labels_of
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.build import build_model

@@ -24,7 +24,7 @@ from raymoe.experiments.planted.measure import measure as planted
 from raymoe.experiments.planted.pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
 from raymoe.experiments.planted.truth import patches_in, tokens_of
 from raymoe.experiments.running import evaluate
-from raymoe.experiments.runs import finished_runs
+from raymoe.experiments.trained_runs import finished_runs
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint, read_info

@@ -17,7 +17,7 @@ from raymoe.experiments.robustness import measure as module
 from raymoe.experiments.robustness.measure import Disturbance, agreement, deviations, noise_of
 from raymoe.experiments.robustness.measure import measure as robustness
 from raymoe.experiments.running import evaluate
-from raymoe.experiments.runs import TrainedRun
+from raymoe.experiments.trained_runs import TrainedRun
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame

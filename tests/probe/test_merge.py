@@ -230,7 +230,7 @@ def test_a_parent_that_changes_in_mid_run_is_refused_at_the_end(tiny, inline, pa
                 tiny.workspace.write(f"{tiny.run}/importance.arrow", old)
 
     inline.before = change
-    with pytest.raises(ParentError, match="changed while the probe ran") as caught:
+    with pytest.raises(ParentError, match="changed since this was planned") as caught:
         probe(tiny)
     assert {"features": "/features", "checkpoint": "/checkpoint", "importance": "/checkpoint"}[
         parent

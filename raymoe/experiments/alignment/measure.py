@@ -19,7 +19,7 @@ from raymoe.display.vocabulary import SCORES, score_columns
 from raymoe.experiments.alignment import ALIGNMENT, TABLE
 from raymoe.experiments.bins import BINS, binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts
-from raymoe.experiments.probed import left_out_of, probed_seeds
+from raymoe.experiments.probed_runs import left_out_of, probed_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES

@@ -14,7 +14,7 @@ from raymoe.display.vocabulary import MODELS, model_label
 from raymoe.errors import ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.comparison import COMPARISON, TABLE
-from raymoe.experiments.runs import TrainedRun, finished_seeds
+from raymoe.experiments.trained_runs import TrainedRun, finished_seeds
 from raymoe.features.parts import read_marker
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, METRICS, PREDICTIONS, SWEEP

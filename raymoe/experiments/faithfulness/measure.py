@@ -22,7 +22,7 @@ from raymoe.display.vocabulary import ALL_EXPERTS
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY, SUMMARY_TABLE, TABLE
 from raymoe.experiments.masked_logits import masked_logits, over_batches
-from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
+from raymoe.experiments.trained_runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.models.target import target_matrix

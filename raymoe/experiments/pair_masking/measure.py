@@ -27,8 +27,8 @@ from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.masked_logits import masked_logits, over_batches
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED, TABLE
-from raymoe.experiments.probed import ProbedRun, left_out_of, probed_seeds
-from raymoe.experiments.runs import labels_of
+from raymoe.experiments.probed_runs import ProbedRun, left_out_of, probed_seeds
+from raymoe.experiments.trained_runs import labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES

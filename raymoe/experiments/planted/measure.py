@@ -6,8 +6,6 @@ with what needs no interaction at all: the product of the two attributions, and 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pyarrow as pa
 
 from raymoe.errors import InputError
@@ -15,11 +13,12 @@ from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
 from raymoe.experiments.planted.experts import expert_rows, knowledge_of
 from raymoe.experiments.planted.pairs import pair_rows, rank_pairs
 from raymoe.experiments.planted.truth import read_truth
-from raymoe.experiments.probed import ProbedRun, probed
-from raymoe.experiments.runs import finished_runs
+from raymoe.experiments.probed_runs import ProbedRun, probed
+from raymoe.experiments.trained_runs import finished_runs
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
+from raymoe.project.chosen import of_kind
 from raymoe.runtime.device import resolve_device
 
 
@@ -42,10 +41,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
     store = FeatureStore.open(FEATURES.of(project))
     truth, made_from = read_truth(project, store)
     finished = finished_runs(project, store, ("fl-i2moe",))
-    own = {"train.seed": project.preset.train.seed}
-    chosen = finished[0].project  # of the first seed; its settings are those that a sweep chose
-    chosen = replace(chosen, preset=chosen.preset.with_fields(own), seed=project.seed)
-    runs = probed(chosen, store, [run.seed for run in finished])
+    runs = probed(of_kind(project, "fl-i2moe"), store, [run.seed for run in finished])
     parents = {"features": store.fingerprint, "samples": made_from}
     for run in runs:
         parents |= run.parents

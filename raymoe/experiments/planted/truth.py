@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from raymoe.data.planted import WITH_PAIRS
-from raymoe.data.prepare import samples_config
+from raymoe.data.prepare import refuse_other_settings
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES
-from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 
 
@@ -53,8 +52,7 @@ def read_truth(project: Project, store: FeatureStore) -> tuple[dict[str, Truth],
             "They are known for the preset planted: raymoe evaluate planted planted",
         )
     metadata = metadata_of(schema)
-    made = Provenance.from_json(metadata["made_by"])
-    samples.refuse_other_inputs(metadata, replace(made, config=samples_config(project.preset)))
+    refuse_other_settings(project, metadata)
     table = samples.read(["sample_id", "planted"])
     found = {}
     for row in table.to_pylist():

@@ -26,7 +26,7 @@ from raymoe.experiments.bins import RHO
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.masked_logits import over_batches, threads
 from raymoe.experiments.robustness import ROBUSTNESS, TABLE
-from raymoe.experiments.runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
+from raymoe.experiments.trained_runs import WITH_TOKENS, TrainedRun, finished_runs, labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.estimate import estimate, evaluations_per_coalition

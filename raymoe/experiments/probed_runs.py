@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.experiments.runs import TrainedRun, finished_seeds
+from raymoe.experiments.trained_runs import TrainedRun, finished_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.project import Project

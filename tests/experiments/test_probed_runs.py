@@ -11,7 +11,7 @@ from raymoe.experiments.alignment import ALIGNMENT
 from raymoe.experiments.alignment.measure import measure as alignment
 from raymoe.experiments.pair_masking import PAIR_MASKING, RANDOM, RANKED
 from raymoe.experiments.pair_masking.measure import measure as pair_masking
-from raymoe.experiments.probed import left_out_of, probed_seeds
+from raymoe.experiments.probed_runs import left_out_of, probed_seeds
 from raymoe.experiments.running import evaluate
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
