@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # torch goes first and alone: this version is a CPU build where pip is pointed at one and the CUDA build elsewhere.
 TORCH := torch==2.13.0
 TORCH_OPTIONS ?=
-# Each runs whole files of tests, one of them all that need Ray; they wait for other processes a good part of the time.
+# Each runs whole files of tests, two of them all that need Ray; they wait for other processes a good part of the time.
 TEST_PROCESSES ?= 3
 
 .PHONY: demo test quick lint setup figures clean

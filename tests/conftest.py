@@ -21,8 +21,13 @@ ROOT = Path(__file__).parents[1]
 
 @functools.cache
 def together(file: str) -> str:
-    """What a file of tests is to be in one process with: all that needs Ray, so that it is started once."""
-    return "ray" if "ray_session" in (ROOT / file).read_text() else file
+    """What a file of tests is to be in one process with: others that need Ray, so that it is started once.
+
+    Twice, that is: in one process alone they would take longer than all the other tests beside them.
+    """
+    if "ray_session" not in (ROOT / file).read_text():
+        return file
+    return "ray, the probe" if file.startswith("tests/probe/") else "ray, all others"
 
 
 def pytest_collection_modifyitems(items):
@@ -37,7 +42,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """With ``--dist loadfile``, the files that need Ray are as one."""
+    """With ``--dist loadfile``, the files that need Ray are as two."""
     from xdist.scheduler import LoadFileScheduling
 
     class Together(LoadFileScheduling):
