@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from support.stores import write_store
 from support.tiny import (
     CLASSES,
     PROBED,
@@ -27,7 +28,7 @@ from raymoe.experiments.pair_masking.measure import DRAWS, SHARES, CandidatePair
 from raymoe.experiments.pair_masking.measure import measure as pair_masking
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.trained_runs import TrainedRun, labels_of
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow
 from raymoe.features.store import FeatureStore
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
@@ -127,23 +128,7 @@ def one_pair(tmp_path, monkeypatch) -> Project:
                 key = {"sample_id": sample_id, "expert": expert, "modality": name}
                 important.append(key | {"method": "grad_attnroll", "target": "true", "scores": scores})
     made = Provenance("encode", FEATURES.contract.tag, {})
-    write_part(
-        project.workspace,
-        part_name(FEATURES.of(project).name, 0),
-        rows,
-        infos,
-        made,
-        {"rows": [0, 20]},
-    )
-    write_marker(
-        project.workspace,
-        FEATURES.of(project).name,
-        made,
-        infos,
-        [20],
-        classes=CLASSES,
-        task="multilabel",
-    )
+    write_store(project, rows, infos, made, classes=CLASSES, task="multilabel")
     shapes = (Shape("text", 4, 31), Shape("image", 4, 49))
     config = ModelConfig(kind="dense", hidden_dim=4, num_heads=2)
     info = CheckpointInfo(shapes, CLASSES, "multilabel", config.model_dump(), made.fingerprint, {}, 0)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.readable import make_project
+from support.stores import write_store
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import ParentError
@@ -18,7 +19,7 @@ from raymoe.experiments.robustness.measure import Disturbance, agreement, deviat
 from raymoe.experiments.robustness.measure import measure as robustness
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.trained_runs import TrainedRun
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame
 from raymoe.interactions.candidates import Candidates
@@ -151,23 +152,7 @@ def test_without_one_of_three_modalities_the_pairs_of_the_others_are_ranked(tmp_
             parts[name] = SequenceRow(values, np.ones(length, bool), np.zeros(length, bool))
         rows.append(Row(f"s{i}", "test", [i], parts))
     made = Provenance("encode", FEATURES.contract.tag, {})
-    write_part(
-        project.workspace,
-        part_name(FEATURES.of(project).name, 0),
-        rows,
-        infos,
-        made,
-        {"rows": [0, 2]},
-    )
-    write_marker(
-        project.workspace,
-        FEATURES.of(project).name,
-        made,
-        infos,
-        [2],
-        classes=CLASSES,
-        task="multilabel",
-    )
+    write_store(project, rows, infos, made, classes=CLASSES, task="multilabel")
     store = FeatureStore.open(FEATURES.of(project))
     torch.manual_seed(0)
     shapes = tuple(Shape(name, width, length) for name in names)

@@ -429,14 +429,14 @@ def peaks_of_encoding(*projects):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's account of memory")
 def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, monkeypatch):
-    """Four times the samples, 145 MiB of features and 45 MiB of pictures more, in the same memory."""
+    """Four times the samples, 290 MiB of features and 90 MiB of pictures more, in the same memory."""
     monkeypatch.setattr("raymoe.project.tables.ROW_GROUP", 32)
     noise = np.random.default_rng(0)
     buffer = io.BytesIO()
     Image.fromarray(noise.integers(0, 255, (190, 190, 3), dtype=np.uint8)).save(buffer, "PNG")
     projects = []
     monkeypatch.setattr("test_encode.picture", lambda _: buffer.getvalue())
-    for number in (160, 640):
+    for number in (320, 1280):
         folder = tmp_path / str(number)
         folder.mkdir()
         projects.append(make_project(folder, texts=["some words"] * number))

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
-from raymoe.project import Project, artifacts
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow
+from raymoe.project import Project
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
+from support.stores import write_store
 from support.tiny import CLASSES, tiny_preset
 
 SETTINGS = {"epochs": 4, "lr": 3e-3, "batch_size": 16, "selection": "micro_f1"}
@@ -35,21 +36,5 @@ def make_project(folder, task: str = "multilabel", split_of=None, **settings) ->
         }
         rows.append(Row(f"s{i}", split_of(i), [label], sequences))
     made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(
-        project.workspace,
-        part_name(artifacts.FEATURES.of(project).name, 0),
-        rows,
-        infos,
-        made,
-        {"rows": [0, len(rows)]},
-    )
-    write_marker(
-        project.workspace,
-        artifacts.FEATURES.of(project).name,
-        made,
-        infos,
-        [len(rows)],
-        classes=CLASSES,
-        task=task,
-    )
+    write_store(project, rows, infos, made, classes=CLASSES, task=task)
     return project

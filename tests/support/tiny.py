@@ -6,7 +6,7 @@ import torch
 
 from raymoe.config import Preset
 from raymoe.experiments.bins import bins_of
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project
@@ -15,6 +15,7 @@ from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of, read_table, write_table
+from support.stores import write_store
 
 CLASSES = ("cat", "dog", "bird")
 PROBED = ("synergy", "redundancy")
@@ -59,23 +60,7 @@ def write_tiny_features(project: Project, samples: int = 8, seed: int = 0) -> st
         }
         rows.append(Row(f"s{i}", ("train", "val", "test", "test")[i % 4], [i % 3], sequences))
     provenance = Provenance("encode", FEATURES.contract.tag, {"seed": seed})
-    write_part(
-        project.workspace,
-        part_name(FEATURES.of(project).name, 0),
-        rows,
-        infos,
-        provenance,
-        {"rows": [0, samples]},
-    )
-    write_marker(
-        project.workspace,
-        FEATURES.of(project).name,
-        provenance,
-        infos,
-        [samples],
-        classes=CLASSES,
-        task="multilabel",
-    )
+    write_store(project, rows, infos, provenance, classes=CLASSES, task="multilabel")
     return provenance.fingerprint
 
 

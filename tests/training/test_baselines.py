@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from support.stores import write_store
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
 from raymoe.errors import InputError, ParentError
-from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
+from raymoe.features.parts import ModalityInfo, Row, SequenceRow
 from raymoe.project import Project, artifacts
 from raymoe.project.contracts import FEATURES
 from raymoe.project.provenance import Provenance
@@ -33,23 +34,7 @@ def make_project(folder, task="multilabel", splits=("train", "train", "val", "te
         }
         rows.append(Row(f"s{i}", splits[i % len(splits)], [label], sequences))
     made = Provenance("encode", FEATURES.tag, {"task": task})
-    write_part(
-        project.workspace,
-        part_name(artifacts.FEATURES.of(project).name, 0),
-        rows,
-        infos,
-        made,
-        {"rows": [0, len(rows)]},
-    )
-    write_marker(
-        project.workspace,
-        artifacts.FEATURES.of(project).name,
-        made,
-        infos,
-        [len(rows)],
-        classes=CLASSES,
-        task=task,
-    )
+    write_store(project, rows, infos, made, classes=CLASSES, task=task)
     return project
 
 
