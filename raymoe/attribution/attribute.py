@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from raymoe.actors.cluster import address_of
@@ -14,6 +12,7 @@ from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.provenance import Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -68,7 +67,7 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    left_out = [
+    left_out: list[Skipped] = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
@@ -92,7 +91,7 @@ def attribute(
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
+    extra: dict[str, object] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(

@@ -15,6 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from raymoe.errors import InputError
+from raymoe.project.provenance import Skipped
 
 # What a raw Parquet file may say about itself that is worth carrying on.
 PROVENANCE_KEYS = ("licence", "license", "provenance", "citation", "homepage", "source")
@@ -44,7 +45,7 @@ class RawTable:
     provenance: dict[str, str]
     streamed: tuple[Path, frozenset[str]] | None = None
     notes: tuple[str, ...] = ()
-    left_out: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[Skipped, ...] = ()
     numbered: bool = True
     carried: dict[str, list[str]] = field(default_factory=dict)
 
