@@ -12,7 +12,7 @@ import numpy as np
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions.sampling.coalitions import SizeLaw
-from raymoe.interactions.sums import RunningSums
+from raymoe.interactions.sums import SCORES, RunningSums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from shapiq import InteractionValues
 
 COLUMNS = (
-    "sii",
-    "sii_stderr",
-    "redundancy_gap",
-    "redundancy_gap_stderr",
+    *(column for score in SCORES for column in (score, f"{score}_stderr")),
     "base_mean",
     "span_mean",
+    "smaller_gain_mean",
 )
 
 
@@ -36,8 +34,16 @@ class InteractionEstimate:
     Attributes:
         pairs: as asked for, int [p, 2].
         sii: Shapley Interaction Index (or weighted Banzhaf interaction); positive is synergy.
-        redundancy_gap: ``base_mean / (1 + span_mean)``; large where the two features substitute each other.
-        sii_stderr, redundancy_gap_stderr: of the sampling; 0 where every coalition was evaluated.
+        synergy, redundancy, antagonism: what it is made of, none of them negative but for the noise of
+            ``surrogate``: more together than the sum; the same brought twice; less together than that.
+            ``sii = synergy - redundancy - antagonism``.
+        substitutability: the redundancy's share of the smaller gain, 0 to 1; NaN where the two never both
+            help.
+        redundancy_against: the same evidence against the target brought twice; a part of the synergy.
+        redundancy_gap: the paper's ``base_mean / (1 + span_mean)``. It is as large for a feature that does
+            nothing as for a duplicate: rank by ``redundancy``.
+        smaller_gain_mean: mean of what the lesser of the two brings alone, where both help.
+        sii_stderr, ...: of the sampling; 0 where every coalition was evaluated.
         num_evaluations: of the game.
         num_players: n.
         sums: running sums; those of the same pairs merge.
@@ -54,10 +60,21 @@ class InteractionEstimate:
     pairs: np.ndarray
     sii: np.ndarray
     sii_stderr: np.ndarray
+    synergy: np.ndarray
+    synergy_stderr: np.ndarray
+    redundancy: np.ndarray
+    redundancy_stderr: np.ndarray
+    antagonism: np.ndarray
+    antagonism_stderr: np.ndarray
+    substitutability: np.ndarray
+    substitutability_stderr: np.ndarray
+    redundancy_against: np.ndarray
+    redundancy_against_stderr: np.ndarray
     redundancy_gap: np.ndarray
     redundancy_gap_stderr: np.ndarray
     base_mean: np.ndarray
     span_mean: np.ndarray
+    smaller_gain_mean: np.ndarray
     num_evaluations: int
     num_players: int
     sums: RunningSums = field(repr=False)
@@ -82,15 +99,9 @@ class InteractionEstimate:
         empty_value: float | None = None,
     ) -> InteractionEstimate:
         """The estimate that running sums give; the other arguments are what they don't tell."""
-        scores = sums.scores()
         return cls(
             pairs=pairs,
-            sii=scores["sii"],
-            sii_stderr=scores["sii_stderr"],
-            redundancy_gap=scores["redundancy_gap"],
-            redundancy_gap_stderr=scores["redundancy_gap_stderr"],
-            base_mean=scores["base_mean"],
-            span_mean=scores["span_mean"],
+            **sums.scores(),  # type: ignore[arg-type]  # arrays under the names of the fields above
             num_evaluations=num_evaluations,
             num_players=num_players,
             sums=sums,
@@ -106,14 +117,16 @@ class InteractionEstimate:
 
         Args:
             level: its coverage.
-            score: ``sii`` or ``redundancy_gap``.
+            score: one of ``SCORES``.
+
+        Raises:
+            InputError: there is no such score or level.
         """
-        if score not in ("sii", "redundancy_gap") or not 0 < level < 1:
+        if not 0 < level < 1:
             raise InputError(
-                f"no interval of {score!r} at level {level}", "Scores: sii, redundancy_gap; 0 to 1."
+                f"no interval at level {level}", "A level lies between 0 and 1, for instance 0.95."
             )
-        value = self._score(score)
-        stderr = self.sii_stderr if score == "sii" else self.redundancy_gap_stderr
+        value, stderr = self._score(score)
         half = student_quantile((1 + level) / 2, self.degrees_of_freedom) * stderr
         return value - half, value + half
 
@@ -145,16 +158,16 @@ class InteractionEstimate:
         2 the pairs; what was not measured is 0.
 
         Args:
-            score: ``sii`` or ``redundancy_gap``, the values of order 2 (shapiq knows no redundancy gap: with
-                that score the entries of order 2 are gaps, whatever the index is called).
+            score: one of ``SCORES``, the values of order 2. Of these shapiq knows ``sii`` alone: with another
+                the entries of order 2 are that score, whatever the index is called. Where it is not known
+                (NaN) they are 0.
 
         Raises:
             RaymoeError: shapiq is not installed, the method does not measure single players (``paper``), or
                 the index is a Banzhaf index with another inclusion than 1/2, which shapiq has no name for.
             InputError: another score.
         """
-        if score not in ("sii", "redundancy_gap"):
-            raise InputError(f"unknown score {score!r}", "Scores: sii, redundancy_gap.")
+        second = np.nan_to_num(self._score(score)[0])
         if self.index == "banzhaf" and self.inclusion != 0.5:
             raise RaymoeError(
                 f"shapiq has no index for inclusion {self.inclusion}", "Export index='sii' or inclusion=0.5."
@@ -171,7 +184,7 @@ class InteractionEstimate:
         entries: dict[tuple[int, ...], float] = {(): float(self.empty_value)}
         for player, value in enumerate(np.nan_to_num(self.main_effects)):
             entries[(player,)] = float(value)
-        for (u, v), value in zip(np.sort(self.pairs, 1).tolist(), self._score(score), strict=True):
+        for (u, v), value in zip(np.sort(self.pairs, 1).tolist(), second, strict=True):
             entries[(u, v)] = float(value)
         return InteractionValues(
             values=np.array(list(entries.values())),
@@ -185,8 +198,17 @@ class InteractionEstimate:
             baseline_value=float(self.empty_value),
         )
 
-    def _score(self, name: str) -> np.ndarray:
-        return self.sii if name == "sii" else self.redundancy_gap
+    def _score(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """A score and its standard error.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        if name not in SCORES:
+            raise InputError(f"there is no score {name!r}", f"Scores: {', '.join(SCORES)}.")
+        value: np.ndarray = getattr(self, name)
+        stderr: np.ndarray = getattr(self, f"{name}_stderr")
+        return value, stderr
 
     def _columns(self) -> dict[str, np.ndarray]:
         scores = {name: getattr(self, name) for name in COLUMNS}

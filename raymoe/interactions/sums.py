@@ -1,11 +1,26 @@
 """From the four corner values to the scores: running sums that merge, in float64.
 
-For a context S without u and v the corners are f(S), f(S+u), f(S+v), f(S+u+v); paper equations (1) to (5):
+For a context S without u and v the corners are f(S), f(S+u), f(S+v), f(S+u+v), and the gains over f(S)
+g_u = f(S+u) - f(S), g_v and g_uv. The paper's terms, its equations (1) to (5):
 
-    delta = f(S+u+v) - f(S+u) - f(S+v) + f(S)                       (1)
-    g_u = f(S+u) - f(S), g_v, g_uv likewise, g_max = max(g_u, g_v)   (3)
+    delta = f(S+u+v) - f(S+u) - f(S+v) + f(S) = g_uv - g_u - g_v     (1)
+    g_max = max(g_u, g_v)                                            (3)
     base = max(0, min(g_uv, g_max)),  span = |g_uv - g_max|          (4)
     SII = mean(delta),  gap = mean(base) / (1 + mean(span))          (5)
+
+Ours say what kind of interaction it is. With the smaller gain m = max(0, min(g_u, g_v)):
+
+    synergy     s = max(0, delta)
+    redundancy  r = min(max(0, -delta), m)    what either brings, and both bring only once
+    antagonism  a = max(0, -delta) - r        together less than that: they disturb each other
+    SII = mean(s) - mean(r) - mean(a),  substitutability = mean(r) / mean(m), in [0, 1]
+
+A feature that does nothing has r = 0 with every other, whereas the paper's gap gives it what a perfect
+duplicate gets. Two features may also say the same thing *against* the target: r of the game -f,
+
+    redundancy against  min(max(0, delta), max(0, -max(g_u, g_v)))
+
+is a part of the synergy, kept apart and never added to the redundancy.
 
 The mean of delta under Shapley-distributed contexts is the standard Shapley Interaction Index,
 sum over S of |S|! (n-|S|-2)! / (n-1)! delta; equation (2) of the paper carries 2 n! in the denominator, a
@@ -40,16 +55,36 @@ PRIOR = 2  # degrees of freedom that the other pairs' variances lend to each of 
 
 
 class Terms(NamedTuple):
-    """What is averaged over contexts, each an array of one shape: equations (1) and (4)."""
+    """What is averaged over contexts, each an array of one shape; see the module."""
 
     delta: np.ndarray
     base: np.ndarray
     span: np.ndarray
+    synergy: np.ndarray
+    redundancy: np.ndarray
+    antagonism: np.ndarray
+    smaller_gain: np.ndarray
+    redundancy_against: np.ndarray
 
 
 TERMS = Terms._fields
+MEANS = ("synergy", "redundancy", "antagonism", "redundancy_against")  # scores that are the mean of a term
+SCORES = (
+    "sii",
+    "synergy",
+    "redundancy",
+    "antagonism",
+    "substitutability",
+    "redundancy_against",
+    "redundancy_gap",
+)
+"""What a pair is measured by; each has a standard error."""
 # Those whose (co)variance a score's error needs: every term with itself, and those that a score combines.
-PRODUCTS = (*((term, term) for term in TERMS), ("base", "span"))
+PRODUCTS = (
+    *((term, term) for term in TERMS),
+    ("base", "span"),
+    ("redundancy", "smaller_gain"),
+)
 
 _TOTALS = [f"sum_{term}" for term in TERMS]
 _BLOCKS = [f"block_{term}_sq" for term in TERMS]
@@ -66,9 +101,39 @@ def corner_terms(f_0: np.ndarray, f_u: np.ndarray, f_v: np.ndarray, f_uv: np.nda
         f_0, f_u, f_v, f_uv: arrays of one shape, in the units of the game's value.
     """
     g_u, g_v, g_uv = f_u - f_0, f_v - f_0, f_uv - f_0
-    g_max = np.maximum(g_u, g_v)
-    base = np.maximum(0.0, np.minimum(g_uv, g_max))
-    return Terms(delta=f_uv - f_u - f_v + f_0, base=base, span=np.abs(g_uv - g_max))
+    g_max, g_min = np.maximum(g_u, g_v), np.minimum(g_u, g_v)
+    delta = f_uv - f_u - f_v + f_0
+    synergy, smaller_gain = np.maximum(0.0, delta), np.maximum(0.0, g_min)
+    less = synergy - delta  # max(0, -delta), so that the terms add up to delta exactly
+    redundancy = np.minimum(less, smaller_gain)
+    return Terms(
+        delta=delta,
+        base=np.maximum(0.0, np.minimum(g_uv, g_max)),
+        span=np.abs(g_uv - g_max),
+        synergy=synergy,
+        redundancy=redundancy,
+        antagonism=less - redundancy,
+        smaller_gain=smaller_gain,
+        redundancy_against=np.minimum(synergy, np.maximum(0.0, -g_max)),
+    )
+
+
+def adding_up(delta: np.ndarray, terms: Terms, shares: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Terms:
+    """Terms whose synergy, redundancy and antagonism are made to add up to a ``delta`` known otherwise.
+
+    Args:
+        delta: what they have to add up to.
+        terms: estimates of each, of the same shape.
+        shares: which part of the difference each of the three takes; their sum is 1.
+    """
+    missing = delta - (terms.synergy - terms.redundancy - terms.antagonism)
+    synergy, redundancy, antagonism = (share * missing for share in shares)
+    return terms._replace(
+        delta=delta,
+        synergy=terms.synergy + synergy,
+        redundancy=terms.redundancy - redundancy,
+        antagonism=terms.antagonism - antagonism,
+    )
 
 
 @dataclass(frozen=True)
@@ -80,7 +145,7 @@ class RunningSums:
     Attributes:
         n_coalitions, n_contrasts, n_blocks: how many of each were summed, int64 [p].
         totals: of each of ``TERMS``, [t, p].
-        products: of each of ``PRODUCTS``, [c, p].
+        products: of each of ``PRODUCTS``, [c, p]; not summed (0) where there are contrasts, which say more.
         contrasts: the same products of differences between neighbouring strata, [c, p].
         block_squares: squared differences between neighbouring replicates, of each of ``TERMS``, [t, p].
     """
@@ -150,9 +215,10 @@ class RunningSums:
         )
 
     def scores(self) -> dict[str, np.ndarray]:
-        """``sii, sii_stderr, base_mean, span_mean, redundancy_gap, redundancy_gap_stderr``, each [p].
+        """Each of ``SCORES`` and its ``_stderr``, and ``base_mean, span_mean, smaller_gain_mean``, each [p].
 
-        The gap's standard error is by the delta method. With a single draw a standard error is NaN.
+        The errors of the two ratios, the gap and the substitutability, are by the delta method. With a single
+        draw a standard error is NaN. Substitutability is NaN where there is nothing to substitute.
         """
         mean = dict(zip(TERMS, self.totals / self.n_coalitions, strict=True))
         variance = self._variances(mean)
@@ -165,13 +231,18 @@ class RunningSums:
             + by_span**2 * variance["span", "span"]
             + 2 * by_base * by_span * variance["base", "span"]
         )
-        return {
-            "sii": delta,
-            "sii_stderr": np.sqrt(np.maximum(variance["delta", "delta"], 0)),
+        values = {"sii": delta, **{name: mean[name] for name in MEANS}}
+        squares = {"sii": variance["delta", "delta"], **{name: variance[name, name] for name in MEANS}}
+        values["substitutability"], squares["substitutability"] = _substitutability(mean, variance)
+        values["redundancy_gap"], squares["redundancy_gap"] = support / (1 + lead), var_gap
+        found = {}
+        for score in SCORES:
+            found[score] = values[score]
+            found[f"{score}_stderr"] = np.sqrt(np.maximum(squares[score], 0))
+        return found | {
             "base_mean": base,
             "span_mean": span,
-            "redundancy_gap": support / (1 + lead),
-            "redundancy_gap_stderr": np.sqrt(np.maximum(var_gap, 0)),
+            "smaller_gain_mean": mean["smaller_gain"],
         }
 
     def degrees_of_freedom(self) -> np.ndarray:
@@ -215,6 +286,22 @@ class RunningSums:
         # Drawn towards 1, as if that had been seen a few times, for few replicates or few pairs tell little.
         seen = min(int(known.sum()), ALIKE) * float(np.mean(self.n_blocks[known]))
         return (found * seen + DESIGN_PRIOR) / (seen + DESIGN_PRIOR)
+
+
+def _substitutability(
+    mean: Mapping[str, np.ndarray], variance: Mapping[tuple[str, str], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """E[r] / E[m] and its variance, [p]; NaN where the two never help both."""
+    redundancy, gain = np.maximum(mean["redundancy"], 0), mean["smaller_gain"]
+    known = gain > ROUNDING * np.abs(gain).max(initial=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(known, np.clip(redundancy / gain, 0, 1), np.nan)
+        square = (
+            variance["redundancy", "redundancy"]
+            - 2 * ratio * variance["redundancy", "smaller_gain"]
+            + ratio**2 * variance["smaller_gain", "smaller_gain"]
+        ) / gain**2
+    return ratio, np.where(known, square, np.nan)
 
 
 def summed(parts: Iterable[RunningSums]) -> RunningSums:
@@ -262,10 +349,12 @@ def tiled_sums(*terms: np.ndarray) -> RunningSums:
     """
     replicates, length, p = terms[0].shape
     differences = [x[0::2] - x[1::2] for x in terms]
-    return replace(
-        independent_sums(*(x.reshape(-1, p) for x in terms)),
+    return RunningSums(
+        n_coalitions=np.full(p, replicates * length, dtype=np.int64),
         n_contrasts=np.full(p, replicates * length // 2, dtype=np.int64),
         n_blocks=np.full(p, replicates // 2, dtype=np.int64),
+        totals=np.stack([x.sum((0, 1)) for x in terms]),
+        products=np.zeros((len(PRODUCTS), p)),
         contrasts=np.stack([x.sum((0, 1)) for x in _products(differences)]),
         block_squares=np.stack([(x.sum(1) ** 2).sum(0) for x in differences]),
     )

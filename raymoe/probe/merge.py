@@ -127,4 +127,5 @@ def _rows(job: Job, sums: RunningSums) -> pa.RecordBatch:
         **sums.columns(),
     }
     schema = INTERACTIONS.schema
-    return pa.record_batch([columns[field.name] for field in schema], schema=schema)
+    arrays = [pa.array(columns[field.name]).cast(field.type, safe=False) for field in schema]
+    return pa.record_batch(arrays, schema=schema)

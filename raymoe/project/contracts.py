@@ -128,27 +128,37 @@ IMPORTANCE = Contract(
     },
 )
 
-# u and v are positions in their modalities' sequences. The sums are what the scores come from, so that tables
-# merge: over coalitions, and over contrasts between neighbouring strata (interactions/sums.py).
+# u and v are positions in their modalities' sequences. A mean over contexts times n_coalitions is its sum; those
+# of squares and products are what the errors come from (interactions/sums.py), so that tables merge: over
+# coalitions where these are independent, over contrasts between neighbouring strata where they are tiled.
+TERMS = (
+    "delta",
+    "base",
+    "span",
+    "synergy",
+    "redundancy",
+    "antagonism",
+    "smaller_gain",
+    "redundancy_against",
+)
+SQUARES = (*(f"{term}_sq" for term in TERMS), "base_span", "redundancy_smaller_gain")
 SUMS = (
-    "sum_delta",
-    "sum_base",
-    "sum_span",
-    "sum_delta_sq",
-    "sum_base_sq",
-    "sum_span_sq",
-    "sum_base_span",
-    "contrast_delta_sq",
-    "contrast_base_sq",
-    "contrast_span_sq",
-    "contrast_base_span",
-    "block_delta_sq",
-    "block_base_sq",
-    "block_span_sq",
+    *(f"sum_{name}" for name in SQUARES),
+    *(f"contrast_{name}" for name in SQUARES),
+    *(f"block_{term}_sq" for term in TERMS),
+)
+SCORES = (
+    "sii",
+    "synergy",
+    "redundancy",
+    "antagonism",
+    "substitutability",
+    "redundancy_against",
+    "redundancy_gap",
 )
 INTERACTIONS = Contract(
     "interactions",
-    2,
+    3,
     {
         "sample_id": "string",
         "expert": "string",
@@ -159,14 +169,16 @@ INTERACTIONS = Contract(
         "v_modality": "string",
         "v": "int32",
         "n_coalitions": "int64",
-        "sii": "float64",
-        "sii_stderr": "float64",
+        **{
+            column: kind
+            for score in SCORES
+            for column, kind in ((score, "float64"), (f"{score}_stderr", "float32"))
+        },
         "base_mean": "float64",
         "span_mean": "float64",
-        "redundancy_gap": "float64",
-        "redundancy_gap_stderr": "float64",
+        "smaller_gain_mean": "float64",
         "n_contrasts": "int64",
         "n_blocks": "int64",
-        **{name: "float64" for name in SUMS},
+        **{name: "float32" for name in SUMS},
     },
 )

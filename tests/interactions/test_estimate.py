@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.games import brute_force, cross_pairs, smooth_game, table_game
+from support.games import brute_force, cross_pairs, helpful_game, smooth_game, table_game
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions import estimate
 from raymoe.interactions.estimate import evaluations_per_coalition
 from raymoe.interactions.pieces import Work, block_sums, pieces, work_of
+from raymoe.interactions.sums import MEANS, SCORES
 
 SAMPLING = ("shared", "paper", "surrogate", "adaptive")
 
@@ -87,34 +88,47 @@ def test_mean_over_seeds_is_exact(method, budget, index):
         game, pairs = smooth_game(10, game_seed), cross_pairs(10, 4)
         truth = exact(game, pairs, **law)
         runs = [estimate(game, pairs, budget=budget, method=method, seed=s, **law) for s in range(64)]
-        for name in ("sii", "base_mean", "span_mean"):
+        for name in ("sii", "base_mean", "span_mean", *MEANS, "smaller_gain_mean"):
             estimates = np.array([getattr(run, name) for run in runs])
             error = np.abs(estimates.mean(0) - getattr(truth, name))
-            outside += (error > 3 * estimates.std(0, ddof=1) / 8 + 1e-9).sum()
+            # What is hardly ever above 0 the surrogate takes for a trace of itself, and the contexts that
+            # correct that are rare: 64 runs do not show them all.
+            trace = 1e-3 if method == "surrogate" and name in (*MEANS, "smaller_gain_mean") else 1e-9
+            outside += (error > 3 * estimates.std(0, ddof=1) / 8 + trace).sum()
             total += len(pairs)
     assert outside <= 0.02 * total
 
 
+# A game for each score that has some of it: what is almost never above 0 is known by rare contexts alone.
+HONEST = {
+    score: helpful_game if score in ("redundancy", "substitutability") else smooth_game for score in SCORES
+}
+
+
 @pytest.mark.parametrize(("method", "budget"), [("shared", 900), ("paper", 24 * 4 * 32), ("surrogate", 700)])
 def test_standard_errors_are_honest(method, budget):
-    """Reported standard errors match the spread over seeds, and intervals cover, for both scores."""
-    game, pairs = smooth_game(10, 7), cross_pairs(10, 4)
-    truth = exact(game, pairs)
-    seeds = range(20 if method == "surrogate" else 200)
-    runs = [estimate(game, pairs, budget=budget, method=method, seed=s) for s in seeds]
-    for score in ("sii", "redundancy_gap"):
-        spread = np.array([getattr(run, score) for run in runs]).std(0, ddof=1)
-        reported = np.sqrt(np.mean([getattr(run, f"{score}_stderr") ** 2 for run in runs], axis=0))
-        sure = spread > spread.max() / 20  # pairs with next to no support have no gap to be unsure of
-        assert sure.sum() > len(pairs) / 4
-        ratio = reported[sure] / spread[sure]
-        assert 0.8 < np.median(ratio) < 1.6, score
-        assert ratio.min() > 0.5, score
-        inside = []
-        for run in runs:
-            low, high = run.interval(0.95, score=score)
-            inside.append((low - 1e-9 <= getattr(truth, score)) & (getattr(truth, score) <= high + 1e-9))
-        assert 0.86 < np.mean(inside) <= 1, score
+    """Reported standard errors match the spread over seeds, and intervals cover, for every score."""
+    pairs = cross_pairs(10, 4)
+    for make in (smooth_game, helpful_game):
+        game = make(10, 7)
+        truth = exact(game, pairs)
+        seeds = range(20 if method == "surrogate" else 200)
+        runs = [estimate(game, pairs, budget=budget, method=method, seed=s) for s in seeds]
+        for score in (score for score, of in HONEST.items() if of is make):
+            wanted, values = getattr(truth, score), np.array([getattr(run, score) for run in runs])
+            spread = values.std(0, ddof=1)
+            reported = np.sqrt(np.mean([getattr(run, f"{score}_stderr") ** 2 for run in runs], axis=0))
+            known = ~np.isnan(wanted)
+            sure = known & (spread > spread[known].max() / 20)  # others have nothing to be unsure of
+            assert sure.sum() > len(pairs) / 4, score
+            ratio = reported[sure] / spread[sure]
+            assert 0.8 < np.median(ratio) < 1.6, score
+            assert ratio.min() > 0.5, score
+            inside = []
+            for run in runs:
+                low, high = run.interval(0.95, score=score)
+                inside.append(((low - 1e-9 <= wanted) & (wanted <= high + 1e-9))[known])
+            assert 0.86 < np.mean(inside) <= 1, score
 
 
 def test_shared_beats_paper_at_equal_budget():
@@ -350,8 +364,9 @@ def test_arguments_are_checked():
     with pytest.raises(InputError, match="'adaptive' takes no option top"):
         estimate(game, pairs, budget=1000, method="adaptive", top=3)
     found = estimate(game, pairs, budget=1000)
-    with pytest.raises(InputError, match="no interval of 'gap'"):
+    with pytest.raises(InputError, match="no score 'gap'") as caught:
         found.interval(score="gap")
+    assert "synergy, redundancy, antagonism" in caught.value.remedy
     with pytest.raises(InputError, match="at level 95"):
         found.interval(95)
 

@@ -73,5 +73,5 @@ def test_a_banzhaf_index_goes_by_its_name():
     assert skewed.to_arrow().schema.metadata[b"inclusion"] == b"0.2"
     with pytest.raises(RaymoeError, match=r"no index for inclusion 0\.2"):
         skewed.to_shapiq()
-    with pytest.raises(InputError, match="unknown score 'gap'"):
+    with pytest.raises(InputError, match="no score 'gap'"):
         skewed.to_shapiq(score="gap")

@@ -13,6 +13,7 @@ from raymoe.interactions import estimate
 from raymoe.interactions.games.collapse import CollapsedExpert, DenseExpert
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.interactions.games.sequence import MaskedSequence
+from raymoe.interactions.result import COLUMNS
 from raymoe.interactions.sampling.coalitions import (
     SHAPLEY,
     SizeLaw,
@@ -22,7 +23,7 @@ from raymoe.interactions.sampling.coalitions import (
     tiled_coalitions,
 )
 from raymoe.interactions.sampling.grid import FlipGrid
-from raymoe.interactions.sums import corner_terms, independent_sums, tiled_sums
+from raymoe.interactions.sums import TERMS, corner_terms, independent_sums, tiled_sums
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
 
@@ -61,7 +62,7 @@ def test_the_grid_and_the_terms():
     )
     corners, *_ = measure(bases)
     each = dict.fromkeys(("f_0", "f_u", "f_v", "f_uv"), Float[A, "k p"])
-    terms = shaped(corner_terms, (Float[A, "k p"],) * 3, **each)(*corners)
+    terms = shaped(corner_terms, (Float[A, "k p"],) * len(TERMS), **each)(*corners)
     for sums in (independent_sums(*terms), tiled_sums(*(x.reshape(5, 1, 8)[:4] for x in terms))):
         for name, column in sums.columns().items():
             assert isinstance(column, Int[A, "8"] if name.startswith("n_") else Float[A, "8"]), name
@@ -72,7 +73,7 @@ def test_an_estimate(method):
     game, pairs = smooth_game(8, 0), cross_pairs(8, 4)
     found = estimate(game, pairs, budget=2000, method=method)
     p = Float[A, "16"]
-    for name in ("sii", "sii_stderr", "redundancy_gap", "redundancy_gap_stderr", "base_mean", "span_mean"):
+    for name in COLUMNS:
         assert isinstance(getattr(found, name), p), name
     assert isinstance(found.pairs, Int[A, "16 2"])
     assert found.degrees_of_freedom.shape == (16,)

@@ -6,6 +6,7 @@ import pytest
 from raymoe.interactions.sums import (
     COLUMNS,
     PRODUCTS,
+    SCORES,
     TERMS,
     RunningSums,
     certain_sums,
@@ -14,6 +15,7 @@ from raymoe.interactions.sums import (
     summed,
     tiled_sums,
 )
+from raymoe.project import contracts
 from raymoe.project.contracts import INTERACTIONS, SUMS
 
 
@@ -28,16 +30,18 @@ def tiled(p=5, seed=0):
 
 
 def test_the_tables_columns_are_those_of_the_sums():
-    assert tuple(name for name in COLUMNS if not name.startswith("n_")) == SUMS
+    means = [f"sum_{term}" for term in TERMS]  # of these the table has the means
+    assert tuple(name for name in COLUMNS if not name.startswith("n_") and name not in means) == SUMS
     counts = [name for name in COLUMNS if name.startswith("n_")]
-    assert set(COLUMNS) <= set(INTERACTIONS.schema.names)
+    assert set(COLUMNS) - set(means) <= set(INTERACTIONS.schema.names)
+    assert TERMS == contracts.TERMS
+    assert SCORES == contracts.SCORES
     assert all(str(INTERACTIONS.schema.field(name).type) == "int64" for name in counts)
     assert tuple(tiled().columns()) == COLUMNS
     assert set(tiled().scores()) <= set(INTERACTIONS.schema.names)
 
 
 def test_there_is_a_sum_for_every_term_and_a_product_for_every_error():
-    assert TERMS == ("delta", "base", "span")
     assert {(term, term) for term in TERMS} <= set(PRODUCTS)
     sums = tiled()
     assert sums.totals.shape == sums.block_squares.shape == (len(TERMS), 5)
@@ -58,13 +62,11 @@ def test_columns_give_the_sums_back():
 
 
 def test_blocks_add_and_pairs_stand_side_by_side():
-    delta, base, span = drawn(k=12)
-    whole = independent_sums(delta, base, span)
-    blocks = [independent_sums(*(x[i : i + 4] for x in (delta, base, span))) for i in (0, 4, 8)]
-    halves = [
-        independent_sums(*(x[:, part] for x in (delta, base, span))) for part in (slice(2), slice(2, 5))
-    ]
-    grown = blocks[0].added(independent_sums(*(x[4:, [1, 3]] for x in (delta, base, span))), np.array([1, 3]))
+    terms = drawn(k=12)
+    whole = independent_sums(*terms)
+    blocks = [independent_sums(*(x[i : i + 4] for x in terms)) for i in (0, 4, 8)]
+    halves = [independent_sums(*(x[:, part] for x in terms)) for part in (slice(2), slice(2, 5))]
+    grown = blocks[0].added(independent_sums(*(x[4:, [1, 3]] for x in terms)), np.array([1, 3]))
     for name, values in whole.columns().items():
         np.testing.assert_allclose(summed(blocks).columns()[name], values, atol=1e-12, err_msg=name)
         np.testing.assert_array_equal(RunningSums.side_by_side(halves).columns()[name], values)

@@ -30,6 +30,19 @@ def smooth_game(n, seed):
     return game
 
 
+def helpful_game(n, seed):
+    """Players that all help, each the less the more are there: redundancy, and hardly anything against."""
+    rng = np.random.default_rng(seed)
+    linear, quadratic = rng.exponential(size=n), rng.normal(size=(n, n)) / n
+
+    def game(coalitions):
+        x = coalitions.astype(float)
+        return np.tanh((x @ linear + np.einsum("mi,ij,mj->m", x, quadratic, x)) / n * 2)
+
+    game.num_players = n
+    return game
+
+
 def unanimity_game(n, terms):
     """A sum of unanimity games; ``terms`` maps players to coefficients. Returns game and SII by set."""
 

@@ -30,7 +30,7 @@ from raymoe.interactions.sums import RunningSums
 from raymoe.runtime.seeds import seed_of
 
 FIRST_ROUND = 16  # coalitions
-SCORES = ("sii", "sii_magnitude", "redundancy_gap")
+SCORES = ("sii", "sii_magnitude", "synergy", "redundancy", "antagonism", "redundancy_gap")
 
 
 class Adaptive(Estimator):
@@ -38,7 +38,8 @@ class Adaptive(Estimator):
 
     Options:
         share: of the pairs, rounded up.
-        score: ``sii``, ``sii_magnitude`` (its absolute value) or ``redundancy_gap``.
+        score: ``sii``, ``sii_magnitude`` (its absolute value), ``synergy``, ``redundancy``, ``antagonism`` or
+            the paper's ``redundancy_gap``.
         confidence: that all pairs decided are decided rightly.
     """
 
@@ -147,9 +148,9 @@ def _bounds(
     found: InteractionEstimate, score: str, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lower and upper bound, and the value itself."""
-    name = "redundancy_gap" if score == "redundancy_gap" else "sii"
+    name = score.removesuffix("_magnitude")
     low, high = found.interval(level, score=name)
-    value = found.redundancy_gap if name == "redundancy_gap" else found.sii
+    value: np.ndarray = getattr(found, name)
     if score != "sii_magnitude":
         return low, high, value
     magnitude = np.abs(value)

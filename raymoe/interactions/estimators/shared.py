@@ -33,7 +33,15 @@ from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, context_probability, tiled_coalitions
 from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
 from raymoe.interactions.sampling.streams import Stream
-from raymoe.interactions.sums import TERMS, RunningSums, corner_terms, summed, tiled_sums
+from raymoe.interactions.sums import (
+    TERMS,
+    RunningSums,
+    Terms,
+    adding_up,
+    corner_terms,
+    summed,
+    tiled_sums,
+)
 
 MIN_COALITIONS = 4
 MIN_FOR_PILOT = 18
@@ -216,7 +224,7 @@ class SharedSampling:
         typical = _by_size(sizes, inner_terms[0], inside, edge_terms[0], n)[0]
         mean = inner @ typical / inner.sum()
         share = inner * (typical + FLOOR * mean) if mean > 0 else inner
-        return share / share.sum(), np.stack(guess)
+        return share / share.sum(), np.stack(_adding_up(Terms(*guess)))
 
     def _replicate_sums(self, start: int, stop: int) -> RunningSums:
         """Sums over whole replicates ``start..stop``; terms are weighted: their mean is the estimate."""
@@ -303,6 +311,20 @@ def _through_edges(course: np.ndarray, usual: np.ndarray, edge_2p: np.ndarray) -
     scale_p = ends @ seen_ep / (ends @ ends) if usual.any() else np.zeros(edge_2p.shape[1])
     most_p = np.abs(edge_2p).max(0)  # no more than was seen
     return np.clip(course[:, None] * scale_p, -most_p, most_p)
+
+
+def _adding_up(guess: Terms) -> Terms:
+    """The guesses of a pair's synergy, redundancy and antagonism made to add up to that of its difference.
+
+    Each was guessed for itself. What is missing goes to the three by their size, so that a term that was not
+    seen is not guessed either.
+    """
+    sizes = [np.abs(term) for term in (guess.synergy, guess.redundancy, guess.antagonism)]
+    whole = sum(sizes)
+    synergy, redundancy, antagonism = (
+        np.divide(size, whole, out=np.full_like(size, 1 / 3), where=whole > 0) for size in sizes
+    )
+    return adding_up(guess.delta, guess, (synergy, redundancy, antagonism))
 
 
 def _edge_coalitions(n: int) -> np.ndarray:

@@ -5,11 +5,11 @@ form, the second estimated without bias from evaluations that g has not seen (cr
 is corrected with a g fitted without its fold). A replicate has
 
 * a spread sample of coalitions, each of which serves every pair with an importance weight, and
-* a flip grid (``grid``), which gives every pair its corners: for the redundancy gap, whose base and span take
-  g as a control variate (their means under g come from contexts that cost no evaluation), and for the index.
+* a flip grid (``grid``), which gives every pair its corners: for every other term, which takes g as a control
+  variate (its mean under g comes from contexts that cost no evaluation), and for the index.
 
 A first part of the budget only fits: the kernel's parameters depend on nothing that is corrected with.
-Every replicate is unbiased for the index, the base and the span (not so their ratio, the gap), and their
+Every replicate is unbiased for every mean (not so for ratios of them, gap and substitutability), and their
 spread gives the standard errors. Where features are many and the game smooth, ``shared`` does as well without
 a fit.
 
@@ -35,7 +35,7 @@ from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
 from raymoe.interactions.sampling.grid import FlipGrid
 from raymoe.interactions.sampling.streams import Stream
-from raymoe.interactions.sums import corner_terms, independent_sums
+from raymoe.interactions.sums import Terms, adding_up, corner_terms, independent_sums
 
 FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
 MAX_FITTED = 4096  # a factorisation of more costs more time than it saves evaluations
@@ -95,7 +95,7 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
     with torch.no_grad():
         kernel = ProductKernel(unique[which[: len(first)]], values[which[: len(first)]])
         process = GaussianProcess(kernel, unique[chosen], values[chosen])
-        by_spread, by_grid, others, effects = [], [], [], []
+        by_spread, by_grid, by_term, effects = [], [], [], []
         for fold in np.unique(fold_of):
             alone = _only_in_fold(which, owner, fold, len(unique))
             alpha = process.without(np.flatnonzero(alone[chosen]))
@@ -114,11 +114,11 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
                 contexts = _contexts(law, n, CONTEXTS, (seed, Stream.CONTEXTS, int(r)))
                 means = [term.mean(0) for term in corner_terms(*process.corners(contexts, pairs, alpha))]
                 by_grid.append(model_second[column[:, 0], column[:, 1]] + truth[0] - model[0])
-                # base, span and any further term: the mean under the surrogate, and what it misses here
-                others.append(np.stack(means[1:]) + np.stack(truth[1:]) - np.stack(model[1:]))
+                # every term: the mean under the surrogate, and what it misses here
+                by_term.append(np.stack(means) + np.stack(truth) - np.stack(model))
                 effects.append(model_first + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
-    sums = independent_sums(delta, *np.stack(others, 1))
+    sums = independent_sums(*_adding_up(delta, Terms(*np.stack(by_term, 1))))
     main_effects = np.full(n, np.nan)
     main_effects[grid.players] = np.mean(effects, 0)
     return InteractionEstimate.of_sums(
@@ -147,6 +147,18 @@ def _combined(by_spread: np.ndarray, by_grid: np.ndarray) -> np.ndarray:
     spread, grid = by_spread.var(0).mean(), by_grid.var(0).mean()
     share = float(grid / (spread + grid)) if spread + grid > 0 else 0.5
     return share * by_spread + (1 - share) * by_grid
+
+
+def _adding_up(delta: np.ndarray, terms: Terms) -> Terms:
+    """The terms by replicate, [K, p] each, corrected by what is known better: that they add up to ``delta``.
+
+    What is missing goes to the three by how much each varies, one share for all pairs and replicates, which
+    leaves each unbiased (the least-squares answer where their errors are independent).
+    """
+    spread = [float(term.var(0).mean()) for term in (terms.synergy, terms.redundancy, terms.antagonism)]
+    whole = sum(spread)
+    shares = [np.asarray(x / whole if whole > 0 else 1 / 3) for x in spread]
+    return adding_up(delta, terms, (shares[0], shares[1], shares[2]))
 
 
 def _draw(

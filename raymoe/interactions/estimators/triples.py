@@ -84,7 +84,7 @@ def estimate_triples(
     def replicate_sums(start: int, stop: int) -> RunningSums:
         bases = tiled_coalitions(sizes, *shape, start, stop, (seed, Stream.TRIPLES)).reshape(-1, n)
         delta = grid.measure(game, bases).difference().reshape(stop - start, plan.length, -1)
-        nothing = [np.zeros_like(delta)] * (len(TERMS) - 1)  # a triple has no base and no span
+        nothing = [np.zeros_like(delta)] * (len(TERMS) - 1)  # a triple has the difference alone
         return tiled_sums(delta, *nothing)
 
     step = 2 * max(1, MASKS_AT_ONCE // (2 * plan.length * grid.evaluations))
