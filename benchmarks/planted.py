@@ -42,8 +42,8 @@ from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
 SECTIONS = ("experiment", "masks", "budget", "settings")
-METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")
-NAMED = {"synergistic": ("synergy", "sii"), "redundant": ("redundancy", "redundancy_gap")}
+METHODS = ("sii", "-sii", "redundancy", "redundancy_gap", "product", "attention", "random")
+NAMED = {"synergistic": ("synergy", "sii"), "redundant": ("redundancy", "redundancy")}
 TRIED = (
     {"train.interaction_loss_weight": 0.0},
     {"train.interaction_loss_weight": 0.5},
@@ -193,13 +193,14 @@ class Scenes:
                 }
             )
             true = is_true(self.store, sample_id, self.truth[sample_id].targets[kind], frame)
-            yield [measures(score, true)[0] for score in (found.sii, -found.sii, found.redundancy_gap)]
+            scores = (found.sii, -found.sii, found.redundancy, found.redundancy_gap)
+            yield [measures(score, true)[0] for score in scores]
 
     def report(self, kind: str, name: str, values: Iterator) -> None:
         """A line of means."""
         found = 100 * np.array(list(values))
         error = found.std(0, ddof=1) / np.sqrt(len(found))
-        each = zip(METHODS[:3], found.mean(0), error, strict=True)
+        each = zip(METHODS[:4], found.mean(0), error, strict=True)
         cells = [f"{label} {mean:.1f} ± {spread:.1f}" for label, mean, spread in each]
         print(f"  {kind:12s} {name:40s} {', '.join(cells)}", flush=True)
 

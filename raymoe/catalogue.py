@@ -16,6 +16,9 @@ class ListedEstimator(NamedTuple):
     min_coalitions: int = 4
 
 
+MIXTURE = "mixture"  # what all experts say together, beside each of them
+ALL = "all"  # every expert
+
 ESTIMATORS = {
     "shared": ListedEstimator("raymoe.interactions.estimators.shared:Shared"),
     "surrogate": ListedEstimator("raymoe.interactions.estimators.surrogate:Surrogate", min_coalitions=16),

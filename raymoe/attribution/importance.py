@@ -38,6 +38,18 @@ class Importance:
     notes: dict[str, np.ndarray] = field(default_factory=dict)
 
 
+def mean_over_experts(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """What counts as important to the mixture: the mean of its experts' scores, [T_m].
+
+    The paper attributes to experts alone. Each expert's scores are scaled to 0..1 for themselves, so every
+    one has a say in which features are looked at, whatever its weight.
+
+    Args:
+        scores: of one sample and modality, one array [T_m] for each expert.
+    """
+    return np.stack(scores).mean(0, dtype=np.float64).astype(np.float32)
+
+
 def importance(
     model: FusionModel,
     batch: FeatureBatch,

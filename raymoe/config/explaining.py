@@ -38,7 +38,7 @@ class ProbeConfig(Section):
     """Which pairs to measure, with what effort."""
 
     experts: tuple[str, ...] = ("synergy", "redundancy")
-    """the experts whose interactions are measured"""
+    """the experts whose interactions are measured: names, `all`, and `mixture`, what they say together"""
     rho: float = Field(0.3, gt=0, le=1)
     """share of each modality's features in the universe"""
     min_features: int = Field(1, ge=1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
+from raymoe.attribution.mixture import with_mixture
+from raymoe.catalogue import MIXTURE
 from raymoe.data.samples_file import SamplesFile
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
@@ -79,6 +81,12 @@ class Explained:
         """Expert names, in the order of the weights."""
         return self.metadata("predictions")["experts"]
 
+    @property
+    def explained(self) -> list[str]:
+        """The experts, and the mixture where that was probed."""
+        probed = self.metadata("interactions")["experts"]
+        return [*self.experts, *(name for name in probed if name == MIXTURE)]
+
 
 @dataclass(frozen=True)
 class Inputs(Explained):
@@ -111,12 +119,13 @@ def read_explained(project: Project) -> Explained:
         ParentError: see ``read_inputs``.
     """
     light = ["sample_id", "split", "labels"]
+    interactions = read_interactions(INTERACTIONS.of(project))
     found = Explained(
         samples=SAMPLES.of(project).read(light),
         source=SamplesFile(SAMPLES.of(project)),
         predictions=PREDICTIONS.of(project).read(),
         importance=IMPORTANCE.of(project).read(),
-        interactions=read_interactions(INTERACTIONS.of(project)),
+        interactions=interactions,
         store=FeatureStore.open(FEATURES.of(project)),
     )
     # predictions, importance and interactions have to be of one checkpoint
@@ -124,6 +133,8 @@ def read_explained(project: Project) -> Explained:
     IMPORTANCE.of(project).refuse_other_parents({"checkpoint": found.checkpoint}, predicted)
     wanted = {"checkpoint": found.checkpoint, "importance": found.fingerprints["importance"]}
     INTERACTIONS.of(project).refuse_other_parents(_parents(found.interactions), wanted)
+    if MIXTURE in found.metadata("interactions")["experts"]:
+        found = replace(found, importance=with_mixture(found.importance))
     return found
 
 

@@ -28,7 +28,7 @@ from raymoe.display.vocabulary import (
     SCORE_TITLES,
     default_score,
     expert_colors,
-    expert_label,
+    expert_title,
 )
 from raymoe.display.words import is_right_to_left
 
@@ -72,7 +72,7 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
     """An expert's heat map and its strongest pairs by its own score."""
     score = default_score(expert)
     return Panel(
-        title=f"{expert_label(expert)} expert",
+        title=expert_title(expert),
         subtitle=f"strongest pairs by {SCORE_TITLES[score]}, patches as (row, column)",
         color=expert_colors(experts)[expert],
         heat=sample.importance.get(expert, {}),

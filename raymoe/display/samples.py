@@ -260,10 +260,11 @@ def _pairs(
 
 
 def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int) -> list[Pair]:
-    """The pairs of largest |value|; ties in table order."""
+    """The pairs of largest |value|, ties in table order; not those that have none of it."""
     value, stderr = score_columns(score)
-    strength = np.abs(rows[value].to_numpy())
-    order = np.argsort(-np.nan_to_num(strength, nan=-1.0), kind="stable")[:count]
+    strength = np.nan_to_num(np.abs(rows[value].to_numpy()), nan=-1.0)
+    order = np.argsort(-strength, kind="stable")
+    order = order[strength[order] > (-1.0 if score == "sii" else 0.0)][:count]
     return [
         Pair(
             u=_end(sequences, row["u_modality"], row["u"]),

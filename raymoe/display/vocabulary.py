@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from raymoe.catalogue import MIXTURE
+
 # Kinds of model (model.kind), in the order of the paper's Table 2.
 MODELS = {"i2moe": "I2MoE", "dense": "Dense", "fl-i2moe": "FL-I2MoE"}
 METRICS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy"}
 # Scores of a pair, by their columns in the table of interactions.
-SCORES = {"sii": "SII", "redundancy_gap": "redundancy gap"}
-# The same where no expert stands beside them that says what they mean.
-SCORE_TITLES = SCORES | {"sii": "synergy (SII)"}
+SCORES = {
+    "sii": "SII",
+    "synergy": "synergy",
+    "redundancy": "redundancy",
+    "antagonism": "antagonism",
+    "substitutability": "substitutability",
+    "redundancy_against": "redundancy against",
+    "redundancy_gap": "redundancy gap",
+}
+# The same where they stand beside each other: which is whose.
+SCORE_TITLES = SCORES | {"redundancy_gap": "redundancy gap (the paper's)"}
+# Those that experiments compare: what every pair has, in the units of a logit.
+COMPARED = ("sii", "synergy", "redundancy", "antagonism", "redundancy_gap")
 OF_PAPER = {"sii": "synergy", "redundancy_gap": "redundancy"}  # whose score the paper shows
 ATTRIBUTIONS = {  # methods of attribution (attribute.method)
     "random": "Random",
@@ -27,6 +39,9 @@ RANKED_BY = {  # what planted pairs are ranked by
     "random": "random",
     "sii": "SII",
     "-sii": "−SII",
+    "synergy": "synergy",
+    "redundancy": "redundancy",
+    "antagonism": "antagonism",
     "redundancy_gap": "redundancy gap",
     "product": "product of attributions",
     "attention": "attention",
@@ -87,15 +102,19 @@ def expert_label(name: str) -> str:
     return name.replace(":", " ")
 
 
+def expert_title(name: str) -> str:
+    """The same where it must be said what it is: "synergy expert", but "mixture"."""
+    return name if name == MIXTURE else f"{expert_label(name)} expert"
+
+
 def expert_colors(experts: Sequence[str]) -> dict[str, str]:
-    """A colour for each expert: fixed for synergy and redundancy, by order for the unique ones."""
-    unique = [name for name in experts if name not in ("synergy", "redundancy")]
+    """A colour for each expert: by order for the unique ones, fixed for the others and the mixture."""
+    fixed = {"synergy": SYNERGY, "redundancy": REDUNDANCY, MIXTURE: DENSE}
+    unique = [name for name in experts if name not in fixed]
     colors = {name: UNIQUE[i % len(UNIQUE)] for i, name in enumerate(unique)}
-    return {
-        name: {"synergy": SYNERGY, "redundancy": REDUNDANCY}.get(name) or colors[name] for name in experts
-    }
+    return {name: fixed.get(name) or colors[name] for name in experts}
 
 
 def default_score(expert: str) -> str:
     """The score that an expert was made for."""
-    return "redundancy_gap" if expert == "redundancy" else "sii"
+    return "redundancy" if expert == "redundancy" else "sii"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from raymoe.display.vocabulary import SCORES, score_columns
+from raymoe.display.vocabulary import COMPARED, score_columns
 from raymoe.errors import InputError
 from raymoe.experiments.probed_runs import ProbedRun
 from raymoe.features.store import FeatureStore
@@ -55,7 +55,7 @@ def binned_pairs(run: ProbedRun, store: FeatureStore) -> BinnedPairs:
     table = run.pairs()
     binned = bins_of(store, run.importance(), run.experts)
     found = table.select(
-        [*KEYS, *(column for score in SCORES for column in score_columns(score))]
+        [*KEYS, *(column for score in COMPARED for column in score_columns(score))]
     ).to_pandas()
     joined = binned.merge(found, on=KEYS, how="left", indicator=True)
     samples = set(found["sample_id"])

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from raymoe.attribution.mixture import with_mixture
+from raymoe.catalogue import MIXTURE
 from raymoe.errors import ParentError
 from raymoe.experiments.trained_runs import TrainedRun, finished_seeds
 from raymoe.features.store import FeatureStore
@@ -58,12 +60,13 @@ class ProbedRun:
         return self.run.project.command(stage)
 
     def importance(self) -> pa.Table:
-        """The table of ``attribute``.
+        """The table of ``attribute``, with the mixture where that was probed.
 
         Raises:
             ParentError: it is damaged.
         """
-        return IMPORTANCE.of(self.run.project).read()
+        table = IMPORTANCE.of(self.run.project).read()
+        return with_mixture(table) if MIXTURE in self.experts else table
 
     def pairs(self) -> pa.Table:
         """The table of ``probe``, of all experts.

@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raymoe.attribution.importance import mean_over_experts
+from raymoe.catalogue import ALL, MIXTURE
 from raymoe.config import ProbeConfig
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
@@ -35,7 +37,6 @@ class Job:
     number: int
     sample_id: str
     expert: str
-    expert_index: int
     target: str
     candidates: Candidates
     seed: int
@@ -175,6 +176,24 @@ def plan_hash(fingerprint: str, units: Units) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def experts_asked(asked: Sequence[str], expert_names: Sequence[str]) -> tuple[str, ...]:
+    """The experts that ``probe.experts`` names: ``all`` are the model's, and the mixture is one more.
+
+    Raises:
+        InputError: it names none, or one that the model doesn't have.
+    """
+    known = f"The model's experts: {', '.join(expert_names)}; or {ALL}, or {MIXTURE}."
+    unknown = [name for name in asked if name not in (*expert_names, ALL, MIXTURE)]
+    if unknown:
+        raise InputError(f"probe.experts names {', '.join(unknown)}", known)
+    if not asked:
+        raise InputError("probe.experts is empty", known)
+    found: dict[str, None] = {}
+    for name in asked:
+        found |= dict.fromkeys(expert_names if name == ALL else [name])
+    return tuple(found)
+
+
 def make_plan(
     store: FeatureStore,
     importance: pa.Table,
@@ -193,17 +212,10 @@ def make_plan(
         made_by: the command that makes the importance table, for the error messages.
 
     Raises:
-        InputError: an expert the model doesn't have; a universe too large for the estimator ``exact``.
+        InputError: a universe too large for the estimator ``exact``.
         ParentError: a row of the importance table is missing.
     """
-    unknown = [e for e in config.experts if e not in expert_names]
-    if unknown:
-        raise InputError(
-            f"probe.experts names {', '.join(unknown)}", f"The model's experts: {', '.join(expert_names)}."
-        )
-    if not config.experts:
-        raise InputError("probe.experts is empty", f"The model's experts: {', '.join(expert_names)}.")
-    table = _Scores(store, importance, config, made_by)
+    table = _Scores(store, importance, expert_names, config, made_by)
     works: dict[Work, int] = {}
     kinds: list[array[int]] = [array("i") for _ in config.experts]
     kept, skipped = array("q"), []
@@ -219,7 +231,7 @@ def make_plan(
         for e, found in enumerate(candidates):
             name = f"sample {table.sample_id(sample)}, expert {config.experts[e]}"
             kinds[e].append(works.setdefault(_work(found, config, name), len(works)))
-    jobs = SampleJobs(table, np.array(kept, dtype=np.int64), expert_names, config)
+    jobs = SampleJobs(table, np.array(kept, dtype=np.int64), config)
     each = [np.array(column, dtype=np.int32) for column in kinds]
     return Plan(jobs, list(works), np.concatenate(each), skipped, config)
 
@@ -237,10 +249,8 @@ def _work(candidates: Candidates, config: ProbeConfig, name: str) -> Work:
 class SampleJobs(Sequence[Job]):
     """The jobs of some samples, each computed when it is asked for."""
 
-    def __init__(
-        self, table: _Scores, samples: np.ndarray, expert_names: list[str], config: ProbeConfig
-    ) -> None:
-        self.table, self.samples, self.expert_names, self.config = table, samples, expert_names, config
+    def __init__(self, table: _Scores, samples: np.ndarray, config: ProbeConfig) -> None:
+        self.table, self.samples, self.config = table, samples, config
 
     def __len__(self) -> int:
         return len(self.samples) * len(self.config.experts)
@@ -263,7 +273,6 @@ class SampleJobs(Sequence[Job]):
             int(number),
             sample_id,
             expert,
-            self.expert_names.index(expert),
             self.table.target,
             self.table.candidates(sample, e, self.table.allowed(sample)),
             seed_of(self.config.seed, sample_id, expert),
@@ -274,14 +283,25 @@ class _Scores:
     """The importance table by sample and expert, in the table's order; the scores stay in the file.
 
     ``rows``, int64 [samples, experts, modalities], says which row of the table each is, and ``indices``,
-    int64 [samples], which row of the feature store each sample is.
+    int64 [samples], which row of the feature store each sample is. ``of`` says which of those experts each
+    one of the configuration takes: the mixture takes all of the model's.
     """
 
-    def __init__(self, store: FeatureStore, importance: pa.Table, config: ProbeConfig, made_by: str) -> None:
+    def __init__(
+        self,
+        store: FeatureStore,
+        importance: pa.Table,
+        expert_names: list[str],
+        config: ProbeConfig,
+        made_by: str,
+    ) -> None:
         self.store, self.config, self.scores = store, config, importance["scores"]
+        needed = expert_names if MIXTURE in config.experts else list(config.experts)
+        everyone = list(range(len(needed)))
+        self.of = [everyone if name == MIXTURE else [needed.index(name)] for name in config.experts]
         modalities = [m.name for m in store.modalities]
         ids = importance["sample_id"].combine_chunks().dictionary_encode()
-        experts = _places(importance["expert"], list(config.experts))
+        experts = _places(importance["expert"], needed)
         places = _places(importance["modality"], modalities)
         wanted = np.flatnonzero((experts >= 0) & (places >= 0))
         samples = ids.indices.to_numpy()
@@ -290,14 +310,14 @@ class _Scores:
         order = order[np.argsort(position)][: config.max_samples]
         row_of = np.full(len(ids.dictionary), -1, dtype=np.int64)
         row_of[order] = np.arange(len(order))
-        self.rows = np.full((len(order), len(config.experts), len(modalities)), -1, dtype=np.int64)
+        self.rows = np.full((len(order), len(needed), len(modalities)), -1, dtype=np.int64)
         chosen = wanted[row_of[samples[wanted]] >= 0]
         self.rows[row_of[samples[chosen]], experts[chosen], places[chosen]] = chosen
         names = ids.dictionary.take(pa.array(order)).to_pylist()
         if (self.rows < 0).any():
             sample, e, m = np.argwhere(self.rows < 0)[0]
             raise ParentError(
-                f"importance.arrow has no row for sample {names[sample]}, expert {config.experts[e]}, "
+                f"importance.arrow has no row for sample {names[sample]}, expert {needed[e]}, "
                 f"modality {modalities[m]}",
                 f"Compute it again with: {made_by} --overwrite",
             )
@@ -325,9 +345,12 @@ class _Scores:
 
     def candidates(self, sample: int, expert: int, allowed: dict[str, np.ndarray]) -> Candidates:
         """The universe and pairs of a sample and of the configuration's expert of that number."""
-        rows = zip(allowed, self.rows[sample, expert], strict=True)
+        scores = {}
+        for name, rows in zip(allowed, self.rows[sample, self.of[expert]].T, strict=True):
+            each = [self.scores[int(row)].values.to_numpy() for row in rows]
+            scores[name] = each[0] if len(each) == 1 else mean_over_experts(each)
         return select_candidates(
-            {name: self.scores[int(row)].values.to_numpy() for name, row in rows},
+            scores,
             allowed,
             rho=self.config.rho,
             min_features=self.config.min_features,

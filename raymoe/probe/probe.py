@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from raymoe.probe.cut import earlier_size, resumable
 from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
-from raymoe.probe.plan import Units, make_plan
+from raymoe.probe.plan import Units, experts_asked, make_plan
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import (
@@ -64,6 +65,7 @@ def probe(
         RaymoeError: the cluster can't do it, or another driver is at it.
         Interrupted: Ctrl-C or SIGTERM; what is finished is kept.
     """
+    project = with_experts(project)
     workspace, config = project.workspace, project.preset.probe
     importance, provenance = parents_of(project)
     if not overwrite and (notes := _finished(project, provenance)):
@@ -152,6 +154,20 @@ def _named(units: Units, number: int, reason: str) -> str:
     """Why a unit failed, with its sample and expert."""
     name = units.plan.jobs[units.job_of(number)].name
     return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
+def with_experts(project: Project) -> Project:
+    """The project with ``probe.experts`` by the names of the model's experts.
+
+    Raises:
+        ParentError: there is no checkpoint.
+        InputError: see ``experts_asked``.
+    """
+    asked = project.preset.probe.experts
+    experts = experts_asked(asked, read_info(CHECKPOINT.of(project)).experts)
+    if experts == asked:
+        return project
+    return replace(project, preset=project.preset.with_fields({"probe.experts": list(experts)}))
 
 
 def parents_of(project: Project) -> tuple[pa.Table, Provenance]:

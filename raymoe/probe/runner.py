@@ -101,7 +101,7 @@ class UnitRunner:
         features, valid, special = ({n: torch.tensor(p[i]) for n, p in parts.items()} for i in range(3))
         return ExpertGame.of_sample(
             model,
-            job.expert_index,
+            job.expert,
             features,
             special,
             job.candidates.players,

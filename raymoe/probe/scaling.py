@@ -23,7 +23,7 @@ from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import unit_size
 from raymoe.probe.measuring import measured_rate, runner_arguments
 from raymoe.probe.plan import Unit, Units, make_plan
-from raymoe.probe.probe import parents_of
+from raymoe.probe.probe import parents_of, with_experts
 from raymoe.probe.runner import UnitRunner
 from raymoe.probe.scaling_runs import Scaling, beyond_line, driver_costs, measured_run, pace_of, predicted_run
 from raymoe.project import Project
@@ -88,6 +88,7 @@ class _Rehearsal:
             ParentError: see ``probe``.
             RaymoeError: there is nothing to do, or no actor that can.
         """
+        project = with_experts(project)
         importance, provenance = parents_of(project)
         store = FeatureStore.open(FEATURES.of(project))
         experts = read_info(CHECKPOINT.of(project)).experts

@@ -128,9 +128,9 @@ IMPORTANCE = Contract(
     },
 )
 
-# u and v are positions in their modalities' sequences. A mean over contexts times n_coalitions is its sum; those
-# of squares and products are what the errors come from (interactions/sums.py), so that tables merge: over
-# coalitions where these are independent, over contrasts between neighbouring strata where they are tiled.
+# u and v are positions in their modalities' sequences. A mean over contexts times n_coalitions is its sum;
+# sums of squares and products are what the errors come from (interactions/sums.py), so that tables merge:
+# over coalitions where these are independent, over contrasts between neighbouring strata elsewhere.
 TERMS = (
     "delta",
     "base",

@@ -192,8 +192,8 @@ def interaction_scores(interactions: pa.Table) -> Figure:
         ("synergy", "sii", "Synergy expert: SII of each pair", lambda v: np.where(v < 0, 1, 0)),
         (
             "redundancy",
-            "redundancy_gap",
-            "Redundancy expert: gap of each pair",
+            "redundancy",
+            "Redundancy expert: redundancy of each pair",
             lambda v: np.zeros(len(v), int),
         ),
     ]

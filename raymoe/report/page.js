@@ -355,10 +355,12 @@ function showPairs() {
   const table = $("pairs");
   const expert = expertOf(state.expert);
   $("pairs-title").textContent = pairs.length
-    ? `Strongest pairs of the ${expert.label} expert, by ${data.scores[state.score]}`
+    ? `Strongest pairs of the ${expert.title}, by ${data.scores[state.score]}`
     : "Strongest pairs";
   if (!pairs.length) {
-    const reason = expert.probed ? "No pair of this sample was measured." : `The ${expert.label} expert was not probed: it has a heat map only.`;
+    const measured = Object.values(current().pairs[state.expert] ?? {}).some((found) => found.length);
+    const reason = measured ? `No pair of this sample has any ${data.scores[state.score]}.`
+      : expert.probed ? "No pair of this sample was measured." : `The ${expert.title} was not probed: it has a heat map only.`;
     table.replaceChildren(make("tbody", {}, make("tr", {}, make("td", { class: "empty" }, reason))));
     $("pairs-note").textContent = "";
     return;
@@ -528,7 +530,7 @@ function showBars() {
     element.title = marks.length ? marks.join(" and ") : "neither true nor predicted";
     return element;
   }), make("p", { class: "note" }, "✓ true label; blue: predicted."));
-  $("weights").replaceChildren(...data.experts.map((e, i) => bar(e.label, sample.weights[i], "", e.color)));
+  $("weights").replaceChildren(...sample.weights.map((weight, i) => bar(data.experts[i].label, weight, "", data.experts[i].color)));
 }
 
 if (data.samples.length) {

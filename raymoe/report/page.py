@@ -27,6 +27,7 @@ from raymoe.display.vocabulary import (
     default_score,
     expert_colors,
     expert_label,
+    expert_title,
     model_label,
     score_columns,
 )
@@ -167,7 +168,7 @@ def _embedded(sample: Sample) -> Markup:
 
 def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
     """What the list of samples needs, of all of them."""
-    colors = expert_colors(inputs.experts)
+    colors = expert_colors(inputs.explained)
     probed = {expert for sample in samples for expert in sample.pairs}
     return {
         "classes": inputs.classes,
@@ -175,11 +176,12 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str,
             {
                 "name": name,
                 "label": expert_label(name),
+                "title": expert_title(name),
                 "color": colors[name],
                 "score": default_score(name),
                 "probed": name in probed,
             }
-            for name in inputs.experts
+            for name in inputs.explained
         ],
         "scores": SCORE_TITLES,
         "negative": NEGATIVE,

@@ -58,7 +58,7 @@ def report(project: Project, *, overwrite: bool = False) -> StageResult:
         drawings = {name: svg(figure) for name, figure in figures.items()}
         singles = {}
         for i, sample in enumerate(samples[:SAMPLE_FIGURES], 1):
-            figure = sample_figure(sample, inputs.experts, inputs.classes, config.pairs)
+            figure = sample_figure(sample, inputs.explained, inputs.classes, config.pairs)
             if figure:
                 singles[f"sample-{i}"] = figure
         for name, figure in (figures | singles).items():

@@ -114,12 +114,12 @@ def test_planted_is_of_the_named_experts_over_seeds():
         row("synergistic", "synergy", "sii", 0.8, measure="auroc"),
         row("synergistic", "synergy", "product", 0.071),
         row("synergistic", "redundancy", "sii", 0.5),
-        row("redundant", "redundancy", "redundancy_gap", 0.089),
+        row("redundant", "redundancy", "redundancy", 0.089),
         row("redundant", "redundancy", "product", 0.642),
     ]
     said = finding("planted", rows)
     assert "synergistic by SII 0.22, by the product 0.07" in said
-    assert "redundant by redundancy gap 0.09, by the product 0.64" in said
+    assert "redundant by redundancy 0.09, by the product 0.64" in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.stores import write_store
 from support.tiny import (
@@ -20,7 +20,7 @@ from support.tiny import (
 )
 
 from raymoe.config import ModelConfig
-from raymoe.display.vocabulary import SCORES
+from raymoe.display.vocabulary import COMPARED
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED
 from raymoe.experiments.pair_masking import measure as module
@@ -52,12 +52,13 @@ def candidates(draw) -> CandidatePairs:
     words, patches = draw(st.integers(1, 5)), draw(st.integers(1, 6))
     pairs = np.array([(u, words + v) for u in range(words) for v in range(patches)])
     values = st.lists(st.integers(-3, 3), min_size=len(pairs), max_size=len(pairs))
-    scores = {score: np.array(draw(values), float) for score in SCORES}
+    scores = {score: np.array(draw(values), float) for score in COMPARED}
     position_n = np.concatenate([np.arange(words) + 2, np.arange(patches) * 3])
     return CandidatePairs(np.array(["text"] * words + ["image"] * patches), position_n, pairs, scores)
 
 
 @given(candidates(), st.integers(0, 5))
+@settings(deadline=None)
 def test_masks_are_of_the_budget_and_matched_ones_of_as_many_features(found, key):
     masks = found.masks((key, "sample"))
     variants = variants_of()
@@ -156,7 +157,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
     assert result.ran
     frame = read(one_pair).to_pandas()
     of_seed, frame = frame[frame["seed"] == 0], frame[frame["seed"].isna()]
-    assert len(frame) == len(of_seed) == 2 * 2 * len(SHARES) * 4
+    assert len(frame) == len(of_seed) == 2 * len(COMPARED) * len(SHARES) * 4
     assert frame["value_low"].to_list() == of_seed["value_low"].to_list(), "of one seed its mean is itself"
     assert frame["drop_std"].isna().all()
     assert set(frame["samples"]) == {20}

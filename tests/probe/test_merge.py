@@ -21,7 +21,7 @@ from test_plan import plan_of
 
 from raymoe.errors import ParentError, RaymoeError, WorkspaceError
 from raymoe.interactions.pieces import Work
-from raymoe.interactions.sums import independent_sums
+from raymoe.interactions.sums import TERMS, independent_sums
 from raymoe.probe import commit, measuring, merge, probe
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.lock import RunLock
@@ -41,7 +41,7 @@ stage = importlib.import_module("raymoe.probe.probe")  # the package has a funct
 def toy_answer(unit) -> bytes:
     """Sums that depend on the unit alone, of as many pairs as it has."""
     rng, pairs = np.random.default_rng(unit.number), unit.pairs.stop - unit.pairs.start
-    table = pa.table(independent_sums(*(rng.normal(size=(4, pairs)) for _ in range(3))).columns())
+    table = pa.table(independent_sums(*(rng.normal(size=(4, pairs)) for _ in TERMS)).columns())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)

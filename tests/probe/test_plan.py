@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny import tiny_preset
 
+from raymoe.attribution.mixture import with_mixture
 from raymoe.config import ProbeConfig
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.pieces import Work
 from raymoe.probe.cut import Cut, open_cut, save_cut, unit_size
-from raymoe.probe.plan import Job, Plan, make_plan
+from raymoe.probe.plan import Job, Plan, experts_asked, make_plan
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.tables import read_table
@@ -103,7 +104,7 @@ def test_jobs_are_by_expert_then_sample_in_the_tables_order(tiny):
         (expert, sample) for expert in ("synergy", "redundancy") for sample in ("s2", "s4", "s5", "s6", "s7")
     ]
     assert [job.number for job in plan.jobs] == list(range(10))
-    assert [job.expert_index for job in plan.jobs] == [2] * 5 + [3] * 5
+    assert [job.expert for job in plan.jobs] == ["synergy"] * 5 + ["redundancy"] * 5
     with pytest.raises(IndexError):
         plan.jobs[10]
     few = tiny_plan(tiny, max_samples=3)
@@ -121,8 +122,38 @@ def test_a_missing_row_and_no_experts_are_named(tiny):
     ) as caught:
         tiny_plan(tiny, importance.filter(keep))
     assert caught.value.remedy == "Compute it again with: raymoe attribute tiny --overwrite"
-    with pytest.raises(InputError, match="experts is empty"):
-        tiny_plan(tiny, experts=())
+
+
+def test_experts_by_name_all_of_them_and_the_mixture():
+    assert experts_asked(["synergy"], EXPERTS) == ("synergy",)
+    assert experts_asked(["all"], EXPERTS) == tuple(EXPERTS)
+    assert experts_asked(["mixture", "all", "synergy"], EXPERTS) == ("mixture", *EXPERTS)
+    with pytest.raises(InputError, match="experts is empty") as caught:
+        experts_asked([], EXPERTS)
+    assert "redundancy; or all, or mixture" in caught.value.remedy
+    with pytest.raises(InputError, match="names magic, more"):
+        experts_asked(["magic", "synergy", "more"], EXPERTS)
+
+
+def test_the_mixtures_universe_is_what_matters_to_its_experts_in_the_mean(tiny):
+    importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
+    plan, rows = tiny_plan(tiny, experts=["mixture", "synergy"]), importance.to_pylist()
+    store = FeatureStore.open(FEATURES.of(tiny))
+    means = {
+        (r["sample_id"], r["modality"]): r["scores"]
+        for r in with_mixture(importance).to_pylist()[len(rows) :]
+    }
+    assert [job.expert for job in plan.jobs] == ["mixture"] * 5 + ["synergy"] * 5
+    for job in plan.jobs[:5]:
+        scores = {}
+        for name in ("text", "image"):
+            each = [r["scores"] for r in rows if (r["sample_id"], r["modality"]) == (job.sample_id, name)]
+            assert len(each) == len(EXPERTS)
+            scores[name] = np.mean(np.array(each, dtype=np.float64), 0).astype(np.float32)
+            np.testing.assert_array_equal(scores[name], means[job.sample_id, name])
+        wanted = select_candidates(scores, store.candidates(store.index_of(job.sample_id)), rho=0.5)
+        assert job.candidates.players == wanted.players
+    assert with_mixture(with_mixture(importance)).num_rows == len(rows) * 5 // 4
 
 
 MANY = Work(12, 1 << 20, 4000, 0)  # a job that no unit holds

@@ -16,6 +16,8 @@ from raymoe.errors import InputError, ParentError, RaymoeError, WorkspaceError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate, select_candidates
 from raymoe.interactions.pieces import work_of
+from raymoe.interactions.result import COLUMNS
+from raymoe.interactions.sums import MEANS
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.probe import measuring, probe
 from raymoe.probe.commit import UnitFiles
@@ -67,9 +69,10 @@ def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
         )
         each = 1 + len(candidates.players) + len(candidates.pairs)
         found = estimate(game, candidates.pairs, budget=8 * each + 1, seed=seed_of(0, "s6", expert))
-        np.testing.assert_allclose(mine["sii"], found.sii, atol=1e-6)
-        np.testing.assert_allclose(mine["sii_stderr"], found.sii_stderr, atol=1e-6)
-        np.testing.assert_allclose(mine["redundancy_gap"], found.redundancy_gap, atol=1e-6)
+        for column in COLUMNS:
+            np.testing.assert_allclose(mine[column], getattr(found, column), rtol=1e-6, atol=1e-6)
+        together = mine["synergy"] - mine["redundancy"] - mine["antagonism"]
+        np.testing.assert_allclose(together, mine["sii"], rtol=0, atol=1e-9)
         assert list(zip(mine["u"], mine["v"], strict=True)) == [
             (candidates.players[a][1], candidates.players[b][1]) for a, b in candidates.pairs
         ]
@@ -82,6 +85,43 @@ def _scores(project, sample, expert):
     table = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
     rows = [r for r in table.to_pylist() if r["sample_id"] == sample and r["expert"] == expert]
     return {r["modality"]: np.array(r["scores"]) for r in rows}
+
+
+def test_the_mixture_is_probed_beside_its_experts(tiny, inline):
+    """Its table is what the estimator gives for the model's own logit; ``all`` are the model's experts."""
+    project = with_probe(tiny, experts=["all", "mixture"])
+    assert probe(project).ran
+    assert not probe(project).ran
+    assert not probe(with_probe(tiny, experts=[*EXPERTS, "mixture"])).ran, "the same, by their names"
+    rows = read(tiny).to_pandas()
+    assert list(rows["expert"].unique()) == [*EXPERTS, "mixture"]
+    mine = rows[(rows["expert"] == "mixture") & (rows["sample_id"] == "s6")]
+    store = FeatureStore.open(FEATURES.of(tiny))
+    model, _ = load_checkpoint(CHECKPOINT.of(tiny))
+    parts = {m: store.sequence(6, m) for m in ("text", "image")}
+    features = {m: torch.tensor(p[0]) for m, p in parts.items()}
+    players = [
+        (m, i)
+        for m in ("text", "image")
+        for i in sorted({*mine.loc[mine["u_modality"] == m, "u"], *mine.loc[mine["v_modality"] == m, "v"]})
+    ]
+    game = ExpertGame.of_sample(
+        model,
+        "mixture",
+        features,
+        {m: torch.tensor(p[2]) for m, p in parts.items()},
+        players,
+        torch.eye(3)[0],
+    )
+    pairs = np.array(
+        [
+            [players.index(("text", u)), players.index(("image", v))]
+            for u, v in zip(mine["u"], mine["v"], strict=True)
+        ]
+    )
+    each = 1 + len(players) + len(pairs)
+    found = estimate(game, pairs, budget=8 * each + 1, seed=seed_of(0, "s6", "mixture"))
+    np.testing.assert_allclose(mine["sii"], found.sii, atol=1e-6)
 
 
 def test_samples_without_pairs_are_counted_and_listed(tiny, inline):
@@ -155,7 +195,7 @@ def test_any_cut_gives_the_same_table(tiny, inline, estimator, coalitions):
         probe(project, overwrite=True)
         tables.append(read(project).to_pandas())
     for other in tables[1:]:
-        for column in ("sii", "sii_stderr", "redundancy_gap", "redundancy_gap_stderr"):
+        for column in COLUMNS:
             np.testing.assert_allclose(other[column], tables[0][column], atol=1e-6)
         assert other[["sample_id", "expert", "u", "v"]].equals(tables[0][["sample_id", "expert", "u", "v"]])
 
@@ -169,7 +209,7 @@ def test_every_estimator_comes_through_the_same_door(tiny, inline, estimator):
     assert probe(with_probe(tiny, estimator=estimator, coalitions=64), overwrite=True).ran
     found = read(tiny).to_pandas()
     assert found[["sample_id", "expert", "u", "v"]].equals(truth[["sample_id", "expert", "u", "v"]])
-    for score in ("sii", "redundancy_gap"):
+    for score in ("sii", *MEANS, "redundancy_gap"):
         error = np.abs(found[score] - truth[score])
         assert (error <= 6 * found[f"{score}_stderr"] + 1e-6).mean() > 0.98
 

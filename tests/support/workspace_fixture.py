@@ -12,11 +12,12 @@ from PIL import Image, ImageDraw
 from raymoe.config import Preset, load_preset
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
-from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, SUMS
+from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES
 from raymoe.project.interaction_tables import of_expert
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import write_table
 from raymoe.project.workspace import Workspace
+from support.interaction_rows import interaction_row
 
 CLASSES = ["music", "animal", "<b>food</b>", "building"]
 EXPERTS = ["unique:text", "unique:image", "synergy", "redundancy"]
@@ -227,14 +228,10 @@ def _write_interactions(write, project, random, texts, parents) -> None:
                 for v in cells:
                     base, span = random.random() * 0.3, random.random() * 0.2
                     rows.append(
-                        dict(
+                        interaction_row(
                             sample_id=sample_id,
                             expert=expert,
-                            target="true",
-                            bin=0,
-                            u_modality="text",
                             u=int(u),
-                            v_modality="image",
                             v=int(v),
                             n_coalitions=32,
                             sii=random.normal(0, 0.2),
@@ -243,9 +240,8 @@ def _write_interactions(write, project, random, texts, parents) -> None:
                             span_mean=span,
                             redundancy_gap=base / (1 + span),
                             redundancy_gap_stderr=0.01 + 0.05 * random.random(),
-                            n_contrasts=0,
-                            n_blocks=0,
-                            **dict.fromkeys(SUMS, 0.0),
+                            redundancy=base,
+                            redundancy_stderr=0.01 + span / 4,
                         )
                     )
     experts = ("synergy", "redundancy")

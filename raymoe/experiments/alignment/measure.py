@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from raymoe.display.vocabulary import SCORES, score_columns
+from raymoe.display.vocabulary import COMPARED, score_columns
 from raymoe.experiments.alignment import ALIGNMENT, TABLE
 from raymoe.experiments.bins import BINS, binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts
@@ -114,7 +114,7 @@ class SeedScores:
 def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, SeedScores]]:
     """The scores of one seed by expert, score and bin, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
-        for score in SCORES:
+        for score in COMPARED:
             for number in range(len(BINS)):
                 part = of_expert[of_expert["bin"] == number]
                 if len(part):

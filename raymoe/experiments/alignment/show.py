@@ -11,7 +11,7 @@ import pyarrow as pa
 from raymoe.display.plots import grouped_bars, new_figure, paler
 from raymoe.display.sheets import Amount, Sheet
 from raymoe.display.shown import Plot, Shown
-from raymoe.display.vocabulary import REDUNDANCY, SYNERGY, expert_label, score_label
+from raymoe.display.vocabulary import COMPARED, REDUNDANCY, SYNERGY, expert_title, score_label
 from raymoe.experiments.rows import (
     Rows,
     of_paper,
@@ -29,7 +29,7 @@ from raymoe.project import Project
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DIGITS = {"sii": 5, "redundancy_gap": 4}
+DIGITS = dict.fromkeys(COMPARED, 5) | {"redundancy_gap": 4}
 # How far the axes of the paper's bar charts reach; it prints no numbers for them.
 PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
 
@@ -84,7 +84,7 @@ def _sheet(rows: Rows, seeds: list[int]) -> Sheet:
     )
     cells = tuple(
         (
-            f"{score_label(row['score'])}, {row['expert']} expert",
+            f"{score_label(row['score'])}, {expert_title(row['expert'])}",
             row["bin"],
             f"{row['top']} %",
             Amount(row["mean"], row["low"], row["high"], digits=DIGITS[row["score"]]),
@@ -105,7 +105,7 @@ def draw(rows: Rows) -> Figure:
     for axes, score in zip(figure.subplots(1, len(scores), squeeze=False)[0], scores, strict=True):
         of_score = [row for row in rows if row["score"] == score]
         bins, tops = unique(of_score, "bin"), sorted({row["top"] for row in of_score})
-        color = SYNERGY if score == "sii" else REDUNDANCY
+        color = SYNERGY if score in ("sii", "synergy") else REDUNDANCY
         series = []
         for top, share in zip(tops, np.linspace(1, 0.35, len(tops)), strict=True):
             own = [row for row in of_score if row["top"] == top]
@@ -114,7 +114,7 @@ def draw(rows: Rows) -> Figure:
         grouped_bars(axes, bins, series)
         label = score_label(score)
         axes.set(
-            title=f"{label}, {expert_label(of_score[0]['expert'])} expert",
+            title=f"{label}, {expert_title(of_score[0]['expert'])}",
             ylabel=f"mean {label}",
             xlabel="features, by importance",
         )

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from raymoe.attribution.importance import importance
+from raymoe.catalogue import MIXTURE
 from raymoe.display.inputs import Explained, read_explained
 from raymoe.display.plots import png, svg
 from raymoe.display.sample_figure import PANEL_WIDTH, Panel, pair_panel, paneled
@@ -90,7 +91,7 @@ def _lines(
     project: Project, inputs: Explained, sample: Sample, dense: dict[str, list[float]] | None, gap: str
 ) -> list[tuple[list[Panel], float]]:
     """Fig. 5: above the maps of the dense Transformer and of every expert, below the strongest pairs."""
-    colors = expert_colors(inputs.experts)
+    colors = expert_colors(inputs.explained)
     maps = [Panel("(a) dense Transformer", "Grad × AttnRoll", DENSE, dense or {}, gap="" if dense else gap)]
     maps += [
         Panel(
@@ -102,10 +103,10 @@ def _lines(
         for expert in inputs.experts
     ]
     pairs = []
-    for expert in PAIRS:
+    for expert in (*PAIRS, MIXTURE):
         if expert not in colors:
             continue
-        panel = pair_panel(sample, expert, inputs.experts, project.preset.report.pairs)
+        panel = pair_panel(sample, expert, inputs.explained, project.preset.report.pairs)
         missing = (
             f"No pair of this sample was measured for this expert ({SCORE_TITLES[default_score(expert)]}): "
             f"{INTERACTIONS.of(project).command}"

@@ -21,7 +21,7 @@ import pyarrow as pa
 import torch
 
 from raymoe.attribution.attribute import explained_split
-from raymoe.display.vocabulary import OF_PAPER, SCORES
+from raymoe.display.vocabulary import COMPARED, OF_PAPER
 from raymoe.errors import InputError
 from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
@@ -216,8 +216,8 @@ def _results(project: Project, measured: list[Masked], store: FeatureStore) -> t
 def variants_of() -> list[tuple[str, str, int]]:
     """Masking, score and K of every mask of a sample and expert, in the order of ``CandidatePairs.masks``."""
     drawn = [(RANDOM, "", share) for _ in range(DRAWS) for share in SHARES]
-    ranked = [(RANKED, score, share) for score in SCORES for share in SHARES]
-    matched = [(MATCHED, score, share) for score in SCORES for share in SHARES for _ in range(DRAWS)]
+    ranked = [(RANKED, score, share) for score in COMPARED for share in SHARES]
+    matched = [(MATCHED, score, share) for score in COMPARED for share in SHARES for _ in range(DRAWS)]
     return drawn + ranked + matched
 
 
@@ -244,7 +244,7 @@ class CandidatePairs:
         index = {feature: i for i, feature in enumerate(features)}
         pairs_P2 = np.array([[index[a], index[b]] for a, b in zip(u, v, strict=True)])
         modalities, positions = zip(*features, strict=True)
-        scores = {score: pairs[score].to_numpy() for score in SCORES}
+        scores = {score: pairs[score].to_numpy() for score in COMPARED}
         return cls(np.array(modalities), np.array(positions), pairs_P2, scores)
 
     def masks(self, key: tuple) -> np.ndarray:
@@ -322,12 +322,12 @@ def _rows(
     """
     base_SR, masked_SVR = metric_SVR[:, 0], metric_SVR[:, 1:]
     for expert in sizes[0]:
-        for score in SCORES:
+        for score in COMPARED:
             for share in SHARES:
                 paper: tuple[float | None, float | None, float | None] = (None, None, None)
                 # the paper's figures are of the test split
                 of_test = project.preset.attribute.split == "test"
-                if of_test and share == SHARES[0] and OF_PAPER[score] == expert:
+                if of_test and share == SHARES[0] and OF_PAPER.get(score) == expert:
                     paper = PAPER.get((project.dataset, expert), paper)
                 of_paper = dict(zip((ORIGINAL, RANDOM, RANKED), paper, strict=True))
                 pairs = np.mean([np.mean([pairs_within(share, p) for p in of[expert]]) for of in sizes])
@@ -354,7 +354,7 @@ def _rows(
 def _differences(variants: pd.DataFrame, metric_SVR: np.ndarray) -> Iterator[dict]:
     """By how much more ranked pairs hurt than random ones, with paired intervals, mean over seeds."""
     for expert in dict.fromkeys(variants["expert"]):
-        for score in SCORES:
+        for score in COMPARED:
             for share in SHARES:
                 value_SR = {
                     masking: metric_SVR[:, 1:][:, _chosen(variants, expert, score, share, masking)].mean(1)

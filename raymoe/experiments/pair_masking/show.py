@@ -10,7 +10,7 @@ import pyarrow as pa
 from raymoe.display.plots import MARKERS, line, new_figure, outside_legend
 from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
-from raymoe.display.vocabulary import GREY, MUTED, NEGATIVE, SYNERGY, expert_label, metric_label, score_label
+from raymoe.display.vocabulary import GREY, MUTED, NEGATIVE, SYNERGY, expert_title, metric_label, score_label
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, RANKED
 from raymoe.experiments.rows import (
     Row,
@@ -84,7 +84,7 @@ def _sheet(rows: Rows, seeds: list[int], differences: Rows) -> Sheet:
     def cells(row: Row) -> tuple[Cell, ...]:
         original = row["masking"] == ORIGINAL
         return (
-            f"{score_label(row['score'])}, {expert_label(row['expert'])} expert",
+            f"{score_label(row['score'])}, {expert_title(row['expert'])}",
             "" if original else f"{row['share']} %",
             row["masking"],
             percent(row, "value"),
@@ -127,7 +127,7 @@ def draw(rows: Rows) -> Figure:
         axes.axis("off")
     for axes, (expert, score) in zip(found.ravel(), panels, strict=False):
         _panel(axes, [row for row in rows if (row["expert"], row["score"]) == (expert, score)])
-        axes.set(title=f"{score_label(score)}, {expert_label(expert)} expert")
+        axes.set(title=f"{score_label(score)}, {expert_title(expert)}")
     for axes in found[-1]:
         axes.set_xlabel("K, pairs masked")
     for axes in found[:, 0]:

@@ -7,7 +7,7 @@ from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTI
 from raymoe.project.contracts import Contract
 
 # Ground truth of planted interactions. One row per seed (null: mean over seeds), expert, kind of interaction,
-# method (sii, -sii, redundancy_gap, product, attention, random) and measure (average_precision, auroc,
+# method (a score, -sii, product, attention, random) and measure (average_precision, auroc,
 # precision_at_k): how well the method's scores find the true pairs. chance is what random scores would have.
 PLANTED = Contract(
     "planted",
@@ -40,7 +40,6 @@ PLANTED_EXPERTS = Contract(
     },
 )
 
-MIXTURE = "mixture"  # stands beside the experts
 
 PARENTS = (SAMPLES, FEATURES, CHECKPOINT, IMPORTANCE, INTERACTIONS)
 PAIRS_TABLE = evaluation_table("planted", PLANTED, PARENTS)

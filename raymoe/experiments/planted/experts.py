@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from raymoe.catalogue import MIXTURE
 from raymoe.data.planted import KINDS
 from raymoe.errors import InputError
 from raymoe.experiments.bootstrap import interval, resample_counts
-from raymoe.experiments.planted import MIXTURE
 from raymoe.experiments.planted.truth import Truth
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel

@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from raymoe.catalogue import MIXTURE
 from raymoe.errors import InputError
 from raymoe.experiments.bootstrap import interval, resample_counts
 from raymoe.experiments.planted.truth import Truth, is_true, of_pairs, shown_kinds
@@ -20,7 +21,9 @@ from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.runtime.seeds import seed_of
 
-METHODS = ("sii", "-sii", "redundancy_gap", "product", "attention", "random")
+# Scores of the pairs, and what needs none.
+OF_PAIRS = ("sii", "synergy", "redundancy", "antagonism", "redundancy_gap")
+METHODS = (*OF_PAIRS, "-sii", "product", "attention", "random")
 MEASURES = ("average_precision", "auroc", "precision_at_k")  # k: as many as there are true pairs
 BATCH = 64
 
@@ -65,9 +68,7 @@ def rank_pairs(
     Raises:
         InputError: a true word is not one token of the text's encoder; no sample can be measured.
     """
-    frame = pairs.select(
-        ["sample_id", "expert", "u_modality", "u", "v_modality", "v", "sii", "redundancy_gap"]
-    ).to_pandas()
+    frame = pairs.select(["sample_id", "expert", "u_modality", "u", "v_modality", "v", *OF_PAIRS]).to_pandas()
     chosen = {i: kinds for i in frame["sample_id"].unique() if (kinds := shown_kinds(truth[i]))}
     if not chosen:
         raise InputError(
@@ -85,12 +86,11 @@ def rank_pairs(
             of_pairs(group, side, lambda m, at: of_feature[sample_id, expert, m][at])  # noqa: B023
             for side in "uv"
         )
-        seen = attention[sample_id][model.expert_names.index(expert)]
+        seen = attention[sample_id][expert]
         at = [of_pairs(group, side, lambda m, at: seen.start[m] + at).astype(int) for side in "uv"]  # noqa: B023
         methods = {
-            "sii": group["sii"].to_numpy(),
+            **{score: group[score].to_numpy() for score in OF_PAIRS},
             "-sii": -group["sii"].to_numpy(),
-            "redundancy_gap": group["redundancy_gap"].to_numpy(),
             "product": u * v,
             "attention": (seen.weights_TT[at[0], at[1]] + seen.weights_TT[at[1], at[0]]) / 2,
             "random": np.random.default_rng(seed_of("planted", sample_id, expert)).random(len(group)),
@@ -124,8 +124,8 @@ class Attention:
 @torch.no_grad()
 def pair_attention(
     model: FusionModel, store: FeatureStore, sample_ids: Sequence[str]
-) -> dict[str, list[Attention]]:
-    """The attention of every expert on every sample."""
+) -> dict[str, dict[str, Attention]]:
+    """The attention of every expert on every sample, and their mean as the mixture's."""
     found = {}
     indices = np.array([store.index_of(i) for i in sample_ids])
     for batch in store.batches(indices, BATCH, next(model.parameters()).device, **model.reads):
@@ -137,7 +137,9 @@ def pair_attention(
         sizes = [batch.valid[name].shape[1] for name in model.names]
         start = dict(zip(model.names, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
         for n, sample_id in enumerate(batch.sample_ids):
-            found[sample_id] = [Attention(of_expert[n], start) for of_expert in mean_ENTT]
+            maps = {name: mean_ENTT[e, n] for e, name in enumerate(model.expert_names)}
+            maps[MIXTURE] = mean_ENTT[:, n].mean(0)
+            found[sample_id] = {name: Attention(of_expert, start) for name, of_expert in maps.items()}
     return found
 
 

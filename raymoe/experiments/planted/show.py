@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from raymoe.catalogue import MIXTURE
 from raymoe.display.plots import grouped_bars, heat_map, new_figure, outside_legend
 from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
-from raymoe.display.vocabulary import INK, PALE, SERIES, expert_label, ranking_label, score_label
-from raymoe.experiments.planted import MIXTURE
+from raymoe.display.vocabulary import (
+    INK,
+    PALE,
+    SERIES,
+    expert_label,
+    expert_title,
+    ranking_label,
+    score_label,
+)
 from raymoe.experiments.rows import (
     Rows,
     first_known,
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAIN = "average_precision"
-NAMED = (("synergistic", "synergy", "sii"), ("redundant", "redundancy", "redundancy_gap"))
+NAMED = (("synergistic", "synergy", "sii"), ("redundant", "redundancy", "redundancy"))
 
 
 def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
@@ -211,7 +219,7 @@ def draw(pairs: Rows) -> Figure:
             chance = first_known([row for row in own if row["interaction"] == kind], "chance")
             if chance is not None:
                 axes.hlines(chance, x - 0.42, x + 0.42, color=INK, linewidth=1.2, linestyle=":", zorder=4)
-        axes.set(title=f"{expert_label(expert or 'all')} expert", ylabel="average precision", ylim=(0, 1.05))
+        axes.set(title=expert_title(expert or "all"), ylabel="average precision", ylim=(0, 1.05))
     outside_legend(figure.axes[0])
     return figure
 

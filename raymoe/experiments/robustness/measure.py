@@ -46,8 +46,8 @@ LEAST_PAIRS = 5  # of fewer a rank correlation says nothing
 TOP = 0.1  # share of the pairs whose overlap is told
 # Which scores of which expert are ranked.
 RANKED = {
-    "fl-i2moe": (("synergy", "sii"), ("redundancy", "redundancy_gap")),
-    "dense": (("dense", "sii"), ("dense", "redundancy_gap")),
+    "fl-i2moe": (("synergy", "sii"), ("redundancy", "redundancy"), ("redundancy", "redundancy_gap")),
+    "dense": (("dense", "sii"), ("dense", "redundancy"), ("dense", "redundancy_gap")),
 }
 
 
@@ -314,7 +314,7 @@ class _Ranked:
         return (self.modality_n[self.candidates.pairs] != disturbance.modality).all(1)
 
     def scores(self, disturbance: Disturbance | None, seed: int | None = None) -> dict[str, np.ndarray]:
-        """Both scores of every pair, [P]; NaN for those that are not there.
+        """Every score of every pair, [P]; NaN for those that are not there.
 
         Under noise: of the disturbed features, the same coalitions as without it. With a modality missing its
         features are absent from every coalition.

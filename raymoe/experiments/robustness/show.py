@@ -168,7 +168,7 @@ def _panel(axes: Axes, rows: Rows, levels: list[float], colors: dict[str, str]) 
         noisy = [row for row in own if row["disturbance"] != MISSING]
         label = expert_label(expert) if expert else metric_label(quantity)
         label += f", {score_label(score)}" if score else ""
-        dashed = score == "redundancy_gap" and expert != "redundancy"
+        dashed = score == "redundancy_gap"
         look = {
             "color": colors[expert] if expert else SERIES[i % len(SERIES)],
             "marker": MARKERS[i % len(MARKERS)],

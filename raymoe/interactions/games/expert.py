@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Unpack, cast
 import numpy as np
 from torch import Tensor
 
+from raymoe.catalogue import MIXTURE
 from raymoe.errors import InputError
 from raymoe.interactions.games.mixture import MixtureGame
 from raymoe.interactions.games.sequence import MaskedSequence
@@ -87,9 +88,9 @@ class ExpertGame(SequenceGame):
             InputError: unknown expert; players that are special, padding, out of range or named twice.
         """
         sequence = MaskedSequence.of_sample(model, features, special, players, valid)
-        if expert == "mixture" and len(model.expert_names) == 1:
+        if expert == MIXTURE and len(model.expert_names) == 1:
             expert = 0  # the dense Transformer is its only expert
-        if expert == "mixture":
+        if expert == MIXTURE:
             return MixtureGame(cast("FLI2MoE", model), sequence, target, **options)
         return cls(model.experts.select(expert_index(model, expert)), sequence, target, **options)
 
