@@ -8,12 +8,14 @@ import numpy as np
 
 from raymoe.actors.cluster import address_of
 from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
+from raymoe.config import AttributeConfig
 from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.lock import RunLock
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -46,7 +48,7 @@ def attribute(
     Raises:
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
         InputError: the split has no samples, or the model is an i2moe.
-        RaymoeError: the cluster can't do it.
+        RaymoeError: the cluster can't do it, or another process is at it.
     """
     importance, config = IMPORTANCE.of(project), project.preset.attribute
     store = FeatureStore.open(FEATURES.of(project))
@@ -74,8 +76,32 @@ def attribute(
     ]
     source = ModelSource.of(project, parents)
     blocks = blocks_of(indices, config.batch_size)
+    with RunLock(project.workspace, f"{project.run}/attribute.lock", "this attribution"):
+        answers = _answers(source, config, blocks, len(indices), address, num_actors, device)
+    table, convergence = merged(answers)
+    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
+    if convergence:
+        extra["convergence"] = convergence
+        console.print(
+            f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
+            f"{convergence['mean']:.1e} on average"
+        )
+    importance.write(table, made, extra)
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
+
+
+def _answers(
+    source: ModelSource,
+    config: AttributeConfig,
+    blocks: list[Block],
+    samples: int,
+    address: str | None,
+    num_actors: int | None,
+    device: str | None,
+) -> dict[int, bytes]:
+    """What was computed of each block, by its number; here or on actors."""
     answers: dict[int, bytes] = {}
-    with track("attribute", len(indices)) as progress:
+    with track("attribute", samples) as progress:
 
         def done(block: Block, answer: bytes) -> None:
             answers[block.number] = answer
@@ -91,16 +117,7 @@ def attribute(
             runner = BlockRunner(source, config, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
-    table, convergence = merged(answers)
-    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
-    if convergence:
-        extra["convergence"] = convergence
-        console.print(
-            f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
-            f"{convergence['mean']:.1e} on average"
-        )
-    importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
+    return answers
 
 
 def explained_split(project: Project, store: FeatureStore) -> np.ndarray:

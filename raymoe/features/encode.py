@@ -26,6 +26,7 @@ from raymoe.features.parts import (
 )
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
+from raymoe.project.lock import RunLock
 from raymoe.project.provenance import Metadata, Provenance
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -56,7 +57,7 @@ def encode(
     Raises:
         ParentError: the samples table is missing or stale, or the store was made from something else.
         InputError: an encoder can't be had, or gives values that aren't finite.
-        RaymoeError: the memory is full, or the cluster can't do it.
+        RaymoeError: the memory is full, the cluster can't do it, or another process is at it.
     """
     workspace, features = project.workspace, FEATURES.of(project)
     samples = SamplesFile(SAMPLES.of(project))
@@ -76,7 +77,10 @@ def encode(
     todo = {i: rows for i, rows in enumerate(ranges) if i not in done}
     if todo:
         items = sum(stop - start for start, stop in todo.values()) * len(modalities)
-        with track(f"encode {' and '.join(m.name for m in modalities)}", items) as task:
+        with (
+            RunLock(workspace, f"{project.root}/encode.lock", "these features"),
+            track(f"encode {' and '.join(m.name for m in modalities)}", items) as task,
+        ):
             if address_of(address) or _shares_work(num_actors, device):
                 from raymoe.features.sharded import encode_on_actors
 

@@ -14,10 +14,10 @@ from raymoe.actors.pool import first_actor, own_error, run_units
 from raymoe.models.model_source import ModelSource
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import Cut, open_cut, save_cut
-from raymoe.probe.lock import RunLock
 from raymoe.probe.plan import Plan, Unit, Units
 from raymoe.probe.runner import UnitRunner
 from raymoe.project import Project
+from raymoe.project.lock import RunLock
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console, duration, track
 
@@ -174,7 +174,7 @@ class Opened:
         """Store an answer.
 
         Raises:
-            RaymoeError: the workspace is full or gone, or another driver has taken over.
+            RaymoeError: the workspace is full or gone, or another process has taken over.
         """
         self.planned.lock.check()
         name = (pa.ipc.open_stream(answer).schema.metadata or {}).get(b"device", b"unknown").decode()

@@ -13,7 +13,6 @@ from raymoe.features.parts import read_marker
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.cut import earlier_size, resumable
-from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
@@ -25,6 +24,7 @@ from raymoe.project.interaction_tables import (
     is_of_earlier_version,
     read_interactions_metadata,
 )
+from raymoe.project.lock import RunLock
 from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
