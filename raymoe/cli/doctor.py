@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import psutil
 from rich.table import Table
 
+from raymoe.cli.stage_command import workspace_of
 from raymoe.errors import RaymoeError
 from raymoe.runtime.progress import console
 from raymoe.runtime.versions import NEEDED
@@ -106,12 +107,10 @@ def _memory() -> Iterator[Finding]:
 
 def _workspace(uri: str) -> Iterator[Finding]:
     try:
-        from raymoe.project.workspace import Workspace
+        workspace = workspace_of(uri)
+        workspace.check_writable()
     except ImportError:
         return  # pyarrow: already said
-    try:
-        workspace = Workspace(uri)
-        workspace.check_writable()
     except RaymoeError as error:
         yield Finding("workspace", "missing", error.message, error.remedy)
         return
@@ -156,10 +155,9 @@ def _cluster(workspace: str, address: str | None) -> Iterator[Finding]:
         return
     from raymoe.actors.cluster import connected
     from raymoe.actors.nodes import look_at_nodes, versions_here
-    from raymoe.project.workspace import Workspace
 
     try:
-        place = Workspace(workspace)
+        place = workspace_of(workspace)
         place.check_writable()
     except RaymoeError:
         place = None  # already said
