@@ -17,10 +17,9 @@ import pyarrow as pa
 
 from raymoe.config import DataConfig, ModalityConfig, PlantedData, Preset, Split, TableData
 from raymoe.data import enrico, mmhs150k, mmimdb
-from raymoe.data.columns import keys_of_columns, naming_their_keys
 from raymoe.data.pictures import decode
 from raymoe.data.planted import read_planted
-from raymoe.data.raw import MissingColumnsError, RawTable, locate, read_raw
+from raymoe.data.raw import RawTable, locate, read_raw
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.project import Project, StageResult, contracts
@@ -172,18 +171,19 @@ def _say_gone(what: str, path: str) -> None:
 
 def _read(data: DataConfig) -> RawTable:
     """The raw table, with all the columns that are asked for."""
-    columns = list(keys_of_columns(data))
-    try:
-        if isinstance(data, TableData):
-            return read_raw(data.source, columns, _picture_columns(data))
-        if isinstance(data, PlantedData):
-            return read_planted(data)
-        raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
-        missing = [name for name in columns if name not in raw.columns]
-        if missing:
-            raise MissingColumnsError(f"data.format {data.format}", missing, list(raw.columns))
-    except MissingColumnsError as error:
-        raise naming_their_keys(error, data) from None
+    named = [data.id_column, data.labels_column] + ([] if _split_rule(data) else [data.split_column])
+    columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
+    if isinstance(data, TableData):
+        return read_raw(data.source, columns, _picture_columns(data))
+    if isinstance(data, PlantedData):
+        return read_planted(data)
+    raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
+    missing = [name for name in columns if name not in raw.columns]
+    if missing:
+        raise InputError(
+            f"data.format {data.format} has no column {', '.join(missing)}",
+            f"Its columns are {', '.join(raw.columns)}; name the right ones in the preset's data section.",
+        )
     return raw
 
 

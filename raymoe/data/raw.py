@@ -67,18 +67,6 @@ class RawTable:
             yield list(zip(*parts, strict=True)) if names else [()] * min(size, len(self) - start)
 
 
-class MissingColumnsError(InputError):
-    """A raw table lacks columns; whoever asked for them knows by which settings."""
-
-    def __init__(self, source: str, missing: Sequence[str], names: Sequence[str]) -> None:
-        shown = ", ".join(map(repr, missing))
-        super().__init__(f"{source} has no column {shown}", f"Its columns are {', '.join(names)}.")
-        self.source, self.missing, self.names = source, tuple(missing), tuple(names)
-
-    def __reduce__(self):
-        return type(self), (self.source, self.missing, self.names)
-
-
 def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> RawTable:
     """Read the named columns of a raw table.
 
@@ -111,7 +99,10 @@ def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> R
         ) from None
     missing = [name for name in held if name not in found]
     if missing:
-        raise MissingColumnsError(source, missing, names)
+        raise InputError(
+            f"{source} has no column {', '.join(missing)}",
+            f"Its columns are {', '.join(names)}; name the right ones in the preset's data section.",
+        )
     provenance = {
         k: metadata[k.encode()].decode(errors="replace") for k in PROVENANCE_KEYS if k.encode() in metadata
     }
