@@ -150,6 +150,22 @@ def doctor(workspace: options.Place = DEFAULT_WORKSPACE, address: options.Addres
 
 
 @app.command()
+def init(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table as `prepare` reads them.", show_default=False)
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The .toml file to write.")
+    ] = "own.toml",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Looks at a table of yours and writes the .toml file that describes it, to be edited."""
+    from raymoe.cli.init import write_description
+
+    write_description(table, output, overwrite=overwrite)
+
+
+@app.command()
 def settings(
     section: Annotated[
         str | None,

@@ -117,6 +117,20 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
 
+def read_checked(data: DataConfig) -> tuple[list[str], list[str], list[list[int]], list[Any]]:
+    """What ``prepare`` makes of a raw table's rows, before it looks at texts and pictures.
+
+    Returns:
+        Ids, splits, sorted class indices, and the cells that these were read from.
+
+    Raises:
+        InputError: the raw table can't be used.
+    """
+    _check_config(data)
+    raw = _read(data)
+    return *_check_rows(raw, data, "raymoe prepare"), raw.columns[data.labels_column]
+
+
 def _check_config(data: DataConfig) -> None:
     task = Task.named(data.task)
     if task.num_classes not in (None, len(data.classes)):
@@ -400,7 +414,7 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
             if value is None or len(value) == 0:
                 return f"no picture in column {column}"
             try:
-                decode(_encoded(raw, value))
+                decode(raw.picture(value))
             except FileNotFoundError:
                 return f"there is no picture {value}"
             except (OSError, ValueError) as error:
@@ -416,10 +430,6 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
             if reason:
                 reasons[i] = reason
     return reasons
-
-
-def _encoded(raw: RawTable, value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
 
 
 def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
@@ -442,7 +452,7 @@ def _batches(
 
     def load(row: tuple[int, tuple[Any, ...]]) -> dict[str, bytes] | None:
         i, values = row
-        return None if i in left_out else dict(zip(names, (_encoded(raw, v) for v in values), strict=True))
+        return None if i in left_out else dict(zip(names, (raw.picture(v) for v in values), strict=True))
 
     def batch() -> pa.RecordBatch:
         filled = [[row[f.name] for row in rows] for f in schema]

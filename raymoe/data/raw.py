@@ -35,6 +35,7 @@ class RawTable:
         left_out: samples that have no row, each ``{"sample_id", "row", "reason"}``.
         numbered: whether its rows have numbers that mean something to the user.
         carried: further columns of strings that the samples table gets as they are.
+        names: of all columns that are there, asked for or not.
     """
 
     name: str
@@ -47,6 +48,7 @@ class RawTable:
     left_out: tuple[dict[str, Any], ...] = ()
     numbered: bool = True
     carried: dict[str, list[str]] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
@@ -54,6 +56,10 @@ class RawTable:
     def is_encoded(self, name: str) -> bool:
         """Whether a column holds encoded pictures, not their paths."""
         return self.streamed is not None and name in self.streamed[1]
+
+    def picture(self, value: str | bytes) -> bytes:
+        """The encoded picture of a cell: the cell's bytes, or the file that it names."""
+        return value if isinstance(value, bytes) else (self.folder / value).read_bytes()
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
         """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
@@ -106,7 +112,17 @@ def read_raw(source: str, columns: list[str], pictures: Sequence[str] = ()) -> R
     provenance = {
         k: metadata[k.encode()].decode(errors="replace") for k in PROVENANCE_KEYS if k.encode() in metadata
     }
-    return RawTable(source, path.parent, found, sha256, provenance, (path, streamed) if streamed else None)
+    streaming = (path, streamed) if streamed else None
+    return RawTable(source, path.parent, found, sha256, provenance, streaming, names=tuple(names))
+
+
+def column_names(source: str) -> list[str]:
+    """The names of all columns of a raw table.
+
+    Raises:
+        InputError: see ``read_raw``.
+    """
+    return list(read_raw(source, []).names)
 
 
 def locate(source: str) -> Path:
