@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 
+from raymoe.catalogue import expert_names
 from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
@@ -142,11 +143,12 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         Results and seconds of every stage, in order, and the project with what its sweep chose.
 
     Raises:
-        RaymoeError: see the stages.
+        RaymoeError: see the stages; what is known before the first one is raised before it.
     """
     options = options or Options()
     stages = needed(last)
     done = Run(resolved(project) if "train" in stages else project)
+    foresee(done.project, stages, options)
     for name in stages:
         again = overwrite == "all" or (overwrite == "last" and name == last)
         console.print(f"[bold]{name}[/bold] {project.dataset}")
@@ -168,7 +170,55 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
             console.print(f"  already there: {result.path}")
         if result.skipped:
             _list_skipped(result)
+        if name == "prepare":
+            _foresee_from_samples(done.project, stages)
     return done
+
+
+def foresee(project: Project, stages: Sequence[str], options: Options) -> None:
+    """Refuse what could only fail later, after hours of work: all that the settings alone tell.
+
+    Raises:
+        RaymoeError: names the setting or the option.
+    """
+    preset = project.preset
+    if options.device is not None:
+        _refuse_missing_device(options)
+    if "encode" in stages:
+        from raymoe.features.lookup import refuse_absent
+
+        for modality in preset.data.modalities:
+            refuse_absent(modality.kind, modality.encoder)
+    if "attribute" in stages:
+        preset.attribute.refuse_model(preset.model.kind)
+    if "probe" in stages:
+        modalities = [modality.name for modality in preset.data.modalities]
+        preset.probe.refuse_unknown_experts(expert_names(preset.model.kind, modalities))
+
+
+def _refuse_missing_device(options: Options) -> None:
+    """Refuse a device that this machine has not; a cluster's are its own."""
+    from raymoe.actors.cluster import address_of
+
+    if not address_of(options.address):
+        from raymoe.runtime.device import resolve_device
+
+        resolve_device(options.device)
+
+
+def _foresee_from_samples(project: Project, stages: Sequence[str]) -> None:
+    """The same, of what the samples tell: whether there are any to explain."""
+    if "attribute" not in stages:
+        return
+    config, samples = project.preset.attribute, artifacts.SAMPLES.of(project)
+    found = samples.read(["split", "labels"]).to_pylist()
+    config.refuse_split({row["split"] for row in found}, samples.path)
+    if config.target == "true" and not any(row["labels"] for row in found if row["split"] == config.split):
+        raise InputError(
+            f"{samples.path}: no sample in the split {config.split!r} has a label that could be explained",
+            "Explain what the model predicts (--set attribute.target=predicted), or another split "
+            "(--set attribute.split=NAME).",
+        )
 
 
 def evaluate(
@@ -198,6 +248,10 @@ def evaluate(
     from raymoe.experiments import running
     from raymoe.features.encode import refuse_other_features
 
+    if samples:
+        _refuse_unknown_samples(project, samples)
+    if device is not None:
+        _refuse_missing_device(Options(device=device))
     refuse_other_features(project)
     project = resolved(project)
     if experiment is not None:
@@ -206,6 +260,23 @@ def evaluate(
     if samples:
         raise InputError("--sample is for the case study", f"{project.command('evaluate', 'case-study')} ...")
     return running.evaluate_all(project, device=device, overwrite=overwrite)
+
+
+def _refuse_unknown_samples(project: Project, wanted: Sequence[str]) -> None:
+    """Refuse ids that no sample has, as soon as there are samples."""
+    samples = artifacts.SAMPLES.of(project)
+    if not samples.exists():
+        return
+    known = set(samples.read(["sample_id"])["sample_id"].to_pylist())
+    unknown = [sample_id for sample_id in wanted if sample_id not in known]
+    if unknown:
+        from raymoe.config.problems import bounded, likely
+
+        near = likely(unknown[0], known) or sorted(known)[:3]
+        raise InputError(
+            f"--sample {bounded(unknown[0])}: {samples.path} has no such sample",
+            f"Its ids look like {', '.join(map(bounded, near))}.",
+        )
 
 
 def resolved(project: Project) -> Project:

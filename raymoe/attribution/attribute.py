@@ -9,7 +9,6 @@ import numpy as np
 from raymoe.actors.cluster import address_of
 from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
 from raymoe.config import AttributeConfig
-from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
@@ -62,11 +61,7 @@ def attribute(
         return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
     split = explained_split(project, store)
-    if project.preset.model.kind == "i2moe":
-        raise InputError(
-            "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
-            "Attribute a model of kind fl-i2moe or dense.",
-        )
+    config.refuse_model(project.preset.model.kind)
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
@@ -126,10 +121,6 @@ def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
     Raises:
         InputError: it has no samples.
     """
-    split = project.preset.attribute.split
-    if split not in store.splits:
-        raise InputError(
-            f"{store.path} has no sample in the split {split!r}",
-            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
-        )
-    return store.indices(split)
+    config = project.preset.attribute
+    config.refuse_split(set(store.splits), store.path)
+    return store.indices(config.split)

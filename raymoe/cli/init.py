@@ -28,8 +28,8 @@ def write_description(table: str, output: str, *, overwrite: bool = False) -> No
     _refuse_unwritable(path, output)
     source = table if table.startswith("embedded:") else str(Path(table).expanduser().resolve())
     looked = look(source)
-    shown = source if source == table else os.path.relpath(source, path.parent.resolve())
-    suggestion = suggest(looked, shown, _dataset_name(path.stem))
+    named = _named_from(table, source, path.parent.resolve())
+    suggestion = suggest(looked, named, _dataset_name(path.stem))
     try:
         path.write_text(suggestion.text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
@@ -40,6 +40,13 @@ def write_description(table: str, output: str, *, overwrite: bool = False) -> No
         console.print(f"  check this: {check}", markup=False)
     console.print(f"  -> {output}", markup=False)
     console.print(f"Edit it, then run: raymoe report {shlex.quote(output)}", markup=False)
+
+
+def _named_from(table: str, source: str, folder: Path) -> str:
+    """How a file in that folder names the table: as a relative path, but where it was given otherwise."""
+    if source == table and not Path(source).is_relative_to(folder):
+        return source
+    return os.path.relpath(source, folder)
 
 
 def _refuse_unwritable(path: Path, output: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from raymoe.catalogue import ESTIMATORS
+from raymoe.config.problems import bounded, likely_first
 from raymoe.config.section import Section
+from raymoe.errors import InputError
 
 
 class AttributeConfig(Section):
@@ -32,6 +35,34 @@ class AttributeConfig(Section):
         others = {"steps": "ig", "seed": "random"}
         useless = {name for name, method in others.items() if method != self.method}
         return self.model_dump(exclude={"batch_size", *useless})
+
+    def refuse_model(self, kind: str) -> None:
+        """Refuse a kind of model that has nothing to attribute to.
+
+        Raises:
+            InputError: it is an i2moe.
+        """
+        if kind == "i2moe":
+            raise InputError(
+                "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
+                "Attribute a model of kind fl-i2moe or dense.",
+            )
+
+    def refuse_split(self, splits: Collection[str], path: str) -> None:
+        """Refuse a split that has no samples.
+
+        Args:
+            splits: those that have.
+            path: where the samples are, for the message.
+
+        Raises:
+            InputError: says which there are.
+        """
+        if self.split not in splits:
+            raise InputError(
+                f"{path} has no sample in the split {self.split!r}",
+                f"Choose one of {', '.join(sorted(splits))} with --set attribute.split=NAME.",
+            )
 
 
 class ProbeConfig(Section):
@@ -73,6 +104,25 @@ class ProbeConfig(Section):
             expected = f"{', '.join(most)} or {last}"
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
         return value
+
+    def refuse_unknown_experts(self, known: Sequence[str]) -> None:
+        """Refuse experts that a model does not have.
+
+        Args:
+            known: those that it has, in its order.
+
+        Raises:
+            InputError: names them, and the model's.
+        """
+        unknown = [expert for expert in self.experts if expert not in known]
+        if unknown:
+            named = ", ".join(map(bounded, unknown))
+            raise InputError(
+                f"probe.experts names {named}, which the model will not have",
+                f"Its experts: {', '.join(likely_first(unknown[0], known))}.",
+            )
+        if not self.experts:
+            raise InputError("probe.experts is empty", f"The model's experts: {', '.join(known)}.")
 
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:

@@ -90,6 +90,11 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         skipped.append({"sample_id": ids[i], "row": numbered, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
+    if not any(labels[i] for i in kept):
+        raise InputError(
+            f"{raw.name}: no sample has any of the classes",
+            f"Name the column of labels (data.labels_column, now {data.labels_column!r}), or give labels.",
+        )
     classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
     unscored = _classless([labels[i] for i in kept if splits[i] == "test"], data.classes, "test")
     classless += [f"{note}: the test scores say nothing of it" for note in unscored]

@@ -68,6 +68,13 @@ def locate(source: str) -> EncoderFiles:
     return _in_folder(name, _download(name))
 
 
+def is_folder(source: str) -> bool:
+    """Whether a source is a folder's and not a name of the hub: by what is there, or how it is written."""
+    name = source.removeprefix("hf:")
+    path = Path(name).expanduser()
+    return path.is_dir() or path.is_absolute() or name.startswith((".", "~"))
+
+
 def _packaged(source: str) -> EncoderFiles:
     package, weights, expected = PACKAGES[source]
     # Looked up and not imported: what these packages import at the top is not needed here.

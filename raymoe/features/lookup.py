@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import Encoder
-from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, locate
+from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, is_folder, locate
 
 if TYPE_CHECKING:
     import torch
@@ -61,6 +61,17 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     if config.source == EFFICIENTNET:
         identity["preprocessing"] = EFFICIENTNET_PIXELS  # no file says it
     return identity | ({"max_length": config.max_length} if kind == "text" else {})
+
+
+def refuse_absent(kind: str, config: EncoderConfig) -> None:
+    """Refuse an encoder that is known not to be there: a model of the hub is not looked for.
+
+    Raises:
+        InputError: see ``load_encoder``, so far as names and folders tell.
+    """
+    _check(kind, config)
+    if not config.source.startswith("hf:") or is_folder(config.source):
+        locate(config.source)
 
 
 def _check(kind: str, config: EncoderConfig) -> None:

@@ -195,13 +195,7 @@ def make_plan(
         InputError: an expert the model doesn't have; a universe too large for the estimator ``exact``.
         ParentError: a row of the importance table is missing.
     """
-    unknown = [e for e in config.experts if e not in expert_names]
-    if unknown:
-        raise InputError(
-            f"probe.experts names {', '.join(unknown)}", f"The model's experts: {', '.join(expert_names)}."
-        )
-    if not config.experts:
-        raise InputError("probe.experts is empty", f"The model's experts: {', '.join(expert_names)}.")
+    config.refuse_unknown_experts(expert_names)
     table = _Scores(store, importance, config, made_by)
     works: dict[Work, int] = {}
     kinds: list[array[int]] = [array("i") for _ in config.experts]
