@@ -208,9 +208,9 @@ def _refuse_missing_device(options: Options) -> None:
 
 def _foresee_from_samples(project: Project, stages: Sequence[str]) -> None:
     """The same, of what the samples tell: whether there are any to explain."""
-    if "attribute" not in stages:
-        return
     config, samples = project.preset.attribute, artifacts.SAMPLES.of(project)
+    if "attribute" not in stages or not samples.exists():
+        return
     found = samples.read(["split", "labels"]).to_pylist()
     config.refuse_split({row["split"] for row in found}, samples.path)
     if config.target == "true" and not any(row["labels"] for row in found if row["split"] == config.split):

@@ -54,7 +54,7 @@ def load_preset(
     options = []
     for override in overrides or []:
         named = (typed or {}).get(override, f"--set {bounded(override)}")
-        options.append(Option(named, apply_override(raw, override, named)))
+        options.append(GivenSetting(named, apply_override(raw, override, named)))
     for values in (said, raw) if source is not None else ():
         if isinstance(values.get("data"), dict):
             values["data"]["source"] = source
@@ -71,7 +71,7 @@ def load_preset(
 
 
 @dataclass(frozen=True)
-class Option:
+class GivenSetting:
     """An option that changed a setting: as the user gave it, and where the setting is."""
 
     named: str
@@ -83,7 +83,7 @@ class Option:
 
 
 def _blamed(
-    error: ValidationError, said: dict[str, Any], options: Sequence[Option], text: str, where: str
+    error: ValidationError, said: dict[str, Any], options: Sequence[GivenSetting], text: str, where: str
 ) -> InputError:
     """What is wrong, each thing named as what it was: the file's own, or an option's."""
     alone = _problems_of(said)

@@ -96,13 +96,13 @@ def _render(
     lines = [
         f"# Written by `raymoe init` from {bounded(source)} ({looked.rows:,} rows): guesses, to be edited.",
         "# What each field means: `raymoe settings data`, docs/own-data.md. Then: raymoe report THIS_FILE",
-        *([f"{CHECK}as it is, `raymoe prepare` refuses it: {problem}"] if problem else []),
+        *([f"{CHECK}as it is, `raymoe prepare` refuses it: {_comment(problem)}"] if problem else []),
         f"name = {_string(name)}  # the folder of its results in the workspace",
         "",
         "[data]",
         f"source = {_string(source)}  # relative to this file",
         *_checked(looked.id.check),
-        f"id_column = {_string(looked.id.column)}  # {looked.id.why}",
+        f"id_column = {_string(looked.id.column)}  # {_comment(looked.id.why)}",
         *_split_lines(looked, shares, splits),
         *_label_lines(looked),
         *_modality_lines(looked),
@@ -190,7 +190,7 @@ def _picture_lines(name: str, column: Column) -> Iterator[str]:
     yield from ("", "[[data.modalities]]", f"name = {_string(name)}", 'kind = "image"')
     yield from _checked(column.check)
     empty = f"; {column.empty:,} of those looked at are empty" if column.empty else ""
-    yield f"columns = [{_string(column.name)}]  # {column.note}{empty}"
+    yield f"columns = [{_string(column.name)}]  # {_comment(column.note)}{empty}"
     yield 'encoder = {source = "package:efficientnet-lite0", batch_size = 4}  # 7 x 7 patches'
     yield '# encoder = {source = "hf:openai/clip-vit-base-patch16", drop_cls = true}  # 14 x 14'
 

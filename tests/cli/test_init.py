@@ -8,7 +8,7 @@ import tomllib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.forks import run_command, run_forked
@@ -150,6 +150,7 @@ cells_st = st.one_of(
 )
 
 
+@example([{"\x1b": None, "": [], "0": "0"}, {"00": "0", "": [0, 0, 0, 1]}])
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.text(max_size=6), cells_st, max_size=5), max_size=12))
 def test_of_any_table_a_file_that_loads_or_a_reason(tmp_path, rows):
