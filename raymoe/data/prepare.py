@@ -80,10 +80,10 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         return StageResult(samples.path, made.fingerprint, ran=False, skipped=known_skipped)
 
     project.workspace.check_writable()
-    notes = [*raw.notes, *_merged_splits(raw, data)]
-    for note in notes:
+    for note in raw.notes:
         console.print(f"  warning: {note}", markup=False)
     ids, splits, labels = _check_rows(raw, data, samples.command)
+    merged = _merged_splits(raw, data)
     texts, reasons = _texts(raw, data)
     for row, reason in _bad_pictures(raw, data).items():
         reasons.setdefault(row, reason)
@@ -102,7 +102,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "modalities": {m.name: m.kind for m in data.modalities},
         "skipped": skipped,
         "source": {"name": data.source, **raw.provenance},
-        "warnings": [*notes, *classless],
+        "warnings": [*raw.notes, *merged, *classless],
     }
     known: dict[str, list[Any]] = {
         "sample_id": ids,
@@ -114,7 +114,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
     samples.write_batches(batches, made, extra, schema=schema)
-    for note in classless:
+    for note in (*merged, *classless):
         console.print(f"  warning: {note}", markup=False)
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
     return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))

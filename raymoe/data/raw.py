@@ -17,7 +17,7 @@ from raymoe.data.cells import (
     picture_cell,
     read_file,
 )
-from raymoe.data.readers.reader import Columns, Reader
+from raymoe.data.readers.reader import ROWS, Columns, Reader
 from raymoe.data.readers.sources import FILE_NAME, Shard, Source, find, split_in
 from raymoe.errors import InputError
 from raymoe.runtime.quoting import listed, quoted
@@ -54,7 +54,7 @@ class RawTable:
     encoded: frozenset[str] = frozenset()
     wrong: Mapping[str, Mapping[str, list[int]]] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
-    read_again: Callable[[Sequence[str]], Iterator[Columns]] | None = field(default=None, repr=False)
+    read_again: Callable[[Sequence[str], int], Iterator[Columns]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
     left_out: tuple[dict[str, Any], ...] = ()
     numbered: bool = True
@@ -92,7 +92,7 @@ class RawTable:
         """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
         encoded = [name for name in names if self.is_encoded(name)]
         found: Columns = {name: [] for name in encoded}
-        again = self.read_again(encoded) if encoded and self.read_again else iter(())
+        again = self.read_again(encoded, size) if encoded and self.read_again else iter(())
         for start in range(0, len(self), size):
             rows = min(size, len(self) - start)
             while encoded and len(found[encoded[0]]) < rows:
@@ -155,9 +155,9 @@ def read_raw(
     for column in cells.values():
         column.judge()
 
-    def read_again(names: Sequence[str]) -> Iterator[Columns]:
+    def read_again(names: Sequence[str], size: int) -> Iterator[Columns]:
         for part in parts:
-            for found in part.batches(names, names, peek=False):
+            for found in part.batches(names, names, size=size):
                 yield {name: _pictures(found[name], cells[name], part.place) for name in names}
 
     metadata = parts[0].reader.metadata
@@ -218,12 +218,14 @@ class _Part:
                 return other
         return "" if name in self._splits and self._shard.split else None
 
-    def batches(self, columns: Sequence[str], pictures: Collection[str], *, peek: bool) -> Iterator[Columns]:
+    def batches(
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
+    ) -> Iterator[Columns]:
         """The columns asked for, some rows at a time."""
         sources = {name: self.source_of(name) for name in columns}
         read = list(dict.fromkeys(source for source in sources.values() if source))
         bytes_in = {source for name, source in sources.items() if source and name in pictures}
-        for rows, found in self.reader.batches(read, bytes_in, peek=peek):
+        for rows, found in self.reader.batches(read, bytes_in, peek=peek, size=size):
             yield {name: self._column(name, source, found, rows) for name, source in sources.items()}
 
     def _column(self, name: str, source: str | None, found: Columns, rows: int) -> list[Any]:

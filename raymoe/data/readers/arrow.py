@@ -52,8 +52,8 @@ class ArrowReader(Reader):
     def _open(self) -> pa.Schema:
         raise NotImplementedError
 
-    def _record_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """Batches of any size that have at least these columns."""
+    def _record_batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
+        """Batches that have at least these columns, of that size if they can be."""
         raise NotImplementedError
 
     @property
@@ -62,7 +62,7 @@ class ArrowReader(Reader):
         return list(self.schema.names)
 
     def batches(
-        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """See ``Reader``."""
         self.refuse_repeated(self.names, columns)
@@ -71,9 +71,9 @@ class ArrowReader(Reader):
         read = [name for name in there if name not in unread]
         start = 0
         with self.explained():
-            for whole in self._record_batches(read):
-                for offset in range(0, whole.num_rows, ROWS):
-                    part = whole.slice(offset, ROWS)
+            for whole in self._record_batches(read, size):
+                for offset in range(0, whole.num_rows, size):
+                    part = whole.slice(offset, size)
                     found: Columns = {name: [Encoded.UNREAD] * part.num_rows for name in unread}
                     for name in read:
                         values = self._values(name, part.column(name), name in pictures, start)
@@ -138,9 +138,9 @@ class ParquetReader(ArrowReader):
     def _open(self) -> pa.Schema:
         return pq.read_schema(self.path)
 
-    def _record_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _record_batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
         file = pq.ParquetFile(self.path, memory_map=True)
-        yield from file.iter_batches(ROWS, columns=columns, use_threads=False)
+        yield from file.iter_batches(size, columns=columns, use_threads=False)
 
 
 class IpcReader(ArrowReader):
@@ -166,7 +166,7 @@ class IpcReader(ArrowReader):
             if file.read() != END_OF_STREAM:
                 raise self.unreadable("it has no end, as when writing was interrupted")
 
-    def _record_batches(self, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    def _record_batches(self, columns: list[str], size: int) -> Iterator[pa.RecordBatch]:
         with pa.memory_map(str(self.path)) as mapped:
             if self._is_file:
                 opened = pa.ipc.open_file(mapped)

@@ -59,7 +59,7 @@ class DelimitedReader(TextReader):
             return []
 
     def batches(
-        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """See ``Reader``."""
         self.refuse_repeated(self._names, columns)
@@ -80,7 +80,7 @@ class DelimitedReader(TextReader):
                 for name, place in places.items():
                     found[name].append(row[place])
                 rows += 1
-                if rows == ROWS:
+                if rows == size:
                     yield rows, found
                     found, rows = {name: [] for name in places}, 0
         self._refuse_lengths(lengths)

@@ -32,7 +32,7 @@ class JsonReader(TextReader):
         return list(self._names) if self._is_read else None
 
     def batches(
-        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """See ``Reader``."""
         twice: dict[str, list[int]] = {}
@@ -46,7 +46,7 @@ class JsonReader(TextReader):
                 for name, values in found.items():
                     values.append(row.get(name))
                 rows += 1
-                if rows == ROWS:
+                if rows == size:
                     yield rows, found
                     found, rows = {name: [] for name in columns}, 0
         for name, places in twice.items():

@@ -45,13 +45,14 @@ class Reader:
         raise NotImplementedError
 
     def batches(
-        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """Number of rows, and the named columns that are there, some rows at a time.
 
         Args:
             columns: to be read.
             pictures: those of them that keep bytes; in others bytes are text.
+            size: how many rows at most.
             peek: bytes of pictures need not be read: ``Encoded.UNREAD`` stands for them.
 
         Raises:

@@ -42,7 +42,7 @@ class TarReader(Reader):
         return list(self._names) if self._is_read else None
 
     def batches(
-        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False
+        self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """See ``Reader``."""
         found: Columns = {name: [] for name in columns}
@@ -53,7 +53,7 @@ class TarReader(Reader):
                     for name, values in found.items():
                         values.append(row.get(name))
                     rows += 1
-                    if rows == ROWS:
+                    if rows == size:
                         yield rows, found
                         found, rows = {name: [] for name in columns}, 0
             except tarfile.TarError as error:
