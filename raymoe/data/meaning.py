@@ -292,18 +292,18 @@ class Labels:
                 shown,
                 f"{shown} is no index of the {len(self.classes)} classes",
             )
-        classes = f"the classes ({listed(self.classes)})"
-        kind = f"not one of {classes}"
+        kind = f"not one of the classes ({listed(self.classes)}){self._comma(label.text)}"
         if self.named:
             kind += ', but the file names its numbers so (labels_are = "indices" takes the numbers)'
-        return kind, shown, f"{shown} is {kind}{self._hint(label.text)}"
+        close = difflib.get_close_matches(label.text[:100], self.classes, 1) if "," not in label.text else []
+        meant = f" (is it {quoted(close[0])}?)" if close else ""
+        return kind, f"{shown}{meant}", f"{shown}{meant} is {kind}"
 
-    def _hint(self, text: str) -> str:
-        parts = [part.strip() for part in text.split(",")]
-        if self.separator is None and len(parts) > 1 and set(parts) <= set(self.classes):
+    def _comma(self, text: str) -> str:
+        parts = {part.strip() for part in text.split(",")}
+        if self.separator is None and "," in text and parts <= self._known:
             return '; for several in one text set labels_separator = "," in [data]'
-        close = difflib.get_close_matches(text[:100], self.classes, 1)
-        return f"; is it {quoted(close[0])}?" if close else ""
+        return ""
 
     def _refuse_hot(
         self, rows: Sequence[list[Label] | None], found: Sequence[list[int]], problems: Problems

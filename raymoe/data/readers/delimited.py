@@ -139,19 +139,19 @@ class _Swallowed:
         """One row, and the lines that it is written on."""
         for name, place in self._telling.items():
             self._seen[name].add(row[place])
-        if self._telling:
-            for line in lines[1:]:
-                cells = [cell.strip('"') for cell in line.rstrip("\r\n").split(self._delimiter)]
-                if len(cells) == len(self._names) and all(cells[p] for p in self._telling.values()):
-                    self._suspects.append((number, cells))
-                    break
+        if self._telling and len(lines) > 1:
+            each = [[c.strip('"') for c in line.rstrip("\r\n").split(self._delimiter)] for line in lines]
+            # The lines of a row with a text of several lines are parts of it: not each has every column.
+            if all(len(cells) == len(self._names) for cells in each):
+                self._suspects.append((number, each[1]))
 
     def refuse(self, reader: DelimitedReader) -> None:
         """Refuse a text whose lines are rows: their cells are values that other rows have."""
         for number, cells in self._suspects:
-            if all(cells[place] in self._seen[name] for name, place in self._telling.items()):
+            told = {name: cells[place] for name, place in self._telling.items()}
+            if all(value and value in self._seen[name] for name, value in told.items()):
                 raise InputError(
-                    f"{reader.shown}, row {number}: a text in quotation marks goes over several lines, and "
-                    f"one of them looks like a row of its own: {quoted(self._delimiter.join(cells), 60)}",
+                    f"{reader.shown}, row {number}: a text in quotation marks goes over several lines that "
+                    f"look like rows of their own: {quoted(self._delimiter.join(cells), 60)}",
                     "A quotation mark is stray: write it twice inside quotation marks, or remove it.",
                 )

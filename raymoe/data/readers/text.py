@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from raymoe.data.readers.reader import Reader
+from raymoe.data.readers.reader import Reader, in_disguise
 from raymoe.errors import InputError
 from raymoe.runtime.encodings import encoding_of
 from raymoe.runtime.quoting import quoted
@@ -57,9 +57,12 @@ class TextReader(Reader):
                     line.decode()
                 except UnicodeDecodeError as error:
                     around = line[max(0, error.start - 10) : error.start + 10].decode("latin-1")
-                    return self.unreadable(
-                        f"line {number} is not UTF-8 (byte {line[error.start]:#x} in {quoted(around)} "
-                        "if it is Latin-1)"
+                    if in_disguise(self.path, self.format):
+                        break
+                    return InputError(
+                        f"{self.shown} is not UTF-8: line {number} has the byte {line[error.start]:#x}, in "
+                        f"Latin-1 {quoted(around)}",
+                        "Save it as UTF-8.",
                     )
         return self.unreadable("it is not UTF-8")
 
