@@ -126,6 +126,9 @@ def find(source: str) -> Source:
     """
     path = locate(source)
     try:
+        os.fsencode(source)
+        if "\0" in source:
+            raise ValueError
         if path.is_file():
             if format_of(path) is None:
                 raise InputError(f"{source} is of no known format", f"data.source can be: {FORMS}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tarfile
 from collections.abc import Collection, Iterator, Sequence
@@ -154,7 +155,10 @@ class TarReader(Reader):
         if file is None:
             return
         file.seek(tar.offset)
-        while block := file.read(_BLOCK):
+        end = file.read(tarfile.BLOCKSIZE)
+        if len(end) < tarfile.BLOCKSIZE:
+            raise self.unreadable("it has no end, as when writing was interrupted")
+        for block in itertools.chain([end], iter(lambda: file.read(_BLOCK), b"")):
             if block.strip(b"\0"):
                 raise self.unreadable(f"there is something else than a member at byte {tar.offset:,}")
 

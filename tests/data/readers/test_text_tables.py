@@ -18,7 +18,8 @@ from raymoe.data.readers.delimited import DelimitedReader
 from raymoe.data.readers.jsonlines import JsonReader
 from raymoe.errors import InputError
 
-CELL = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
+# csv itself writes a carriage return without quotation marks where lines end in \n.
+CELL = st.text(st.characters(exclude_characters="\0\r", exclude_categories=("Cs",)), max_size=8)
 NAMES = st.lists(CELL.filter(str.strip), min_size=2, max_size=4, unique=True)
 ENCODINGS = st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"])
 
@@ -162,7 +163,7 @@ def test_a_stray_quotation_mark_never_swallows_rows(tmp_path):
 @given(st.lists(st.text('ab,\n" 0s', max_size=12), min_size=3, max_size=5))
 @settings(deadline=None)
 def test_texts_of_several_lines_are_texts(texts):
-    """The rule that finds stray marks lets alone what is quoted as it should be, unless it looks like a row."""
+    """The rule that finds stray marks lets alone what is quoted as it should be."""
     with tempfile.TemporaryDirectory() as folder:
         found = with_files(Path(folder), rows(len(texts)))
         for row, text in zip(found, texts, strict=True):
