@@ -17,6 +17,7 @@ from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
 from raymoe.runtime.progress import console
+from raymoe.runtime.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -270,12 +271,12 @@ def _refuse_unknown_samples(project: Project, wanted: Sequence[str]) -> None:
     known = set(samples.read(["sample_id"])["sample_id"].to_pylist())
     unknown = [sample_id for sample_id in wanted if sample_id not in known]
     if unknown:
-        from raymoe.config.problems import bounded, likely
+        from raymoe.config.problems import likely
 
         near = likely(unknown[0], known) or sorted(known)[:3]
         raise InputError(
-            f"--sample {bounded(unknown[0])}: {samples.path} has no such sample",
-            f"Its ids look like {', '.join(map(bounded, near))}.",
+            f"--sample {quoted(unknown[0])}: {samples.path} has no such sample",
+            f"Its ids look like {', '.join(map(quoted, near))}.",
         )
 
 

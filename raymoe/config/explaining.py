@@ -9,9 +9,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from raymoe.catalogue import ESTIMATORS
-from raymoe.config.problems import bounded, likely_first
+from raymoe.config.problems import likely_first
 from raymoe.config.section import Section
 from raymoe.errors import InputError
+from raymoe.runtime.quoting import quoted
 
 
 class AttributeConfig(Section):
@@ -116,7 +117,7 @@ class ProbeConfig(Section):
         """
         unknown = [expert for expert in self.experts if expert not in known]
         if unknown:
-            named = ", ".join(map(bounded, unknown))
+            named = ", ".join(map(quoted, unknown))
             raise InputError(
                 f"probe.experts names {named}, which the model will not have",
                 f"Its experts: {', '.join(likely_first(unknown[0], known))}.",

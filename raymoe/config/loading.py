@@ -17,8 +17,10 @@ from pydantic import ValidationError
 from raymoe.config.lines import line_of
 from raymoe.config.overrides import apply_override
 from raymoe.config.preset import Preset
-from raymoe.config.problems import bounded, likely_first, problem, written
+from raymoe.config.problems import likely_first, problem, written
 from raymoe.errors import InputError
+from raymoe.runtime.encodings import encoding_of
+from raymoe.runtime.quoting import quoted
 
 
 def load_preset(
@@ -45,7 +47,7 @@ def load_preset(
         path, where = Path(dataset), dataset
     else:
         raise InputError(
-            f"unknown dataset {bounded(dataset)}",
+            f"unknown dataset {quoted(dataset)}",
             f"Presets: {', '.join(likely_first(dataset, preset_names()))}. For data of your own give the "
             "path of a .toml file; `raymoe init TABLE` writes one (docs/own-data.md).",
         )
@@ -53,7 +55,7 @@ def load_preset(
     raw = deepcopy(said)
     options = []
     for override in overrides or []:
-        named = (typed or {}).get(override, f"--set {bounded(override)}")
+        named = (typed or {}).get(override, f"--set {quoted(override)}")
         options.append(GivenSetting(named, apply_override(raw, override, named)))
     for values in (said, raw) if source is not None else ():
         if isinstance(values.get("data"), dict):
@@ -140,7 +142,8 @@ def _presets() -> Path:
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """A file's text, and what it says: paths made absolute, and a name where it gives itself none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode(encoding_of(content[:4]))
         raw = tomllib.loads(text)
     except FileNotFoundError:
         raise InputError(

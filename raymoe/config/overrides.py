@@ -8,8 +8,9 @@ from typing import Any
 
 from raymoe.config.data import FORMATS, EncoderConfig
 from raymoe.config.preset import PLAIN_SECTIONS, SECTIONS
-from raymoe.config.problems import bounded, likely_first, no_option
+from raymoe.config.problems import likely_first, no_option
 from raymoe.errors import InputError
+from raymoe.runtime.quoting import quoted
 
 
 def apply_override(raw: dict[str, Any], override: str, typed: str | None = None) -> tuple[int | str, ...]:
@@ -26,7 +27,7 @@ def apply_override(raw: dict[str, Any], override: str, typed: str | None = None)
     Raises:
         InputError: it is not of that form, or there is no such field to set.
     """
-    typed = typed or f"--set {bounded(override)}"
+    typed = typed or f"--set {quoted(override)}"
     key, separator, text = override.partition("=")
     section, dot, field = key.strip().partition(".")
     value = _value(text)

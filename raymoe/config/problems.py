@@ -10,8 +10,7 @@ from pydantic import ValidationError
 
 from raymoe.config.data import FORMATS, DataConfig
 from raymoe.config.section import Section
-
-SHOWN = 60  # characters of a value
+from raymoe.runtime.quoting import quoted
 
 
 def problems(error: ValidationError, root: type[Section] | None = None) -> str:
@@ -33,7 +32,7 @@ def problem(found: Any, root: type[Section] | None = None) -> str:
     if found["type"] == "extra_forbidden":
         return _no_field(found["loc"], root)
     if found["type"] not in ("missing", "value_error") and isinstance(found["input"], (str, int, float)):
-        message += f", not {bounded(found['input'])}"
+        message += f", not {quoted(found['input'])}"
     return f"{_joined(path)}: {message}"
 
 
@@ -41,12 +40,6 @@ def written(loc: Iterable[int | str]) -> list[int | str]:
     """Where a field is in the file: pydantic names the data section's class too, which nobody wrote."""
     path = list(loc)
     return [path[0], *path[2:]] if path[:1] == ["data"] and len(path) > 1 and path[1] in FORMATS else path
-
-
-def bounded(value: object) -> str:
-    """A value as it may be shown: one line, no longer than a line."""
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({len(text):,} characters)"
 
 
 def likely(name: str, known: Iterable[str]) -> list[str]:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from raymoe.config import TaskName
-from raymoe.config.problems import bounded
+from raymoe.data.meaning import is_null, split_of, written_list
 from raymoe.data.pictures import decode
-from raymoe.data.prepare import SPLITS
 from raymoe.data.raw import RawTable, column_names, read_raw
 from raymoe.errors import InputError
+from raymoe.runtime.quoting import one_line, quoted
 
 LOOKED_AT = 24  # cells of a column of pictures, from the first rows and spread over all
 MOST_CLASSES = 1000
@@ -97,6 +98,7 @@ class Looked:
         task: of the labels.
         classes: by name, how many samples have each; in the order in which they are to be listed.
         per_sample: the mean number of classes of a sample.
+        separator: between several labels in one text, where it is neither ``|`` nor ``;``.
         texts, pictures: the columns, in the order in which they are to be named.
         unused: the other columns, and why each is left out.
     """
@@ -111,6 +113,7 @@ class Looked:
     task: TaskName
     classes: dict[str, int]
     per_sample: float
+    separator: str | None
     texts: tuple[Column, ...]
     pictures: tuple[Column, ...]
     unused: dict[str, str] = field(default_factory=dict)
@@ -123,17 +126,24 @@ def look(source: str) -> Looked:
         InputError: the table can't be read, has no column that can be labels, or has fewer than two that can
             be a modality; says what each column is.
     """
-    names = [name for name in dict.fromkeys(column_names(source)) if _can_be_named(name)]
+    found = Counter(column_names(source))
+    names = [name for name, times in found.items() if times == 1 and _can_be_named(name)]
     if not names:
         raise InputError(f"{source} has no columns", "Give a table with an id, labels, texts and pictures.")
-    first = read_raw(source, names, names)  # of pictures inside the table nothing stays in memory
-    encoded = [name for name in names if first.is_encoded(name)]
-    values = read_raw(source, [name for name in names if name not in encoded]).columns
-    rows = len(first) if encoded else len(next(iter(values.values())))
+    of_files = {"split": "split_column"}  # the names of files can be a column of splits
+    first = read_raw(source, names, names, settings=of_files)  # no picture inside the table stays in memory
+    inside = {name: _encoded_column(first, name) for name in names if first.is_encoded(name)}
+    # A list of small numbers may be bytes, or labels: what is no picture is read as what else it can be.
+    held = [name for name in names if name not in inside]
+    values = read_raw(source, held, settings=of_files).columns if held else {}
+    for name, column in inside.items():
+        if column.kind != "picture":
+            with suppress(InputError):  # bytes that are no text either
+                values |= read_raw(source, [name]).columns
+    rows = len(next(iter(values.values()))) if values else len(first)
     if not rows:
         raise InputError(f"{source} has no rows", "Give a table with some.")
-    columns = {name: _encoded_column(first, name) for name in encoded}
-    columns |= {name: _column(name, cells, first) for name, cells in values.items()}
+    columns = inside | {name: _column(name, cells, first) for name, cells in values.items()}
     columns = {name: columns[name] for name in names}
 
     split, split_why, split_check = _split(columns, values)
@@ -159,9 +169,11 @@ def look(source: str) -> Looked:
             "raymoe measures what features of two modalities do together: give a column of texts and one of "
             "pictures (paths relative to the table, or the pictures themselves), or two of a kind.",
         )
-    task, classes, per_sample = _task(values[labels.column])
+    separator = _separator(values[labels.column])
+    task, classes, per_sample = _task(values[labels.column], separator)
     used = {*taken, sample_id.column, *(c.name for c in (*texts, *pictures))}
     unused = {c.name: c.note or c.kind for c in columns.values() if c.name not in used}
+    unused |= {name: "there are several of this name" for name, times in found.items() if times > 1}
     return Looked(
         source,
         rows,
@@ -173,19 +185,27 @@ def look(source: str) -> Looked:
         task,
         classes,
         per_sample,
+        separator,
         tuple(texts),
         tuple(pictures),
         unused,
     )
 
 
-def label_texts(value: Any) -> list[str] | None:
-    """The labels in a cell as class names; None where it holds nothing or something else."""
+def label_texts(value: Any, separator: str | None = None) -> list[str] | None:
+    """The labels in a cell as class names; None where it holds nothing or something else.
+
+    Args:
+        value: the cell.
+        separator: between several in one text; None: ``|`` or ``;``.
+    """
+    if isinstance(value, str) and value.strip():
+        several = value.split(separator) if separator else SEVERAL.split(value)
+        written = written_list(value)
+        value = written if written is not None else several if len(several) > 1 else value
     if isinstance(value, (list, tuple)):
         found = [_label_text(item) for item in value]
         return None if None in found else [text for text in found if text is not None]
-    if isinstance(value, str) and SEVERAL.search(value):
-        return [part.strip() for part in SEVERAL.split(value)]
     text = _label_text(value)
     return None if text is None else [text]
 
@@ -196,7 +216,7 @@ def _label_text(value: Any) -> str | None:
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return str(int(value))
     if isinstance(value, str) and value.strip() and _can_be_named(value):
-        return value
+        return value.strip()
     return None
 
 
@@ -210,7 +230,7 @@ def _can_be_named(name: str) -> bool:
 
 
 def _is_nothing(value: Any) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+    return is_null(value) or (isinstance(value, str) and not value.strip())
 
 
 def _spread(count: int) -> list[int]:
@@ -224,7 +244,7 @@ def _encoded_column(raw: RawTable, name: str) -> Column:
     empty, tried, why = 0, 0, ""
     decoded = 0
     for (value,) in next(raw.batches([name], LOOKED_AT), []):
-        if value is None or not len(value):
+        if value is None or value in (b"", ""):
             empty += 1
             continue
         tried += 1
@@ -244,10 +264,11 @@ def _column(name: str, cells: list[Any], raw: RawTable) -> Column:
     if not there:
         return Column(name, "empty", empty=empty, note="empty")
     distinct = len({_key(value) for value in there})
+    same = ", the same in every row" if distinct == 1 and len(there) > 1 else ""
     if all(isinstance(value, (list, tuple)) for value in there):
-        return Column(name, "list", distinct, empty, note="lists")
+        return Column(name, "list", distinct, empty, note=f"lists{same}")
     if all(isinstance(value, (int, float)) for value in there):
-        return Column(name, "number", distinct, empty, note="numbers")
+        return Column(name, "number", distinct, empty, note=f"numbers{same}")
     if not all(isinstance(value, str) for value in there):
         kinds = sorted({type(value).__name__ for value in there})
         return Column(name, "other", distinct, empty, note=f"{' and '.join(kinds)}")
@@ -257,7 +278,7 @@ def _column(name: str, cells: list[Any], raw: RawTable) -> Column:
         distinct,
         empty,
         tuple(len(value.split()) if isinstance(value, str) else 0 for value in cells),
-        "links, which are no pictures: save those and name the files" if _is_web(there) else "text",
+        "links, which are no pictures: save those and name the files" if _is_web(there) else f"text{same}",
     )
 
 
@@ -294,12 +315,12 @@ def _paths(name: str, there: list[str], distinct: int, empty: int, raw: RawTable
     return None
 
 
-def _picture_problem(raw: RawTable, value: str | bytes) -> str | None:
+def _picture_problem(raw: RawTable, value: Any) -> str | None:
     """Why a cell is no picture; None where it is one."""
     try:
         decode(raw.picture(value))
     except (OSError, ValueError) as error:
-        return " ".join(str(error).split())[:200] or type(error).__name__
+        return one_line(error) or type(error).__name__
     return None
 
 
@@ -329,15 +350,15 @@ def _split(columns: dict[str, Column], values: dict[str, list[Any]]) -> tuple[Gu
     if not found:
         return None, "the table has no column of splits", ""
     name = found[0]
-    counts = Counter(SPLITS[value] for value in values[name])
+    counts = Counter(split_of(value) for value in values[name])
     shown = ", ".join(f"{split} {count:,}" for split, count in counts.items())
     absent = [split for split in ("train", "val", "test") if split not in counts]
     if absent:
         check = (
-            f"the column {bounded(name)} has {shown} but no {' and no '.join(absent)}; all splits are drawn "
+            f"the column {quoted(name)} has {shown} but no {' and no '.join(absent)}; all splits are drawn "
             "anew. To keep its own, write the missing ones into the table and name the column: split_column"
         )
-        return None, f"the column {bounded(name)} lacks {' and '.join(absent)}", check
+        return None, f"the column {quoted(name)} lacks {' and '.join(absent)}", check
     return Guess(name, shown), "", ""
 
 
@@ -347,9 +368,16 @@ def _split_like(columns: dict[str, Column], values: dict[str, list[Any]]) -> set
         name
         for name, column in columns.items()
         if column.kind in ("text", "picture") and name in values
-        if all(isinstance(value, str) and value in SPLITS for value in values[name])
+        if all(_is_split(value) for value in values[name])
         if column.distinct > 1 or _name_score(name, SPLIT_NAMES)
     }
+
+
+def _is_split(value: Any) -> bool:
+    try:
+        return bool(split_of(value))
+    except ValueError:
+        return False
 
 
 def _labels(columns: dict[str, Column], values: dict[str, list[Any]], taken: set[str]) -> Guess | None:
@@ -367,7 +395,7 @@ def _labels(columns: dict[str, Column], values: dict[str, list[Any]], taken: set
     check = ""
     near = [name for name in others if scores[name][0] > scores[first][0] - 1]
     if near:
-        check = f"{', '.join(map(bounded, near[:3]))} could be the labels as well"
+        check = f"{', '.join(map(quoted, near[:3]))} could be the labels as well"
     elif not _name_score(first, LABEL_NAMES):
         check = "chosen by its values alone, its name does not say it"
     return Guess(first, scores[first][1], check)
@@ -375,7 +403,8 @@ def _labels(columns: dict[str, Column], values: dict[str, list[Any]], taken: set
 
 def _label_score(column: Column, cells: Sequence[Any]) -> tuple[float, str]:
     """How much a column's values are like labels, 0 where they can't be; and why."""
-    found = [label_texts(value) for value in cells]
+    separator = _separator(cells)
+    found = [label_texts(value, separator) for value in cells]
     there = [labels for labels in found if labels is not None]
     missing = sum(labels is None and not _is_nothing(v) for v, labels in zip(cells, found, strict=True))
     if missing or 10 * len(there) < 9 * len(cells):
@@ -419,7 +448,7 @@ def _id(columns: dict[str, Column], values: dict[str, list[Any]], taken: set[str
         best = next((name for name in values if name not in taken), next(iter(values)))
     cells = [str(value) for value in values[best]]
     value, times = Counter(cells).most_common(1)[0]
-    what = f"{bounded(value)} is in {times} rows" if times > 1 else "values are too long or missing"
+    what = f"{quoted(value)} is in {times} rows" if times > 1 else "values are too long or missing"
     return Guess(
         best,
         "the nearest to an id",
@@ -427,9 +456,20 @@ def _id(columns: dict[str, Column], values: dict[str, list[Any]], taken: set[str
     )
 
 
-def _task(cells: Sequence[Any]) -> tuple[TaskName, dict[str, int], float]:
+def _separator(cells: Sequence[Any]) -> str | None:
+    """A comma, where it makes fewer different parts of texts, each of them in several; else None."""
+    there = [value for value in cells if not _is_nothing(value)]
+    if not all(isinstance(value, str) and not SEVERAL.search(value) for value in there):
+        return None
+    if not any("," in value and written_list(value) is None for value in there):
+        return None
+    parts = Counter(part.strip() for value in there for part in value.split(","))
+    return "," if 2 <= len(parts) < len(set(there)) and "" not in parts else None
+
+
+def _task(cells: Sequence[Any], separator: str | None) -> tuple[TaskName, dict[str, int], float]:
     """The task, the samples of each class, and how many classes a sample has on average."""
-    found = [label_texts(value) for value in cells]
+    found = [label_texts(value, separator) for value in cells]
     counts = Counter(label for labels in found for label in set(labels or []))
     per_sample = counts.total() / max(1, sum(labels is not None for labels in found))
     numbers = all(re.fullmatch(r"\d{1,9}", name) for name in counts)
@@ -447,6 +487,6 @@ def _what_they_are(columns: dict[str, Column]) -> str:
 def _lines(columns: dict[str, Column], most: int = 20) -> Iterator[str]:
     for column in list(columns.values())[:most]:
         distinct = f", {column.distinct:,} different" if column.distinct else ""
-        yield f"{bounded(column.name)}: {column.note}{distinct}"
+        yield f"{quoted(column.name)}: {column.note}{distinct}"
     if len(columns) > most:
         yield f"and {len(columns) - most} more"

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from raymoe.config import Preset
-from raymoe.config.problems import bounded
 from raymoe.data.look import Column, Looked, label_texts
 from raymoe.data.prepare import read_checked
 from raymoe.errors import InputError
+from raymoe.runtime.quoting import one_line, quoted
 
 SMALL = 10_000  # training samples: with fewer the demo's model and training, with more the paper's
 STEPS = 300  # of training, about what the demo takes
@@ -65,15 +65,14 @@ def _tried(text: str, looked: Looked) -> tuple[dict[str, int], int, str]:
     try:
         _, splits, labels, values = read_checked(preset.data)
     except InputError as error:
-        what = " ".join(error.message.split())
-        return {}, 0, what if len(what) <= 300 else f"{what[:300]}..."
+        return {}, 0, one_line(error.message, 300)
     classes = preset.data.classes
-    meant = [sorted(set(label_texts(value) or [])) for value in values]
+    meant = [sorted(set(label_texts(value, looked.separator) or [])) for value in values]
     read = [sorted(classes[i] for i in found) for found in labels]
     other = [i for i, (a, b) in enumerate(zip(meant, read, strict=True)) if a != b]
     if other:
         first = other[0]
-        return {}, 0, f"row {first + 1} says {bounded(values[first])}, which would be read as {read[first]}"
+        return {}, 0, f"row {first + 1} says {quoted(values[first])}, which would be read as {read[first]}"
     counts = Counter(splits)
     absent = [split for split in ("train", "val", "test") if not counts[split]]
     problem = f"no sample in {' and '.join(absent)}" if absent else ""
@@ -94,7 +93,7 @@ def _render(
 ) -> str:
     train = splits.get("train", round(looked.rows * (shares or SHARES[0])["train"]))
     lines = [
-        f"# Written by `raymoe init` from {bounded(source)} ({looked.rows:,} rows): guesses, to be edited.",
+        f"# Written by `raymoe init` from {quoted(source)} ({looked.rows:,} rows): guesses, to be edited.",
         "# What each field means: `raymoe settings data`, docs/own-data.md. Then: raymoe report THIS_FILE",
         *([f"{CHECK}as it is, `raymoe prepare` refuses it: {_comment(problem)}"] if problem else []),
         f"name = {_string(name)}  # the folder of its results in the workspace",
@@ -106,7 +105,7 @@ def _render(
         *_split_lines(looked, shares, splits),
         *_label_lines(looked),
         *_modality_lines(looked),
-        *(f"# not used: {bounded(column)} ({_comment(why)})" for column, why in looked.unused.items()),
+        *(f"# not used: {quoted(column)} ({_comment(why)})" for column, why in looked.unused.items()),
         "",
         *_model_lines(looked, train, splits),
     ]
@@ -139,17 +138,20 @@ def _label_lines(looked: Looked) -> Iterator[str]:
         "multiclass": "every sample has one class",
         "binary": "every sample has one of two classes",
     }[looked.task]
+    if looked.separator:
+        yield CHECK + "several labels in one text; without the next line each whole text would be one class"
+        yield f"labels_separator = {_string(looked.separator)}"
     yield f'task = "{looked.task}"  # {why}'
     if all(name.isdecimal() for name in looked.classes):
         as_indices = list(looked.classes) == [str(i) for i in range(len(looked.classes))]
-        yield CHECK + (
-            "the labels are numbers from 0: write the classes' names here, in that order"
-            if as_indices
-            else "the labels are numbers that don't count from 0, so these are taken as the classes' names"
-        )
+        if as_indices:
+            yield CHECK + "the labels are numbers from 0: write the classes' names here, in that order"
+        else:
+            yield CHECK + "the labels are numbers that don't count from 0, so they are taken as names"
+            yield 'labels_are = "names"  # "indices" would count the classes below from 0'
     rare = [name for name, count in looked.classes.items() if count < 3]
     if rare:
-        names = ", ".join(map(bounded, rare[:3])) + (", ..." if len(rare) > 3 else "")
+        names = ", ".join(map(quoted, rare[:3])) + (", ..." if len(rare) > 3 else "")
         yield f"{CHECK}{len(rare)} classes have fewer than 3 samples ({names}): misspelt, or to be left out?"
     yield f"classes = [  # {len(looked.classes)}, with the samples of each"
     if len(looked.classes) <= LISTED:
@@ -177,7 +179,7 @@ def _text_lines(name: str, columns: tuple[Column, ...]) -> Iterator[str]:
     yield from ("", "[[data.modalities]]", f"name = {_string(name)}", 'kind = "text"')
     for column in columns:
         if column.empty:
-            yield f"# {bounded(column.name)}: {column.empty:,} are empty"
+            yield f"# {quoted(column.name)}: {column.empty:,} are empty"
     why = f"{', '.join(f'{c.mean_words:.0f}' for c in columns)} words on average"
     joined = "; joined, and samples without the first are left out" if len(columns) > 1 else ""
     yield f"columns = [{', '.join(_string(c.name) for c in columns)}]  # {why}{joined}"

@@ -194,7 +194,8 @@ def test_a_telling_table_leaves_nothing_to_check_and_prepares(tmp_path, capsys):
 
 def test_pictures_in_the_table_are_told_by_their_content(tmp_path):
     rows = [
-        dict(row, picture=png(i), blob=b"no picture") for i, row in enumerate(rows_of(label=lambda i: i % 2))
+        dict(row, picture=png(i), blob=b"\xff no picture")
+        for i, row in enumerate(rows_of(label=lambda i: i % 2))
     ]
     path = describe(tmp_path, rows, "table.parquet")
     data = load_preset(str(path)).data
@@ -228,6 +229,49 @@ def test_what_the_table_leaves_open_is_asked(tmp_path, capsys, columns, words):
     for each in words:
         assert each in said
         assert any(each in line for line in path.read_text().splitlines() if "# check this: " in line)
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "line"),
+    [
+        (
+            lambda i: ("sea, sky", "sky", "sea", "land, sea")[i % 4],
+            {"sea", "sky", "land"},
+            'labels_separator = ","',
+        ),
+        (lambda i: i % 3 + 1, {"1", "2", "3"}, 'labels_are = "names"'),
+        (lambda i: ("['a', 'b']", "['a']", "[]")[i % 3], {"a", "b"}, 'task = "multilabel"'),
+        (lambda i: i % 2 == 0, {"True", "False"}, 'task = "binary"'),
+    ],
+)
+def test_labels_as_people_write_them_into_csv(tmp_path, value, names, line):
+    path = describe(tmp_path, rows_of(40, tags=value))
+    assert line in path.read_text()
+    assert set(load_preset(str(path)).data.classes) == names
+    _, _, labels = read_back(path)
+    for i, found in enumerate(labels):
+        assert found == {part.strip(" '") for part in str(value(i)).strip("[]").split(",")} - {""}
+
+
+def test_an_image_folder_of_hugging_face(tmp_path):
+    """Its splits are the names of its folders, its pictures those that metadata.csv lists."""
+    for split, count in (("train", 12), ("validation", 6), ("test", 6)):
+        folder = tmp_path / "scenes" / split
+        folder.mkdir(parents=True)
+        rows = [
+            {"file_name": f"{split}{i}.png", "text": WORDS[i % 5], "label": "ab"[i % 2]} for i in range(count)
+        ]
+        for i, row in enumerate(rows):
+            (folder / row["file_name"]).write_bytes(png(i))
+        write_table(folder / "metadata.csv", rows)
+    write_description(str(tmp_path / "scenes"), str(tmp_path / "own.toml"))
+    assert "check this" not in (tmp_path / "own.toml").read_text()
+    preset = load_preset(str(tmp_path / "own.toml"))
+    assert preset.data.source == str(tmp_path / "scenes")
+    project = Project(preset, Workspace(tmp_path / "ws"), "own.toml")
+    assert not prepare(project).skipped
+    splits = SAMPLES.of(project).read()["split"].to_pylist()
+    assert [splits.count(split) for split in ("train", "val", "test")] == [12, 6, 6]
 
 
 def test_names_of_pictures_that_are_not_there_are_asked_about(tmp_path, capsys):

@@ -322,7 +322,7 @@ LINED = OWN.replace('name = "text"', 'name = "text"\n# a comment').lstrip("\n")
             "data.modalities.1.encoder.max_len: there is no such field; there are max_length, ",
         ),
         (("epochs = 3", "epochs = 0"), 17, "train.epochs: Input should be greater than or equal to 1, not 0"),
-        (("epochs = 3", f"epochs = '{'x' * 9999}'"), 17, "... (10,001 characters)"),
+        (("epochs = 3", f"epochs = '{'x' * 9999}'"), 17, "... (9,999 characters)"),
         (
             ("[train]", '[train]\nselection = """\nlr = 3\n"""'),
             17,
