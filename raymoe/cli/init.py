@@ -27,7 +27,10 @@ def write_description(table: str, output: str, *, overwrite: bool = False) -> No
         raise InputError(f"{output} is there already", "Give another name with -o, or --overwrite it.")
     _refuse_unwritable(path, output)
     source = table if table.startswith("embedded:") else str(Path(table).expanduser().resolve())
-    looked = look(source)
+    try:
+        looked = look(source)
+    except InputError as error:  # here it is no setting, but what was typed
+        raise InputError(error.message, error.remedy.replace("data.source", "TABLE")) from None
     named = _named_from(table, source, path.parent.resolve())
     suggestion = suggest(looked, named, _dataset_name(path.stem))
     try:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from raymoe.config.lines import line_of
 from raymoe.config.overrides import apply_override
 from raymoe.config.preset import Preset
-from raymoe.config.problems import likely_first, problem, written
+from raymoe.config.problems import faults, likely_first, problem, written
 from raymoe.errors import InputError
 from raymoe.runtime.encodings import encoding_of
 from raymoe.runtime.quoting import quoted
@@ -90,7 +90,7 @@ def _blamed(
     """What is wrong, each thing named as what it was: the file's own, or an option's."""
     alone = _problems_of(said)
     of_file, of_options = [], []
-    for found in error.errors():
+    for found in faults(error):
         path, what = written(found["loc"]), problem(found, Preset)
         touching = [option for option in options if option.touches(path)] or options
         if touching and what not in alone:
@@ -111,7 +111,7 @@ def _problems_of(said: dict[str, Any]) -> set[str]:
     try:
         Preset.model_validate(said)
     except ValidationError as error:
-        return {problem(found, Preset) for found in error.errors()}
+        return {problem(found, Preset) for found in faults(error)}
     except InputError:
         pass
     return set()

@@ -20,7 +20,14 @@ def problems(error: ValidationError, root: type[Section] | None = None) -> str:
         error: what was raised.
         root: the section that was validated; with it a field that there is not is told which there are.
     """
-    return "; ".join(problem(found, root) for found in error.errors())
+    return "; ".join(problem(found, root) for found in faults(error))
+
+
+def faults(error: ValidationError) -> list[Any]:
+    """Pydantic's errors, without those that only follow from others: a list is short of what is wrong in it."""
+    found = error.errors()
+    within = {each["loc"][:n] for each in found for n in range(len(each["loc"]))}
+    return [each for each in found if each["type"] != "too_short" or each["loc"] not in within]
 
 
 def problem(found: Any, root: type[Section] | None = None) -> str:

@@ -144,8 +144,11 @@ class Workspace:
     def check_writable(self) -> None:
         """Fail now rather than after the work: write and remove a small file."""
         probe = f"{TEMPORARY}writable-{uuid.uuid4().hex[:8]}"
-        self.write(probe, b"raymoe")
-        self.remove(probe)
+        try:
+            self.write(probe, b"raymoe")
+            self.remove(probe)
+        except WorkspaceError as error:  # of the folder, not of a file that nobody knows
+            raise WorkspaceError(error.message.replace(f"/{probe}:", ":"), error.remedy) from error.__cause__
 
     @contextlib.contextmanager
     def _explained(self, name: str, doing: str) -> Iterator[None]:
@@ -171,5 +174,7 @@ def _explain(error: OSError, path: str, workspace: Workspace, doing: str) -> tup
             f"{path}: no permission to {doing}",
             f"Make {root} writable, or give another {given_by}. {kept}",
         )
+    if error.errno == errno.ENOTDIR:
+        return f"{path}: a file is where a folder should be", f"Give another {given_by}."
     remedy = f"Check the disk or the connection of {root}, or give another {given_by}. {kept}"
     return f"{path}: can't {doing}: {text}", remedy

@@ -319,8 +319,9 @@ def test_nothing_is_overwritten_unasked_and_the_place_is_checked_first(tmp_path)
         write_description(table, str(tmp_path / "none" / "own.toml"))
     with pytest.raises(InputError, match="not the name of a"):
         write_description(table, str(tmp_path / "own.txt"))
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such file") as caught:
         write_description(table, str(output), overwrite=True)
+    assert caught.value.remedy.startswith("Correct TABLE.")
 
 
 @pytest.mark.slow

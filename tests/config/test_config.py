@@ -321,6 +321,11 @@ LINED = OWN.replace('name = "text"', 'name = "text"\n# a comment').lstrip("\n")
             15,
             "data.modalities.1.encoder.max_len: there is no such field; there are max_length, ",
         ),
+        (
+            ('kind = "image"', 'kind = "picture"'),
+            13,
+            "data.modalities.1.kind: Input should be 'text' or 'image'",
+        ),
         (("epochs = 3", "epochs = 0"), 17, "train.epochs: Input should be greater than or equal to 1, not 0"),
         (("epochs = 3", f"epochs = '{'x' * 9999}'"), 17, "... (9,999 characters)"),
         (
@@ -341,6 +346,7 @@ def test_a_wrong_field_of_a_file_is_told_with_its_line_and_those_that_there_are(
     assert words in caught.value.message
     assert str(path) in caught.value.message
     assert "--set" not in caught.value.message + caught.value.remedy
+    assert "at least 2 items" not in caught.value.message, "there are two, and one is wrong"
     assert line is None or f"line {line}, " in caught.value.message
     assert len(caught.value.message) < 500 + len(str(tmp_path))
 
