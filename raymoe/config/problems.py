@@ -24,7 +24,7 @@ def problems(error: ValidationError, root: type[Section] | None = None) -> str:
 
 
 def faults(error: ValidationError) -> list[Any]:
-    """Pydantic's errors, without those that only follow from others: a list is short of what is wrong in it."""
+    """Pydantic's errors, without those that follow from others: a list is short of what is wrong in it."""
     found = error.errors()
     within = {each["loc"][:n] for each in found for n in range(len(each["loc"]))}
     return [each for each in found if each["type"] != "too_short" or each["loc"] not in within]
