@@ -16,6 +16,7 @@ from raymoe.config.overrides import apply_override
 from raymoe.config.preset import Preset
 from raymoe.config.problems import problems
 from raymoe.errors import InputError
+from raymoe.runtime.encodings import encoding_of
 
 
 def load_preset(dataset: str, overrides: Sequence[str] | None = None, source: str | None = None) -> Preset:
@@ -67,7 +68,8 @@ def _presets() -> Path:
 def _read_toml(path: Path) -> dict[str, Any]:
     """What a file says, with its paths made absolute, and its name where it gives itself none."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        raw = tomllib.loads(content.decode(encoding_of(content[:4])))
     except FileNotFoundError:
         raise InputError(
             f"no such file: {path}", f"Give a preset ({', '.join(preset_names())}) or a TOML file."
