@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from raymoe.actors.cluster import address_of
@@ -15,6 +13,7 @@ from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
 from raymoe.project.lock import RunLock
+from raymoe.project.provenance import Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -65,7 +64,7 @@ def attribute(
     project.workspace.check_writable()
     labelled = np.array([bool(len(store.labels[i])) for i in split])
     indices = split if config.target == "predicted" else split[labelled]
-    left_out = [
+    left_out: list[Skipped] = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
@@ -74,7 +73,7 @@ def attribute(
     with RunLock(project.workspace, f"{project.run}/attribute.lock", "this attribution"):
         answers = _answers(source, config, blocks, len(indices), address, num_actors, device)
     table, convergence = merged(answers)
-    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
+    extra: dict[str, object] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(

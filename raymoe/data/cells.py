@@ -58,7 +58,7 @@ def picture_cell(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, bytearray):
         return bytes(value)
-    raise TypeError(type(value).__name__)
+    raise TypeError("dict" if isinstance(value, dict) else type(value).__name__)
 
 
 class PictureColumn:

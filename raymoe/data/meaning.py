@@ -65,7 +65,7 @@ class _Kind:
 
 
 def _line(column: str, kind: str, found: _Kind) -> str:
-    where = f"{rows_named(found.rows)}, column {column}"
+    where = f"{rows_named(found.rows)}, column {listed([column])}"
     if len(found.rows) == 1 or not found.values:
         return f"{where}: {found.said if len(found.rows) == 1 else kind}"
     common = sorted(found.values.items(), key=lambda item: -item[1])

@@ -26,7 +26,7 @@ from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.project import Project, StageResult, contracts
 from raymoe.project.artifacts import SAMPLES
-from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.provenance import Metadata, Provenance, Skipped
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
 from raymoe.runtime.quoting import listed, quoted
@@ -172,7 +172,7 @@ def _as_it_is(project: Project) -> StageResult:
     return StageResult(samples.path, now.fingerprint, ran=False, skipped=tuple(metadata["skipped"]))
 
 
-def _gone(raw: RawTable, data: DataConfig, skipped: list[dict]) -> list[str]:
+def _gone(raw: RawTable, data: DataConfig, skipped: list[Skipped]) -> list[str]:
     """Pictures that the samples table was made from and that are no longer on disk.
 
     Not those of samples that were left out then: one of them may have been missing from the start.
@@ -386,7 +386,7 @@ def _check_types(raw: RawTable, modality: ModalityConfig, problems: Problems) ->
                 problems.add(row, column, f"{type(value).__name__}, not text")
 
 
-def _check_splits(found: set[str], name: str, skipped: list[dict]) -> None:
+def _check_splits(found: set[str], name: str, skipped: list[Skipped]) -> None:
     absent = [split for split in ("train", "val", "test") if split not in found]
     if not absent:
         return

@@ -20,6 +20,7 @@ from raymoe.data.cells import (
 from raymoe.data.readers.reader import ROWS, Columns, Reader
 from raymoe.data.readers.sources import FILE_NAME, Shard, Source, find, split_in
 from raymoe.errors import InputError
+from raymoe.project.provenance import Skipped
 from raymoe.runtime.quoting import listed, quoted
 
 # What a raw table may say about itself that is worth carrying on.
@@ -56,7 +57,7 @@ class RawTable:
     named: frozenset[str] = frozenset()
     read_again: Callable[[Sequence[str], int], Iterator[Columns]] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
-    left_out: tuple[dict[str, Any], ...] = ()
+    left_out: tuple[Skipped, ...] = ()
     numbered: bool = True
     carried: dict[str, list[str]] = field(default_factory=dict)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +22,7 @@ from raymoe.project.artifacts import (
 )
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.outputs import parents_in
+from raymoe.project.provenance import Metadata
 from raymoe.project.tables import metadata_of
 from raymoe.task import Task
 
@@ -44,7 +44,7 @@ class Explained:
         """The tables by name, in the order of the data flow."""
         return {name: getattr(self, name) for name in ORDER if hasattr(self, name)}
 
-    def metadata(self, name: str) -> dict[str, Any]:
+    def metadata(self, name: str) -> Metadata:
         """A table's own metadata."""
         return metadata_of(self.tables()[name].schema)
 

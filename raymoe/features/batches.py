@@ -28,6 +28,7 @@ from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder
 from raymoe.features.lookup import load_encoder
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
+from raymoe.project.provenance import Skipped
 from raymoe.runtime.ordered import in_order
 
 GPU_THREADS = 4  # at least so many prepare what a GPU encodes
@@ -261,7 +262,7 @@ class _Collected:
             for i, (known, sequences) in enumerate(zip(self._known, self._sequences, strict=True))
             if i not in reasons
         ]
-        skipped = [
+        skipped: list[Skipped] = [
             {"sample_id": self._known[i][0], "row": i + 1, "reason": reasons[i]} for i in sorted(reasons)
         ]
         cut = {name: len(found - reasons.keys()) for name, found in self._cut.items()}

@@ -16,6 +16,7 @@ from raymoe.errors import ParentError
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
+    Marker,
     Part,
     commit_part,
     modality_infos,
@@ -27,7 +28,7 @@ from raymoe.features.parts import (
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.lock import RunLock
-from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.provenance import Provenance
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
 
@@ -71,7 +72,7 @@ def encode(
         found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
         done = {i: part for i, part in found if part}
     if marker and len(done) == len(ranges):
-        return StageResult(features.path, provenance.fingerprint, ran=False, skipped=tuple(marker["skipped"]))
+        return StageResult(features.path, provenance.fingerprint, ran=False, skipped=marker.skipped)
 
     workspace.check_writable()
     todo = {i: rows for i, rows in enumerate(ranges) if i not in done}
@@ -143,12 +144,12 @@ def _provenance(project: Project, samples: SamplesFile) -> Provenance:
     )
 
 
-def _marker(project: Project, provenance: Provenance) -> Metadata | None:
+def _marker(project: Project, provenance: Provenance) -> Marker | None:
     """What the finished store says of itself, if there is one; refuses one made from something else."""
     features = FEATURES.of(project)
     marker = read_marker(features)
     if marker:
-        features.refuse_other_inputs(marker, provenance)
+        features.refuse_other_inputs(marker.metadata, provenance)
     return marker
 
 

@@ -6,8 +6,9 @@ Shape suffixes: T positions, D width.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from raymoe.errors import ParentError
 from raymoe.project.contracts import FEATURES
 from raymoe.project.outputs import Output
-from raymoe.project.provenance import Metadata, Provenance
+from raymoe.project.provenance import Metadata, Provenance, Skipped
 from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
@@ -40,6 +41,63 @@ class ModalityInfo:
     width: int
     max_length: int
     grid: tuple[int, int] | None
+
+
+class StoredModality(TypedDict):
+    """A ``ModalityInfo`` as JSON has it."""
+
+    name: str
+    kind: str
+    width: int
+    max_length: int
+    grid: list[int] | None
+
+
+class PartMetadata(TypedDict):
+    """What a part says of itself.
+
+    Attributes:
+        schema, fingerprint, made_by: as every table.
+        modalities: what each is.
+        rows: its first row of the samples table, and the one after its last.
+        skipped: samples that were left out.
+        cut: how many texts were longer than the limit, by modality.
+    """
+
+    schema: str
+    fingerprint: str
+    made_by: str
+    modalities: list[StoredModality]
+    rows: list[int]
+    skipped: list[Skipped]
+    cut: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Marker:
+    """What the file that completes a store says.
+
+    Attributes:
+        metadata: its fingerprint, and what made it.
+        modalities: in the order of the encoders.
+        parts: name and rows of each.
+        classes, task: what the labels mean.
+        skipped: samples that were left out.
+        cut: how many texts were longer than the limit, by modality.
+    """
+
+    metadata: Metadata
+    modalities: tuple[ModalityInfo, ...]
+    parts: tuple[tuple[str, int], ...]
+    classes: tuple[str, ...]
+    task: str
+    skipped: tuple[Skipped, ...]
+    cut: dict[str, int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what the store was made from."""
+        return self.metadata["fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +146,7 @@ class EncodedPart:
 
     index: int
     rows: list[Row]
-    skipped: list[dict]
+    skipped: list[Skipped]
     cut: dict[str, int]
 
 
@@ -99,7 +157,7 @@ class Part:
     index: int
     rows: int
     modalities: tuple[ModalityInfo, ...]
-    skipped: list[dict]
+    skipped: list[Skipped]
     cut: dict[str, int]
 
     def to_json(self) -> bytes:
@@ -127,7 +185,7 @@ def commit_part(
     provenance: Provenance,
 ) -> Part:
     """Write a part that holds the rows ``span`` of the samples table, with what was left out and cut."""
-    skipped = [{**s, "row": span[0] + s["row"]} for s in part.skipped]
+    skipped: list[Skipped] = [{**s, "row": span[0] + (s["row"] or 0)} for s in part.skipped]
     extra = {"rows": list(span), "skipped": skipped, "cut": part.cut}
     write_part(workspace, part_name(folder, part.index), part.rows, modalities, provenance, extra)
     return Part(part.index, len(part.rows), tuple(modalities), skipped, part.cut)
@@ -139,7 +197,7 @@ def write_part(
     rows: list[Row],
     modalities: Sequence[ModalityInfo],
     provenance: Provenance,
-    extra: Metadata | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
     metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
@@ -153,7 +211,7 @@ def write_part(
     workspace.write_with(name, write)
 
 
-def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[pa.RecordBatch], Metadata]:
+def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[pa.RecordBatch], PartMetadata]:
     """Map a part; its record batches are views of the file, and its metadata is decoded.
 
     Raises:
@@ -177,7 +235,7 @@ def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[p
     if metadata["fingerprint"] != fingerprint:
         raise ParentError(f"{path} was made from other inputs than the rest of the store")
     conform(reader.schema, FEATURES, path)
-    return batches, metadata
+    return batches, cast(PartMetadata, metadata)
 
 
 def write_marker(
@@ -189,7 +247,7 @@ def write_marker(
     *,
     classes: Sequence[str],
     task: str,
-    skipped: Sequence[dict] = (),
+    skipped: Sequence[Skipped] = (),
     cut: dict[str, int] | None = None,
 ) -> None:
     """Say that the store is complete: parts 0..n-1 with so many rows each.
@@ -210,8 +268,8 @@ def write_marker(
     workspace.write(f"{folder}/{MARKER}", json.dumps(content, indent=1).encode())
 
 
-def read_marker(features: Output) -> Metadata | None:
-    """The marker's content, modalities as objects; None where the store isn't complete.
+def read_marker(features: Output) -> Marker | None:
+    """The marker's content; None where the store isn't complete.
 
     Args:
         features: where the store is, and what makes it.
@@ -233,18 +291,31 @@ def read_marker(features: Output) -> Metadata | None:
             )
         if schema != FEATURES.tag:
             raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
-        content["modalities"] = modality_infos(content["modalities"])
+        return Marker(
+            Metadata(schema=schema, fingerprint=content["fingerprint"], made_by=content["made_by"]),
+            modality_infos(content["modalities"]),
+            tuple((part["name"], part["rows"]) for part in content["parts"]),
+            tuple(content["classes"]),
+            content["task"],
+            tuple(content["skipped"]),
+            content["cut"],
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise ParentError(
             f"{workspace.path(name)} can't be used: {error}",
             f"Delete it and encode again (whole parts are kept) with: {features.command}",
         ) from None
-    return content
 
 
-def modality_infos(raw: list[Metadata]) -> tuple[ModalityInfo, ...]:
+def modality_infos(raw: Iterable[StoredModality]) -> tuple[ModalityInfo, ...]:
     """Modalities as they come out of JSON."""
-    return tuple(ModalityInfo(**{**m, "grid": m["grid"] and tuple(m["grid"])}) for m in raw)
+    return tuple(
+        ModalityInfo(m["name"], m["kind"], m["width"], m["max_length"], _grid(m["grid"])) for m in raw
+    )
+
+
+def _grid(raw: Sequence[int] | None) -> tuple[int, int] | None:
+    return None if raw is None else (int(raw[0]), int(raw[1]))
 
 
 def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
@@ -143,8 +143,9 @@ class PartRunner:
             torch.set_num_threads(self.threads)
         table = SamplesFile(self.samples)
         self.samples.refuse_changed(self.provenance.parents["samples"], table.metadata["fingerprint"])
+        identities = cast(dict[str, dict[str, object]], self.provenance.config["modalities"])
         for m in self.modalities:
-            if encoder_identity(m.kind, m.encoder) != self.provenance.config["modalities"][m.name]:
+            if encoder_identity(m.kind, m.encoder) != identities[m.name]:
                 raise InputError(
                     f"{m.encoder.source} has other files on this node than where raymoe was started",
                     "Give every node the same copy, for instance in a folder that all of them reach.",

@@ -108,19 +108,19 @@ class FeatureStore:
                 f"{features.path} holds no complete feature store ({MARKER} is missing)",
                 f"Make it, or go on with it, with: {features.command}",
             )
-        self.fingerprint: str = marker["fingerprint"]
-        self.modalities: tuple[ModalityInfo, ...] = marker["modalities"]
-        self.classes: tuple[str, ...] = tuple(marker["classes"])
-        self.task: Task = Task.named(marker["task"])
-        self.cut: dict[str, int] = marker["cut"]
+        self.fingerprint: str = marker.fingerprint
+        self.modalities: tuple[ModalityInfo, ...] = marker.modalities
+        self.classes: tuple[str, ...] = marker.classes
+        self.task: Task = Task.named(marker.task)
+        self.cut: dict[str, int] = marker.cut
         self._batches: list[pa.RecordBatch] = []
-        for part in marker["parts"]:
-            name = f"{features.name}/{part['name']}"
+        for part, wanted in marker.parts:
+            name = f"{features.name}/{part}"
             try:
                 batches, _ = read_part(workspace, name, self.fingerprint)
                 rows = sum(b.num_rows for b in batches)
-                if rows != part["rows"]:
-                    raise ParentError(f"{workspace.path(name)} has {rows} rows, expected {part['rows']}")
+                if rows != wanted:
+                    raise ParentError(f"{workspace.path(name)} has {rows} rows, expected {wanted}")
             except ParentError as error:
                 raise ParentError(
                     error.message, f"Make that part again with: {features.command} (whole parts are kept)"

@@ -26,7 +26,7 @@ from raymoe.project.interaction_tables import (
 )
 from raymoe.project.lock import RunLock
 from raymoe.project.outputs import parents_in
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 from raymoe.runtime.versions import package_versions
@@ -197,9 +197,9 @@ def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
 
 def _check_unchanged(project: Project, provenance: Provenance) -> None:
     """Raise if a parent is no longer what the plan was made from: the tables would belong to nothing."""
-    marker = read_marker(FEATURES.of(project)) or {}
+    marker = read_marker(FEATURES.of(project))
     now = {
-        FEATURES: marker.get("fingerprint"),
+        FEATURES: marker.fingerprint if marker else None,
         CHECKPOINT: read_info(CHECKPOINT.of(project)).fingerprint,
         IMPORTANCE: IMPORTANCE.of(project).metadata()["fingerprint"],
     }
@@ -212,7 +212,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
 
 
 def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
-    failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
+    failed = [Skipped(sample_id=f"unit {key}", reason=reason) for key, reason in notes["failed"].items()]
     return StageResult(
         INTERACTIONS.of(project).path,
         provenance.fingerprint,

@@ -33,7 +33,7 @@ from raymoe.display.vocabulary import (
 from raymoe.display.words import is_right_to_left, written
 from raymoe.experiments.case_study import EXPERIMENT as CASE_STUDY
 from raymoe.project import Project
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Found
 
@@ -319,7 +319,7 @@ def _skipped(inputs: Inputs) -> list[dict[str, str]]:
     for name, stage in (("samples", "prepare"), ("importance", "attribute"), ("interactions", "probe")):
         metadata = inputs.metadata(name)
         failed = metadata.get("failed", {})  # by work unit
-        units = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in failed.items()]
+        units = [Skipped(sample_id=f"unit {key}", reason=reason) for key, reason in failed.items()]
         for entry in [*metadata.get("skipped", []), *units]:
             where = f"row {entry['row']}" if entry.get("row") is not None else ""
             sample_id = entry.get("sample_id") or where or "?"

@@ -33,8 +33,8 @@ def quoted(value: object, width: int = WIDTH) -> str:
 
 def one_line(error: object, width: int = LINE) -> str:
     """A library's message on one line, cut, with what can't be printed escaped."""
-    text = " ".join(str(error).split())
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: width + 1])
+    words = " ".join(str(error).split())
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words[: width + 1])
     return text if len(text) <= width else f"{text[:width]}..."
 
 

@@ -39,6 +39,7 @@ class ArrowReader(Reader):
         super().__init__(path, shown)
         with self.explained():
             self.schema = self._open()
+            self._names = list(self.schema.names)  # decoded here, where it may fail
         own = self.schema.metadata or {}
         self.metadata = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in own.items()}
         found = _features(own) or features or {}
@@ -59,14 +60,14 @@ class ArrowReader(Reader):
     @property
     def names(self) -> list[str]:
         """See ``Reader``."""
-        return list(self.schema.names)
+        return self._names
 
     def batches(
         self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
         """See ``Reader``."""
-        self.refuse_repeated(self.names, columns)
-        there = [name for name in columns if name in self.schema.names]
+        self.refuse_repeated(self._names, columns)
+        there = [name for name in columns if name in self._names]
         unread = [n for n in there if peek and n in pictures and _is_bytes(self.schema.field(n).type)]
         read = [name for name in there if name not in unread]
         start = 0
@@ -85,15 +86,19 @@ class ArrowReader(Reader):
         """A column's values as Python has them: text, numbers, lists; bytes of pictures alone."""
         while isinstance(array.type, pa.BaseExtensionType):
             array = array.storage
-        if is_picture and _is_numbers(array.type):
-            return [
-                None if row is None else row.to_numpy(zero_copy_only=False).tobytes() for row in _rows(array)
-            ]
         try:
+            array.validate(full=True)  # of a damaged file offsets may point anywhere in memory
+            if is_picture and _is_numbers(array.type):
+                return [
+                    None if row is None else row.to_numpy(zero_copy_only=False).tobytes()
+                    for row in _rows(array)
+                ]
             values = array.to_pylist()
             if not is_picture:
                 values = [_texts(value) for value in values]
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, pa.ArrowInvalid) as error:
+            if isinstance(error, pa.ArrowInvalid) and "UTF8" not in str(error):
+                raise
             raise InputError(
                 f"{self.shown}, column {name}: bytes that are no UTF-8, within rows {start + 1} to "
                 f"{start + len(array)}",

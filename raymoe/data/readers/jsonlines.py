@@ -91,21 +91,23 @@ class JsonReader(TextReader):
         raise InputError(f"{self.shown}{where}: {why}", "Correct that line: one object a line.")
 
     def _checked(self, row: Any, where: str) -> tuple[dict[str, Any], set[str]]:
-        if not isinstance(row, _Object):
+        if not isinstance(row, dict):
             raise InputError(f"{self.shown}, {where}: not an object", "Write one object a line.")
-        return row, row.repeated
+        return row, row.names if isinstance(row, _Repeated) else set()
 
 
-class _Object(dict[str, Any]):
-    """A JSON object that knows which of its names were written twice."""
+class _Repeated(dict[str, Any]):
+    """A JSON object with names that are written more than once."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.repeated: set[str] = set()
-        if len(self) != len(pairs):
-            seen: set[str] = set()
-            for name, _ in pairs:
-                (self.repeated if name in seen else seen).add(name)
+        names = [name for name, _ in pairs]
+        self.names = {name for name in names if names.count(name) > 1}
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_Object)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Repeated(pairs)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)

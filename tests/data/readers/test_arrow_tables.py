@@ -168,6 +168,24 @@ def test_half_a_stream_is_never_read_as_a_whole_one(cut):
                 read_raw(f"{folder}/t.arrow", COLUMNS)
 
 
+@given(st.sampled_from(["parquet", "file", "stream"]), st.data())
+@settings(deadline=None, max_examples=80)
+def test_a_damaged_file_is_refused_or_read_and_crashes_nothing(form, data):
+    """Arrow trusts the offsets in a file; wrong ones point anywhere in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), pa.Table.from_pylist(rows(6)), form)
+        content = bytearray(path.read_bytes())
+        for _ in range(data.draw(st.integers(1, 5))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        path.write_bytes(content)
+        try:
+            found = cells_of(path)
+        except InputError as error:
+            assert error.message.isprintable()  # noqa: PT017
+        else:
+            assert all(isinstance(cell, bytes) or cell is None for cell in found)
+
+
 def hub_metadata(**features):
     return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
 
