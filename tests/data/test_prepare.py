@@ -561,3 +561,15 @@ def test_a_rule_instead_of_a_split_column(tmp_path):
     for wrong in ({"train": 0.5, "val": 0.5}, {"train": 0.9, "val": 0.2, "test": 0.1}):
         with pytest.raises(ValueError, match="split_rule needs shares"):
             project(tmp_path / "c", "raw.parquet", split_rule=wrong)
+
+
+def test_a_table_without_any_label_is_refused(tmp_path):
+    """There is nothing to train on, which would show after the encoders only."""
+    raw = [dict(row, labels=[]) for row in rows()]
+    source = tmp_path / "raw.jsonl"
+    source.write_text("".join(json.dumps({**row, "image": "none.png"}) + "\n" for row in raw))
+    (tmp_path / "none.png").write_bytes(rows()[0]["image"])
+    with pytest.raises(InputError, match="no sample has any of the classes") as caught:
+        prepare(project(tmp_path, source))
+    assert "labels_column in [data], now 'labels'" in caught.value.remedy
+    assert not (tmp_path / "ws" / "toy").exists()

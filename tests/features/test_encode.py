@@ -2,6 +2,7 @@
 
 import io
 import multiprocessing
+import os
 import re
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +23,7 @@ from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project, artifacts
+from raymoe.project import Project, artifacts, lock
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import SAMPLES
 from raymoe.project.tables import metadata_of
@@ -444,3 +445,16 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, monkeypatch):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         peaks = process.submit(peaks_of_encoding, *projects).result()
     assert peaks[1] - peaks[0] < 60, peaks
+
+
+def test_of_two_that_would_encode_the_same_one_does(tmp_path, loaded, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    project = ready(tmp_path)
+    with (
+        lock.RunLock(project.workspace, f"{project.root}/encode.lock", "these features"),
+        pytest.raises(RaymoeError, match=f"at work on these features: process {os.getpid()} on .*, since 20"),
+    ):
+        encode(project)
+    assert not loaded, "no encoder was loaded"
+    assert encode(project).ran
+    assert not project.workspace.exists(f"{project.root}/encode.lock")
