@@ -1,8 +1,8 @@
 """How a picture is read, the same way wherever one is looked at: checked, upright, 8-bit RGB on white.
 
 Encoders, thumbnails and figures all take what ``decode`` gives. Numbers are scaled by the range that a mode
-has by definition; where it has none (32-bit integers, floats outside [0, 1]) the picture is refused, as any guess
-would clip or stretch it without a word. docs/encoders.md has the whole list.
+has by definition; where it has none (32-bit integers, floats outside [0, 1]) the picture is refused, as any
+guess would clip or stretch it without a word. docs/encoders.md has the whole list.
 """
 
 from __future__ import annotations
