@@ -274,7 +274,7 @@ function patches(sequence, scores) {
   const grid = make("div", { class: "grid", role: "group", "aria-label": `Patches of ${sequence.name}` });
   // Over what the encoder saw, column by column and row by row; the rest of the picture is greyed around it.
   const tracks = (edges, count) =>
-    (edges ? edges.slice(1).map((at, i) => at - edges[i]) : Array(count).fill(1 / count)).map((share) => `${share}fr`).join(" ");
+    (edges ? edges.slice(1).map((at, i) => at - edges[i]) : Array(count).fill(1 / count)).map((share) => `${1000 * share}fr`).join(" "); // together at least 1fr, or they don't fill the grid
   grid.style.gridTemplate = `${tracks(sequence.y, sequence.rows)} / ${tracks(sequence.x, sequence.cols)}`;
   if (sequence.x) {
     const percent = (share) => `${100 * share}%`;

@@ -155,7 +155,7 @@ def test_lab_is_converted_and_not_taken_for_rgb(level, a, b):
     lab = np.array([[[level, a, b]]], np.uint8)
     signed = lab ^ np.array([0, 128, 128], np.uint8)  # as TIFF has it
     found = values(saved(Image.frombytes("LAB", (1, 1), signed.tobytes()), "TIFF"))
-    np.testing.assert_allclose(found[0, 0], srgb_of_lab(lab.astype(float))[0, 0], atol=3)
+    np.testing.assert_allclose(found[0, 0], srgb_of_lab(lab.astype(float))[0, 0], atol=6)  # by a table of 8 bits
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
