@@ -242,7 +242,7 @@ def _sequence(inputs: Explained, sample_id: str, name: str, kind: str, raw: Any,
     special = np.asarray(special, dtype=bool)
     if kind == "text":
         length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
-        tokens = list(store.tokens(i, name))[:length]
+        tokens = (store.tokens(i, name) or [])[:length]
         return Sequence("text", pieces=tuple(text_pieces(tokens, special[: len(tokens)].tolist())))
     found = thumbnail(raw, largest)
     picture, size = found or (None, (1, 1))

@@ -70,6 +70,34 @@ def test_sixteen_bits_are_scaled_by_their_whole_range(array, form):
     np.testing.assert_array_equal(values(data), grey(np.rint(array / 257).astype(int)))
 
 
+def tiff(width, height, bits, photometric, content):
+    """A grey TIFF of one strip, written by hand."""
+    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8),
+            (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, 1)]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    content += b"\0" * (len(content) % 2)
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(content))
+    return start + content + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+@FAST
+@given(arrays(np.uint16, st.tuples(st.integers(1, 5), st.just(4)), elements=st.integers(0, 4095)))
+def test_twelve_bits_are_scaled_by_their_whole_range(array):
+    pairs = array.reshape(-1, 2).astype(int)
+    packed = np.stack(
+        [pairs[:, 0] >> 4, (pairs[:, 0] & 15) << 4 | pairs[:, 1] >> 8, pairs[:, 1] & 255], 1
+    ).astype(np.uint8)
+    data = tiff(array.shape[1], array.shape[0], 12, 1, packed.tobytes())
+    np.testing.assert_array_equal(values(data), grey(np.rint(array.astype(int) * 255 / 4095).astype(int)))
+
+
+@FAST
+@given(arrays(np.uint16, SMALL))
+def test_sixteen_bits_whose_white_is_nought(array):
+    data = tiff(array.shape[1], array.shape[0], 16, 0, array.astype("<u2").tobytes())
+    np.testing.assert_array_equal(values(data), 255 - grey(np.rint(array / 257).astype(int)))
+
+
 @FAST
 @given(arrays(np.uint16, SMALL), st.data())
 def test_a_transparent_grey_of_sixteen_bits_is_white(array, data):
@@ -155,7 +183,9 @@ def test_lab_is_converted_and_not_taken_for_rgb(level, a, b):
     lab = np.array([[[level, a, b]]], np.uint8)
     signed = lab ^ np.array([0, 128, 128], np.uint8)  # as TIFF has it
     found = values(saved(Image.frombytes("LAB", (1, 1), signed.tobytes()), "TIFF"))
-    np.testing.assert_allclose(found[0, 0], srgb_of_lab(lab.astype(float))[0, 0], atol=6)  # by a table of 8 bits
+    np.testing.assert_allclose(
+        found[0, 0], srgb_of_lab(lab.astype(float))[0, 0], atol=6
+    )  # by a table of 8 bits
 
 
 @pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
