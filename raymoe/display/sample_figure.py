@@ -131,6 +131,7 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
         for side_of_pair in (pair.u, pair.v):
             linked[side_of_pair.modality].add(side_of_pair.index)
     spots: dict[End, tuple[float, float]] = {}
+    reach: dict[End, float] = {}  # how far from the middle of a patch still is that patch
     bottom = 70.0 if narrow else 58.0
     for name, sequence in sample.sequences.items():
         if sequence.kind == "text":
@@ -149,7 +150,8 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
             for cell in range(len(patches.cells)):
                 x0, y0, x1, y1 = _geometry(patches).patch(cell)
                 spots[End(name, cell)] = box[0] + (x0 + x1) / 2 * box[2], box[1] + (y0 + y1) / 2 * box[3]
-    return _links(axes, sample, panel, spots, bottom, width) if panel.pairs else bottom + MARGIN
+                reach[End(name, cell)] = 0.36 * min((x1 - x0) * box[2], (y1 - y0) * box[3])
+    return _links(axes, sample, panel, spots, reach, bottom, width) if panel.pairs else bottom + MARGIN
 
 
 def _links(
@@ -157,6 +159,7 @@ def _links(
     sample: Sample,
     panel: Panel,
     spots: dict[End, tuple[float, float]],
+    reach: dict[End, float],
     bottom: float,
     width: float,
 ) -> float:
@@ -170,7 +173,8 @@ def _links(
         tone = NEGATIVE if pair.value < 0 else panel.color
         # from a word to a patch, whichever is named first
         start, end = sorted((pair.u, pair.v), key=lambda e: sample.sequences[e.modality].kind == "image")
-        offset, angle = 17.0 * (per_cell[end] > 0), 2.4 * per_cell[end]  # several links end in one patch
+        aside, angle = per_cell[end] > 0, 2.4 * per_cell[end]  # several links end in one patch
+        offset = min(17.0, reach.get(end, 17.0)) * aside
         per_cell[end] += 1
         x, y = spots[end][0] + offset * np.cos(angle), spots[end][1] + offset * np.sin(angle)
         _link(axes, spots[start], (x, y), tone, abs(pair.value) / largest, dashed=pair.value < 0)

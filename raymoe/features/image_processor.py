@@ -15,7 +15,7 @@ from PIL import Image
 
 from raymoe.features.geometry import Geometry, Measure, View
 
-LONGEST_REASON = 160  # characters of a library's own message that are passed on
+LONGEST_REASON = 100  # characters of a library's own message that are passed on
 
 
 @dataclass(frozen=True)

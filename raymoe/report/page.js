@@ -493,7 +493,7 @@ function drawWires() {
     if (!chip || !cell) return;
     const roomy = Math.min(cell.width, cell.height) > 20;
     const nth = rank < data.drawn ? count(perCell, key(patch)) : 0;
-    const spread = nth ? Math.max(Math.min(cell.width, cell.height) * 0.28, roomy ? 17 : 10) : 0;
+    const spread = nth ? Math.min(Math.min(cell.width, cell.height) * 0.36, 17) : 0; // stays in its patch
     const x = cell.x - origin.x + cell.width / 2 + spread * Math.cos(nth * 2.4);
     const y = cell.y - origin.y + cell.height / 2 + spread * Math.sin(nth * 2.4);
     const beside = cell.x > chip.right; // picture to the right of the words, or below them

@@ -72,8 +72,10 @@ def test_sixteen_bits_are_scaled_by_their_whole_range(array, form):
 
 def tiff(width, height, bits, photometric, content):
     """A grey TIFF of one strip, written by hand."""
-    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8),
-            (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, 1)]  # fmt: skip
+    tags = [
+        *((256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric)),
+        *((273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, 1)),
+    ]
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     content += b"\0" * (len(content) % 2)
     start = struct.pack("<2sHI", b"II", 42, 8 + len(content))

@@ -584,16 +584,14 @@ def test_the_time_to_open_is_measured(chromium, finished):
     assert all(0 < float(ready) < float(load) for _, _, ready, load in rows)
 
 
-def test_patches_lie_over_what_the_encoder_saw(chromium, tmp_path, monkeypatch):
-    workspace_fixture.use_fake_store(monkeypatch)
+def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
     seen = Geometry(workspace_fixture.ROWS, workspace_fixture.COLS, (0.25, -0.1, 0.75, 0.8))
     monkeypatch.setattr(
         workspace_fixture.FakeStore, "geometry", lambda self, i, m: seen if m == "image" else None
     )
-    project = workspace_fixture.build(tmp_path, samples=1)
-    report(project)
+    report(quick)
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(f"file://{artifacts.REPORT.of(project).path}/index.html")
+    page.goto(f"file://{artifacts.REPORT.of(quick).path}/index.html")
     picture = page.locator(".frame img").bounding_box()
     cells = page.locator(".frame .cell")
     assert cells.count() == seen.rows * seen.cols
