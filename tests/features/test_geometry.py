@@ -4,6 +4,7 @@ The oracle is the encoder's prepared input itself: where in it the square shows,
 """
 
 import io
+import itertools
 import math
 
 import numpy as np
@@ -82,8 +83,9 @@ def check(encoder, size, box):
 @pytest.mark.parametrize("size", SHAPES)
 def test_a_square_is_in_the_patches_that_are_said_to_show_it(encoders, name, size):
     encoder = encoders[name]
-    for across, down in ((0, 0), (1, 1), (0.5, 0.5), (0.4, 0.1), (0.9, 0.6)):
-        side = max(1, min(size) // 3)
+    places = ((0, 0), (1, 1), (0.5, 0.5), (0.4, 0.1), (0.9, 0.6), (0.25, 0.25))
+    for (across, down), share in itertools.product(places, (3, 1)):
+        side = max(1, min(size) // share)
         left, top = round(across * (size[0] - side)), round(down * (size[1] - side))
         check(encoder, size, (left, top, left + side, top + side))
 
