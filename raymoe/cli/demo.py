@@ -108,12 +108,12 @@ def _word(found: list[TextPiece], position: int) -> str:
 
 def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) -> str:
     """A token as text, a patch as its row and column."""
-    info = next(m for m in store.modalities if m.name == modality)
     index = store.index_of(sample_id)
-    tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
+    tokens, (_, valid, special) = store.tokens(index, modality), store.sequence(index, modality)
     if tokens is not None:
         return _word(text_pieces(tokens, special.tolist()), position)
-    if info.grid:
-        place = position - int(special[:position].sum())
-        return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"
+    geometry = store.geometry(index, modality)
+    if geometry:
+        row, column = divmod(int((valid & ~special)[:position].sum()), geometry.cols)
+        return f"patch {row + 1},{column + 1}"
     return f"{modality} {position}"

@@ -152,20 +152,32 @@ def _prepare(job: _Job) -> _Batch:
         batch.rows, batch.prepared = job.rows, job.encoder.prepare(job.items)
         return batch
 
-    def pictures() -> Iterator[Any]:  # one at a time: in full size they are large
+    def pictures(tried: bool) -> Iterator[Any]:  # one at a time: in full size they are large
         for row, data in zip(job.rows, job.items, strict=True):
+            if row in batch.reasons:
+                continue
             try:
                 picture = decode(data)
+                if tried:
+                    job.encoder.prepare([picture])
             except ValueError as error:
                 batch.reasons[row] = str(error)
             else:
                 batch.rows.append(row)
                 yield picture
 
-    found = pictures()
-    first = next(found, None)
-    if first is not None:
-        batch.prepared = job.encoder.prepare(chain([first], found))
+    for tried in (False, True):  # again, one by one, where the encoder can't take one of them
+        batch.rows = []
+        found = pictures(tried)
+        first = next(found, None)
+        if first is None:
+            break
+        try:
+            batch.prepared = job.encoder.prepare(chain([first], found))
+            break
+        except ValueError:
+            if tried:
+                raise
     return batch
 
 
@@ -200,6 +212,7 @@ def _fetch(batch: _Batch) -> _Answer:
             special_BT[b, kept_T],
             encoded.tokens[b] if encoded.tokens else None,
             None if pooled_BD is None else pooled_BD[b],
+            encoded.geometry[b] if encoded.geometry else None,
         )
         if not (np.isfinite(found.features_TD).all() and np.isfinite(np.asarray(found.pooled_D)).all()):
             answer.not_finite.append(row)

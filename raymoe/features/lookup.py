@@ -12,6 +12,7 @@ from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import Encoder
 from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, locate
+from raymoe.features.geometry import Geometry
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +43,27 @@ def load_encoder(kind: str, config: EncoderConfig, device: str | torch.device = 
 
         encoder = TextEncoder(config) if kind == "text" else ImageEncoder(config)
     return encoder.to(device)
+
+
+def seen(config: EncoderConfig, size: tuple[int, int], grid: tuple[int, int]) -> Geometry:
+    """What the patches of a picture show of it: measured, for stores that were written before it was kept.
+
+    Loads the encoder's image processor, and no weights.
+
+    Args:
+        config: the encoder.
+        size: width and height of the upright picture.
+        grid: rows and columns of the encoder's patches.
+
+    Raises:
+        InputError: the image processor can't be had.
+        ValueError: it can't take pictures of this size.
+    """
+    if config.source in KIND_OF_PACKAGE:
+        return Geometry(*grid)
+    from raymoe.features.huggingface import bare_processor
+
+    return bare_processor(config.source).geometry(size, grid)
 
 
 def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:

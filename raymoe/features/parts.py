@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
+from raymoe.features.geometry import Geometry
 from raymoe.project.contracts import FEATURES
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Metadata, Provenance, Skipped
@@ -33,7 +34,8 @@ class ModalityInfo:
         kind: ``text`` or ``image``.
         width: D.
         max_length: the most positions a sample can have, special ones included.
-        grid: rows and columns of a picture's non-special positions; None for texts.
+        grid: rows and columns of a picture's non-special positions; None for texts, and where each picture
+            has its own.
     """
 
     name: str
@@ -113,6 +115,7 @@ class SequenceRow:
     special_T: np.ndarray
     tokens: list[str] | None = None
     pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
+    geometry: Geometry | None = None  # None for texts, and where patches always show the whole picture
 
     def __post_init__(self) -> None:
         if self.pooled_D is None:
@@ -186,9 +189,24 @@ def commit_part(
 ) -> Part:
     """Write a part that holds the rows ``span`` of the samples table, with what was left out and cut."""
     skipped: list[Skipped] = [{**s, "row": span[0] + (s["row"] or 0)} for s in part.skipped]
+    modalities = tuple(_long_enough(m, part.rows) for m in modalities)
     extra = {"rows": list(span), "skipped": skipped, "cut": part.cut}
     write_part(workspace, part_name(folder, part.index), part.rows, modalities, provenance, extra)
-    return Part(part.index, len(part.rows), tuple(modalities), skipped, part.cut)
+    return Part(part.index, len(part.rows), modalities, skipped, part.cut)
+
+
+def _long_enough(modality: ModalityInfo, rows: list[Row]) -> ModalityInfo:
+    """A modality whose longest sample is among these: an encoder may not know how long a picture can get."""
+    longest = max((len(row.sequences[modality.name].valid_T) for row in rows), default=0)
+    return replace(modality, max_length=max(modality.max_length, longest))
+
+
+def longest(parts: Sequence[Part]) -> tuple[ModalityInfo, ...]:
+    """The modalities of a store of these parts."""
+    return tuple(
+        replace(same[0], max_length=max(m.max_length for m in same))
+        for same in zip(*(part.modalities for part in parts), strict=True)
+    )
 
 
 def write_part(
@@ -201,7 +219,7 @@ def write_part(
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
     metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
-    schema = _schema(modalities).with_metadata(metadata)
+    schema = _schema(modalities, rows).with_metadata(metadata)
 
     def write(sink: pa.NativeFile) -> None:
         with pa.ipc.new_file(sink, schema) as writer:
@@ -318,7 +336,7 @@ def _grid(raw: Sequence[int] | None) -> tuple[int, int] | None:
     return None if raw is None else (int(raw[0]), int(raw[1]))
 
 
-def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
+def _schema(modalities: Sequence[ModalityInfo], rows: list[Row]) -> pa.Schema:
     fields = list(FEATURES.schema)
     for m in modalities:
         fields.append(pa.field(f"{m.name}.features", pa.large_list(pa.list_(pa.float16(), m.width))))
@@ -327,6 +345,9 @@ def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
         fields.append(pa.field(f"{m.name}.pooled", pa.list_(pa.float32(), m.width)))
         if m.kind == "text":
             fields.append(pa.field(f"{m.name}.tokens", pa.list_(pa.string())))
+        if any(row.sequences[m.name].geometry for row in rows):
+            fields.append(pa.field(f"{m.name}.grid", pa.list_(pa.int32(), 2)))
+            fields.append(pa.field(f"{m.name}.box", pa.list_(pa.float64(), 4)))
     return pa.schema(fields)
 
 
@@ -351,6 +372,10 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
         if m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
+        if f"{m.name}.box" in schema.names:
+            shown = [s.geometry for s in found]
+            columns.append(pa.array([g and (g.rows, g.cols) for g in shown], pa.list_(pa.int32(), 2)))
+            columns.append(pa.array([g and g.box for g in shown], pa.list_(pa.float64(), 4)))
     return pa.RecordBatch.from_arrays(
         [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )

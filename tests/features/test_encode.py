@@ -21,6 +21,7 @@ from raymoe.features import batches, parts
 from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
+from raymoe.features.geometry import Geometry
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import FEATURES
@@ -77,6 +78,12 @@ def loaded(monkeypatch):
     monkeypatch.setattr(stage, "encoder_identity", lambda kind, config: {"name": config.source})
     monkeypatch.setattr(stage, "PART_ROWS", 10)
     return calls
+
+
+def encoded_picture(size):
+    buffer = io.BytesIO()
+    Image.new("RGB", size).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def picture(i):
@@ -161,6 +168,48 @@ def test_every_sample_is_encoded_in_order(tmp_path, loaded):
         assert store.tokens(i, "text") == ["^", *text]
         assert store.sequence(i, "image")[0].tolist() == [[i, 2 * i, 3 * i]] * 4
         assert store.tokens(i, "image") is None
+
+
+class Shaped(Corners):
+    """A picture encoder for tests that takes no picture of two pixels' width; a patch per pixel."""
+
+    grid = None
+
+    def prepare(self, items):
+        items = list(items)
+        if any(item.width == 2 for item in items):
+            raise ValueError("the encoder's image processor can't take it")
+        return items
+
+    def run(self, items):
+        longest = max(p.width * p.height for p in items)
+        features, valid = (
+            torch.zeros(len(items), longest, 3),
+            torch.zeros(len(items), longest, dtype=torch.bool),
+        )
+        for b, item in enumerate(items):
+            valid[b, : item.width * item.height] = True
+        geometry = [Geometry(item.height, item.width) for item in items]
+        return EncodedBatch(features, valid, torch.zeros_like(valid), None, None, geometry=geometry)
+
+
+def test_pictures_of_any_shape_are_stored_with_theirs_and_those_that_can_not_be_taken_are_left_out(
+    tmp_path, loaded, monkeypatch
+):
+    monkeypatch.setattr(batches, "load_encoder", lambda kind, *_: Letters() if kind == "text" else Shaped())
+    sizes = [(1 + i % 5, 3) for i in range(N)]
+    monkeypatch.setitem(globals(), "picture", lambda i: encoded_picture(sizes[i]))
+    project = ready(tmp_path)
+    result = encode(project)
+    store = opened(project)
+    assert [s["sample_id"] for s in result.skipped] == [f"s{i}" for i in range(N) if sizes[i][0] == 2]
+    assert {s["reason"] for s in result.skipped} == {"the encoder's image processor can't take it"}
+    for i, sample_id in enumerate(store.sample_ids):
+        width, height = sizes[int(sample_id[1:])]
+        assert store.geometry(i, "image") == Geometry(height, width)
+        assert len(store.sequence(i, "image")[0]) == width * height
+    image = next(m for m in store.modalities if m.name == "image")
+    assert (image.grid, image.max_length) == (None, 15)  # as long as the longest
 
 
 def test_what_is_complete_is_not_run_again_and_loads_nothing(tmp_path, loaded):

@@ -4,12 +4,26 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
+    BitImageProcessorPil,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    DonutImageProcessorPil,
+    PixtralImageProcessorPil,
+    PixtralVisionConfig,
+    PixtralVisionModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
     RobertaModel,
+    Siglip2ImageProcessorPil,
+    Siglip2VisionConfig,
+    Siglip2VisionModel,
+    SiglipImageProcessorPil,
+    ViTConfig,
+    ViTImageProcessorPil,
+    ViTModel,
 )
 
 WORDS = ["the", "dog", "bark", "##ing", "cat"]
@@ -73,3 +87,50 @@ def save_bytes(folder, first, last, pad, suffix=None):
         tokenizer_object=tokenizer, pad_token=pad, bos_token=first, eos_token=last, unk_token="<unk>"
     ).save_pretrained(folder)
     return len(tokens)
+
+
+def save_clip_vision(folder: Path) -> None:
+    """The picture tower of a CLIP of 4 x 4 patches."""
+    CLIPVisionModel(CLIPVisionConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder
+    )
+
+
+def save_vit(folder: Path, processor) -> None:
+    """A ViT of 4 x 4 patches at its own size, behind any image processor."""
+    ViTModel(ViTConfig(image_size=32, patch_size=8, **SIZES)).save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+def save_siglip2(folder: Path) -> None:
+    """A SigLIP 2 that keeps proportions (NaFlex): at most 16 patches of 8 x 8 pixels."""
+    config = Siglip2VisionConfig(num_patches=16, patch_size=8, **SIZES)
+    Siglip2VisionModel(config).save_pretrained(folder)
+    Siglip2ImageProcessorPil(patch_size=8, max_num_patches=16).save_pretrained(folder)
+
+
+def save_pixtral(folder: Path) -> None:
+    """A Pixtral, which keeps proportions: patches of 8 x 8 pixels, the longer side at most 64."""
+    PixtralVisionModel(PixtralVisionConfig(image_size=64, patch_size=8, **SIZES)).save_pretrained(folder)
+    PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8}).save_pretrained(
+        folder
+    )
+
+
+SIDE = {"height": 32, "width": 32}
+# Encoders of pictures, by how they read one; each saves itself to a folder.
+IMAGE_ENCODERS = {
+    "CLIP: scaled, then its middle": save_clip_vision,
+    "SigLIP: squashed": lambda folder: save_vit(folder, SiglipImageProcessorPil(size=SIDE)),
+    "BiT: the middle of it all": lambda folder: save_vit(
+        folder, BitImageProcessorPil(size={"shortest_edge": 40}, crop_size=SIDE)
+    ),
+    "padded to a square": lambda folder: save_vit(folder, DonutImageProcessorPil(size=SIDE)),
+    "padded beyond its picture": lambda folder: save_vit(
+        folder, CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size=SIDE)
+    ),
+    "any shape": lambda folder: save_vit(folder, ViTImageProcessorPil(size={"shortest_edge": 32})),
+    "NaFlex: any shape, as patches": save_siglip2,
+    "Pixtral: any shape, one at a time": save_pixtral,
+}

@@ -10,6 +10,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
+from raymoe.features.geometry import Geometry
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, SUMS
@@ -60,6 +61,9 @@ class FakeStore:
 
     def tokens(self, i: int, modality: str) -> list[str]:
         return self.texts[self.ids[i]]
+
+    def geometry(self, i: int, modality: str) -> Geometry | None:
+        return Geometry(ROWS, COLS) if modality == "image" else None
 
     def sequence(self, i: int, modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tokens = self.tokens(i, "text")

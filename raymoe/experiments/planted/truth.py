@@ -18,6 +18,7 @@ import pandas as pd
 from raymoe.data.planted import WITH_PAIRS
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.errors import InputError, ParentError
+from raymoe.features.geometry import Geometry
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES
@@ -88,8 +89,8 @@ def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: 
     for modality in store.modalities:
         if modality.kind == "text":
             true[modality.name] = tokens_of(store, index, modality.name, target["words"])
-        elif modality.grid is not None:
-            true[modality.name] = patches_in(modality.grid, target["boxes"])
+        else:
+            true[modality.name] = patches_of(store, index, modality.name, target["boxes"])
     kinds = {m.name: m.kind for m in store.modalities}
     u, v = (of_pairs(pairs, side, lambda m, at: np.isin(at, list(true[m]))) for side in "uv")
     across = pairs["u_modality"].map(kinds).to_numpy() != pairs["v_modality"].map(kinds).to_numpy()
@@ -121,18 +122,33 @@ def tokens_of(store: FeatureStore, index: int, modality: str, words: Sequence[st
     return {tokens.index(word) for word in words}
 
 
-def patches_in(grid: tuple[int, int], boxes: Sequence[Sequence[float]]) -> set[int]:
-    """Positions of the patches whose centre is in one of the boxes; patches go row by row.
+def patches_of(store: FeatureStore, index: int, modality: str, boxes: Sequence[Sequence[float]]) -> set[int]:
+    """Positions of a picture's patches whose centre is in one of the boxes.
 
     Args:
-        grid: rows and columns.
-        boxes: left, top, right, bottom, as shares of the picture.
+        store, index, modality: of the picture.
+        boxes: left, top, right, bottom, as shares of the upright picture.
+
+    Raises:
+        ParentError: the store does not say what its patches show.
     """
-    rows, columns = grid
-    return {
-        row * columns + column
-        for left, top, right, bottom in boxes
-        for row in range(rows)
-        for column in range(columns)
-        if left < (column + 0.5) / columns < right and top < (row + 0.5) / rows < bottom
-    }
+    geometry = store.geometry(index, modality)
+    if geometry is None:
+        raise ParentError(
+            f"{store.path} does not say which part of a picture its patches show",
+            "It was written by an earlier version; encode again with --overwrite.",
+        )
+    _, valid, special = store.sequence(index, modality)
+    positions = np.flatnonzero(valid & ~special)
+    return {int(positions[cell]) for cell in patches_in(geometry, boxes)}
+
+
+def patches_in(geometry: Geometry, boxes: Sequence[Sequence[float]]) -> set[int]:
+    """The patches whose centre is in one of the boxes; patches go row by row."""
+    found = set()
+    for cell in range(geometry.rows * geometry.cols):
+        x0, y0, x1, y1 = geometry.patch(cell)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        if any(left < x < right and top < y < bottom for left, top, right, bottom in boxes):
+            found.add(cell)
+    return found
