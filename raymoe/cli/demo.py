@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
-from raymoe.display.words import TextPiece, text_pieces
+from raymoe.features.pieces import Piece, word_at
 from raymoe.features.store import FeatureStore
 from raymoe.pipeline import Run
 from raymoe.project import Project
@@ -95,25 +95,23 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str,
     return table
 
 
-def _word(found: list[TextPiece], position: int) -> str:
+def _word(found: list[Piece], position: int) -> str:
     """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
-    first, last = position, position + 1
-    while found[first].joined:
-        first -= 1
-    while last < len(found) and found[last].joined:
-        last += 1
-    parts = [f"|{p.text}|" if first + i == position else p.text for i, p in enumerate(found[first:last])]
-    return f"'{''.join(parts) if last - first > 1 else found[position].text}'"
+    word = word_at(found, position)
+    if len(word) == 1:
+        return f"'{found[position].shown}'"
+    return f"'{''.join(f'|{found[i].shown}|' if i == position else found[i].text for i in word)}'"
 
 
 def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) -> str:
     """A token as text, a patch as its row and column."""
     info = next(m for m in store.modalities if m.name == modality)
     index = store.index_of(sample_id)
-    tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
-    if tokens is not None:
-        return _word(text_pieces(tokens, special.tolist()), position)
+    pieces = store.pieces(index, modality)
+    if pieces is not None:
+        return _word(pieces, position)
     if info.grid:
+        _, _, special = store.sequence(index, modality)
         place = position - int(special[:position].sum())
         return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"
     return f"{modality} {position}"

@@ -19,7 +19,7 @@ from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
-from raymoe.display.words import TextPiece, text_pieces
+from raymoe.features.pieces import Piece
 from raymoe.task import Task
 
 BLOCK = 256  # samples read at once, about a row group
@@ -37,7 +37,7 @@ class Sequence:
     """
 
     kind: str
-    pieces: tuple[TextPiece, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     cells: tuple[int, ...] = ()
     rows: int = 0
     cols: int = 0
@@ -228,8 +228,7 @@ def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any, larges
     special = np.asarray(special, dtype=bool)
     if kind == "text":
         length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
-        tokens = list(store.tokens(i, name))[:length]
-        return Sequence("text", pieces=tuple(text_pieces(tokens, special[: len(tokens)].tolist())))
+        return Sequence("text", pieces=tuple(store.pieces(i, name)[:length]))
     rows, cols = next(m.grid for m in store.modalities if m.name == name)
     cells = np.flatnonzero(~special)[: rows * cols].tolist()
     return Sequence("image", cells=tuple(cells), rows=rows, cols=cols, picture=thumbnail(raw, largest))

@@ -26,7 +26,7 @@ from raymoe.config import ModalityConfig
 from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder
-from raymoe.features.lookup import load_encoder
+from raymoe.features.lookup import load_encoder, stores_spans
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
 from raymoe.runtime.ordered import in_order
 
@@ -57,7 +57,10 @@ class PartEncoder:
     def infos(self) -> list[ModalityInfo]:
         """What the store says about each modality."""
         found = [(m, self._encoders[m.name]) for m in self.modalities]
-        return [ModalityInfo(m.name, m.kind, e.width, e.max_length, e.grid) for m, e in found]
+        return [
+            ModalityInfo(m.name, m.kind, e.width, e.max_length, e.grid, stores_spans(m.kind, m.encoder))
+            for m, e in found
+        ]
 
     def parts(
         self, tables: Iterable[tuple[int, pa.Table]], advance: Callable[[int], None] = lambda _: None
@@ -199,6 +202,7 @@ def _fetch(batch: _Batch) -> _Answer:
             special_BT[b, kept_T],
             encoded.tokens[b] if encoded.tokens else None,
             None if pooled_BD is None else pooled_BD[b],
+            encoded.pieces[b] if encoded.pieces else None,
         )
         if not (np.isfinite(found.features_TD).all() and np.isfinite(np.asarray(found.pooled_D)).all()):
             answer.not_finite.append(row)

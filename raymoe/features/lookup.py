@@ -63,6 +63,11 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     return identity | ({"max_length": config.max_length} if kind == "text" else {})
 
 
+def stores_spans(kind: str, config: EncoderConfig) -> bool:
+    """Whether an encoder's texts are stored with words and spans; the packaged one's are as they always were."""
+    return kind == "text" and config.source not in KIND_OF_PACKAGE
+
+
 def _check(kind: str, config: EncoderConfig) -> None:
     forms = f"{MINILM} (text), {EFFICIENTNET} (image), hf:NAME or hf:FOLDER"
     source = config.source

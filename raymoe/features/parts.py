@@ -13,13 +13,15 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.contracts import FEATURES
+from raymoe.features.pieces import Piece, pieces_by_marks
+from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Metadata, Provenance
 from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
+TAGS = (FEATURES.tag, FEATURES_WITH_SPANS.tag)
 ROWS_PER_BATCH = 64
 
 
@@ -33,6 +35,7 @@ class ModalityInfo:
         width: D.
         max_length: the most positions a sample can have, special ones included.
         grid: rows and columns of a picture's non-special positions; None for texts.
+        spans: of a text, whether its pieces are stored with their words and spans.
     """
 
     name: str
@@ -40,12 +43,21 @@ class ModalityInfo:
     width: int
     max_length: int
     grid: tuple[int, int] | None
+    spans: bool = False
+
+    def to_json(self) -> Metadata:
+        """As it stands in metadata: without ``spans`` where there are none, as in version 2."""
+        found = asdict(self)
+        if not self.spans:
+            del found["spans"]
+        return found
 
 
 @dataclass(frozen=True)
 class SequenceRow:
     """One sample's features of one modality, without padding.
 
+    Of a text either ``tokens``, with their tokenizer's marks, or ``pieces``, of a modality with spans.
     ``pooled_D`` is a vector for the whole sample; left out it is the mean over valid non-special positions,
     or over all valid ones if none is left, and 0 without any.
     """
@@ -55,6 +67,7 @@ class SequenceRow:
     special_T: np.ndarray
     tokens: list[str] | None = None
     pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
+    pieces: list[Piece] | None = None
 
     def __post_init__(self) -> None:
         if self.pooled_D is None:
@@ -104,7 +117,7 @@ class Part:
 
     def to_json(self) -> bytes:
         """All of it, for its way back from another process."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**asdict(self), "modalities": [m.to_json() for m in self.modalities]}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Part:
@@ -142,7 +155,7 @@ def write_part(
     extra: Metadata | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
-    metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
+    metadata = provenance.metadata({**(extra or {}), "modalities": [m.to_json() for m in modalities]})
     schema = _schema(modalities).with_metadata(metadata)
 
     def write(sink: pa.NativeFile) -> None:
@@ -170,9 +183,9 @@ def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[p
     except (pa.ArrowException, OSError) as error:
         raise ParentError(f"{path} is not a whole Arrow file ({error})") from None
     metadata = metadata_of(reader.schema)
-    if metadata.get("schema") != FEATURES.tag:
+    if metadata.get("schema") not in TAGS:
         raise ParentError(
-            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {FEATURES.tag}"
+            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {' or '.join(TAGS)}"
         )
     if metadata["fingerprint"] != fingerprint:
         raise ParentError(f"{path} was made from other inputs than the rest of the store")
@@ -197,11 +210,11 @@ def write_marker(
     ``cut`` says per modality how many texts were longer than the limit.
     """
     content = {
-        "schema": FEATURES.tag,
+        "schema": provenance.contract,
         "fingerprint": provenance.fingerprint,
         "made_by": provenance.to_json(),
         "parts": [{"name": part_name("", i)[1:], "rows": rows} for i, rows in enumerate(part_rows)],
-        "modalities": [asdict(m) for m in modalities],
+        "modalities": [m.to_json() for m in modalities],
         "classes": list(classes),
         "task": task,
         "skipped": list(skipped),
@@ -225,14 +238,14 @@ def read_marker(features: Output) -> Metadata | None:
     try:
         content = json.loads(workspace.read(name))
         schema = str(content["schema"])
-        if schema != FEATURES.tag and schema.partition("/")[0] == FEATURES.name:
+        if schema not in TAGS and schema.partition("/")[0] == FEATURES.name:
             raise ParentError(
                 f"{features.path} was written by another version of raymoe: it holds {schema}, "
-                f"expected {FEATURES.tag}",
+                f"expected {' or '.join(TAGS)}",
                 f"Make it again with: {features.again}",
             )
-        if schema != FEATURES.tag:
-            raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
+        if schema not in TAGS:
+            raise ValueError(f"holds {schema}, expected {' or '.join(TAGS)}")
         content["modalities"] = modality_infos(content["modalities"])
     except (ValueError, KeyError, TypeError) as error:
         raise ParentError(
@@ -256,6 +269,10 @@ def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
         fields.append(pa.field(f"{m.name}.pooled", pa.list_(pa.float32(), m.width)))
         if m.kind == "text":
             fields.append(pa.field(f"{m.name}.tokens", pa.list_(pa.string())))
+        if m.spans:
+            fields.append(pa.field(f"{m.name}.joined", pa.list_(pa.bool_())))
+            fields.append(pa.field(f"{m.name}.starts", pa.list_(pa.int32())))
+            fields.append(pa.field(f"{m.name}.stops", pa.list_(pa.int32())))
     return pa.schema(fields)
 
 
@@ -278,8 +295,22 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
             columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
         pooled = np.concatenate([np.asarray(s.pooled_D) for s in found])
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
-        if m.kind == "text":
+        if m.spans:
+            columns += _piece_columns(
+                [s.pieces or pieces_by_marks(s.tokens or [], s.special_T.tolist()) for s in found]
+            )
+        elif m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
     return pa.RecordBatch.from_arrays(
         [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def _piece_columns(rows: list[list[Piece]]) -> list[pa.Array]:
+    """What is shown, joined, starts and stops."""
+    spans = [[piece.span or (None, None) for piece in pieces] for pieces in rows]
+    return [
+        pa.array([[piece.text for piece in pieces] for pieces in rows], pa.list_(pa.string())),
+        pa.array([[piece.joined for piece in pieces] for pieces in rows], pa.list_(pa.bool_())),
+        *(pa.array([[span[k] for span in of_row] for of_row in spans], pa.list_(pa.int32())) for k in (0, 1)),
+    ]

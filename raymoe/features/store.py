@@ -16,6 +16,7 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
+from raymoe.features.pieces import Piece, pieces_by_marks
 from raymoe.project.outputs import Output
 from raymoe.runtime.ordered import in_order
 from raymoe.task import Task
@@ -186,12 +187,25 @@ class FeatureStore:
         masks = {m.name: self.sequence(i, m.name)[1:] for m in self.modalities}
         return {name: valid & ~special for name, (valid, special) in masks.items()}
 
-    def tokens(self, i: int, modality: str) -> list[str] | None:
-        """Display strings of a text's positions; None for a picture."""
-        if self._info[modality].kind != "text":
+    def pieces(self, i: int, modality: str) -> list[Piece] | None:
+        """A text's positions as pieces of it, one each; None for a picture."""
+        info = self._info[modality]
+        if info.kind != "text":
             return None
         batch, row = self._locate(i)
-        return self._batches[batch][f"{modality}.tokens"][row].as_py()
+        special = self.sequence(i, modality)[2].tolist()
+
+        def column(name: str) -> list:
+            return self._batches[batch][f"{modality}.{name}"][row].as_py()
+
+        if not info.spans:
+            return pieces_by_marks(column("tokens"), special)
+        return [
+            Piece(text, joined, is_special, None if start is None else (start, stop))
+            for text, joined, is_special, start, stop in zip(
+                column("tokens"), column("joined"), special, column("starts"), column("stops"), strict=True
+            )
+        ]
 
     def batch(
         self,
