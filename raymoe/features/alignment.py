@@ -116,7 +116,9 @@ def _one_word(before: str, token: str, decode: Callable[[Sequence[str]], str]) -
 def _bare(text: str) -> str:
     """Letters without accents, case, compatibility forms, white space and what can't be seen."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
-    return "".join(c for c in plain if not c.isspace() and unicodedata.category(c)[0] not in "MC" and c != "▁")
+    return "".join(
+        c for c in plain if not c.isspace() and unicodedata.category(c)[0] not in "MC" and c != "▁"
+    )
 
 
 def _laid(

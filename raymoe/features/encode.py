@@ -14,7 +14,8 @@ from raymoe.actors.cluster import address_of
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
-from raymoe.features.lookup import encoder_identity, stores_spans
+from raymoe.features.files import stores_spans
+from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
     Part,
@@ -141,7 +142,7 @@ def _provenance(project: Project, samples: SamplesFile) -> Provenance:
         {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
         {"samples": samples.metadata["fingerprint"]},
     )
-    if any(stores_spans(m.kind, m.encoder) for m in modalities):
+    if any(stores_spans(m.kind, m.encoder.source) for m in modalities):
         return replace(made, contract=FEATURES_WITH_SPANS.tag)
     return made
 
@@ -196,9 +197,7 @@ def _encode_here(
         yield commit_part(*where, found, todo[found.index], encoder.infos, provenance)
 
 
-def _whole_parts(
-    project: Project, ranges: list[tuple[int, int]], provenance: Provenance
-) -> dict[int, Part]:
+def _whole_parts(project: Project, ranges: list[tuple[int, int]], provenance: Provenance) -> dict[int, Part]:
     """The parts that are there, whole and made from the same, by their index."""
     found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
     return {i: part for i, part in found if part}

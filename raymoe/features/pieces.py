@@ -121,9 +121,13 @@ def pieces_of(text: str, tokens: Sequence[Token]) -> list[Piece] | None:
         if not 0 <= start <= stop <= len(text):
             return None
         first, last = letters.within(start, stop)
+        if (token.blank or first == last) and first < reached:  # within a letter that is shown already
+            first = max(first, last_start)
+            found.append(Piece("", before is not None, span=letters.span(first, reached)))
+            last_start = first
+            continue
         if token.blank or first == last:
-            at = letters.span(max(first, reached), 0)[0]
-            found.append(Piece("", span=(at, at)))
+            found.append(Piece("", span=letters.span(first, first)))
             before = None
             continue
         if first < last_start or last < reached:

@@ -17,6 +17,7 @@ from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, RaymoeError
+from raymoe.features.files import is_folder
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
@@ -170,7 +171,7 @@ class PartRunner:
 def _absolute(modality: ModalityConfig) -> ModalityConfig:
     """A folder's path as it is from anywhere: actors need not be where the driver is."""
     name = modality.encoder.source.removeprefix("hf:")
-    if modality.encoder.source == name or not Path(name).expanduser().is_dir():
+    if modality.encoder.source == name or not is_folder(name):
         return modality
     source = f"hf:{Path(name).expanduser().resolve()}"
     return modality.model_copy(update={"encoder": modality.encoder.model_copy(update={"source": source})})

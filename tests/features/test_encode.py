@@ -158,9 +158,9 @@ def test_every_sample_is_encoded_in_order(tmp_path, loaded):
         assert features[:, 0].tolist() == [0, *map(ord, text)]  # sorted by length inside, restored here
         assert valid.all()
         assert special.tolist() == [True] + [False] * len(text)
-        assert store.tokens(i, "text") == ["^", *text]
+        assert [piece.text for piece in store.pieces(i, "text")] == ["^", *text]
         assert store.sequence(i, "image")[0].tolist() == [[i, 2 * i, 3 * i]] * 4
-        assert store.tokens(i, "image") is None
+        assert store.pieces(i, "image") is None
 
 
 def test_what_is_complete_is_not_run_again_and_loads_nothing(tmp_path, loaded):
