@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from rich.table import Table
 
 from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
-from raymoe.features.pieces import Piece, word_at
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import TextPiece, word_at
 from raymoe.pipeline import Run
 from raymoe.project import Project
 from raymoe.project.artifacts import BASELINES, FEATURES, INTERACTIONS, METRICS, PREDICTIONS
@@ -95,7 +95,7 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str,
     return table
 
 
-def _word(found: list[Piece], position: int) -> str:
+def _word(found: list[TextPiece], position: int) -> str:
     """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
     word = word_at(found, position)
     if len(word) == 1:

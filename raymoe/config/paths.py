@@ -7,7 +7,15 @@ from pathlib import Path
 
 def absolute(path: str, folder: Path) -> str:
     """A path that is relative to a folder."""
-    return str((folder / Path(path).expanduser()).resolve())
+    return str((folder / expanded(path)).resolve())
+
+
+def expanded(path: str) -> Path:
+    """A path with its ``~``; of somebody whom this machine does not know it stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def encoder_source(source: str, folder: Path) -> str:

@@ -19,7 +19,7 @@ from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
-from raymoe.features.pieces import Piece
+from raymoe.features.text_pieces import TextPiece
 from raymoe.task import Task
 
 BLOCK = 256  # samples read at once, about a row group
@@ -37,7 +37,7 @@ class Sequence:
     """
 
     kind: str
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[TextPiece, ...] = ()
     cells: tuple[int, ...] = ()
     rows: int = 0
     cols: int = 0

@@ -6,10 +6,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from raymoe.features.pieces import Piece
+from raymoe.features.text_pieces import TextPiece
 
 
-def written(found: Sequence[Piece]) -> str:
+def written(found: Sequence[TextPiece]) -> str:
     """The pieces as running text, without special ones.
 
     White space is where it is in the text, or between words where the pieces' spans are not known.
@@ -28,7 +28,7 @@ def written(found: Sequence[Piece]) -> str:
     return re.sub(r"([(\[]) ", r"\1", text)
 
 
-def is_right_to_left(found: Sequence[Piece]) -> bool:
+def is_right_to_left(found: Sequence[TextPiece]) -> bool:
     """Whether the first letter of the text is of a script that runs to the left; [CLS] has no say."""
     for character in "".join(piece.text for piece in found if not piece.special):
         direction = unicodedata.bidirectional(character)

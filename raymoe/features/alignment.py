@@ -13,8 +13,9 @@ import string
 import unicodedata
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
-from raymoe.features.pieces import Letters, Piece, Token, pieces_of
+from raymoe.features.text_pieces import Letters, TextPiece, Token, pieces_of
 
 LONGEST_LETTER = 8  # tokens that a letter may be spread over
 _MARKS = ("▁", "Ġ", "##")
@@ -26,7 +27,7 @@ def aligned(
     special: Sequence[bool],
     decode: Callable[[Sequence[str]], str],
     cut: str | None = None,
-) -> list[Piece]:
+) -> list[TextPiece]:
     """The pieces of a text, by what the tokens look like.
 
     Args:
@@ -63,7 +64,7 @@ def aligned(
         at += size
     pieces = pieces_of(text, made)
     if pieces is None:  # letters in another order than the pieces
-        return [Piece(token.name, False, token.special) for token in made]
+        return [TextPiece(token.name, False, token.special) for token in made]
     return pieces
 
 
@@ -162,7 +163,7 @@ def _laid(
     if not all(ends):
         return None
     spans: list[tuple[int, int] | None] = []
-    for first, last in zip(ends, ends[1:], strict=False):
+    for first, last in pairwise(ends):
         if first & (first - 1) or last & (last - 1):  # several ways
             spans.append(None)
             continue

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     import torch
 
-    from raymoe.features.pieces import Piece
+    from raymoe.features.text_pieces import TextPiece
 
 Item = TypeVar("Item", contravariant=True)  # a text, or a picture as Pillow holds it
 Prepared = TypeVar("Prepared")  # what an encoder makes of items before it runs its model
@@ -44,7 +44,7 @@ class EncodedBatch:
     grid: tuple[int, int] | None
     pooled_BD: torch.Tensor | None = None
     cut: frozenset[int] = frozenset()
-    pieces: list[list[Piece]] | None = None
+    pieces: list[list[TextPiece]] | None = None
 
     def cpu(self) -> EncodedBatch:
         """The same on the CPU."""

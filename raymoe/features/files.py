@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from raymoe.config.paths import expanded
 from raymoe.errors import InputError
 
 MINILM, EFFICIENTNET = "package:all-MiniLM-L6-v2", "package:efficientnet-lite0"
@@ -41,12 +42,12 @@ PREPROCESSING = (
 # What no tokenizer, picture processor or frozen encoder reads: weights, code, documents, and what training,
 # generation, evaluation and other libraries leave behind.
 OTHERS = (
-    ".*", "*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.ot", "*.onnx*", "*.pt", "*.pth", "*.ckpt*", "*.gguf",
-    "*.tflite", "*.mlmodel", "*.npz", "*.pkl", "*.index.json", "*.py", "*.md", "*.png", "*.jpg", "*.jpeg",
-    "*.gif", "*.webp", "*.svg", "*.pdf", "*.ipynb", "*.log", "*.lock", "LICENSE*", "NOTICE*", "README*",
-    "USE_POLICY*", "generation_config.json", "training_args*", "trainer_state.json", "*_results.json",
-    "eval_*", "optimizer*", "scheduler*", "rng_state*", "modules.json", "config_sentence_transformers.json",
-    "sentence_bert_config.json", "adapter_*", "coreml*", "quantize_config.json",
+    ".*", "*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.ot", "*.onnx*", "*.pt", "*.pth", "*.ckpt*",
+    "*.gguf", "*.tflite", "*.mlmodel", "*.npz", "*.pkl", "*.index.json", "*.py", "*.md", "*.png", "*.jpg",
+    "*.jpeg", "*.gif", "*.webp", "*.svg", "*.pdf", "*.ipynb", "*.log", "*.lock", "LICENSE*", "NOTICE*",
+    "README*", "USE_POLICY*", "generation_config.json", "training_args*", "trainer_state.json",
+    "*_results.json", "eval_*", "optimizer*", "scheduler*", "rng_state*", "modules.json",
+    "config_sentence_transformers.json", "sentence_bert_config.json", "adapter_*", "quantize_config.json",
 )  # fmt: skip
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 # One file, or an index that names several: the first that is there is what transformers loads.
@@ -79,8 +80,8 @@ def locate(source: str) -> EncoderFiles:
     if source in PACKAGES:
         return _packaged(source)
     name = source.removeprefix("hf:")
-    local = Path(name).expanduser()
     if is_folder(name):
+        local = expanded(name)
         if not local.is_dir():
             raise InputError(
                 f"no such folder: {name}",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+import transformers
 from PIL import Image
 from torch import nn
 from transformers import (
@@ -222,20 +223,23 @@ def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any]) -> EncodedBatc
 
 
 def _text_tower(folder: Path, config: EncoderConfig) -> nn.Module:
-    """The text tower of a folder's model; of an encoder-decoder the encoder."""
+    """The text tower of a folder's model; of an encoder-decoder the encoder, which may be there alone."""
     described = from_folder(AutoConfig, folder)
-    if not getattr(described, "is_encoder_decoder", False):
+    alone = any(name.endswith("EncoderModel") for name in described.architectures or ())
+    if not (alone or getattr(described, "is_encoder_decoder", False)):
         return _load_model(folder, CLIPTextModel, "text_model", config)
-    encoders = getattr(AutoModelForTextEncoding, "_model_mapping")  # noqa: B009 (transformers has no other way)
-    if type(described) in encoders:  # the encoder alone, as some folders hold it alone
+    if type(described) in AutoModelForTextEncoding._model_mapping:
         return _loaded(AutoModelForTextEncoding, folder, config)
     encoder: nn.Module = _loaded(AutoModel, folder, config).get_encoder()
     return encoder
 
 
 def _load_model(folder: Path, clip_tower: type, tower: str, config: EncoderConfig) -> nn.Module:
-    is_clip = from_folder(AutoConfig, folder).model_type == "clip"
-    model = _loaded(clip_tower if is_clip else AutoModel, folder, config)
+    described = from_folder(AutoConfig, folder)
+    loader: Any = clip_tower if described.model_type == "clip" else AutoModel
+    if type(described) not in AutoModel._model_mapping:  # a tower alone, such as SigLIP's of texts
+        loader = getattr(transformers, next(iter(described.architectures or ()), ""), AutoModel)
+    model = _loaded(loader, folder, config)
     # Of a model of both (SigLIP and the like) the tower of the kind asked for.
     both = hasattr(model, "text_model") and hasattr(model, "vision_model")
     return getattr(model, tower) if both else model

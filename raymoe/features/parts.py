@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.features.pieces import Piece, pieces_by_marks
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Metadata, Provenance
@@ -67,7 +67,7 @@ class SequenceRow:
     special_T: np.ndarray
     tokens: list[str] | None = None
     pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
-    pieces: list[Piece] | None = None
+    pieces: list[TextPiece] | None = None
 
     def __post_init__(self) -> None:
         if self.pooled_D is None:
@@ -306,7 +306,7 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
     )
 
 
-def _piece_columns(rows: list[list[Piece]]) -> list[pa.Array]:
+def _piece_columns(rows: list[list[TextPiece]]) -> list[pa.Array]:
     """What is shown, joined, starts and stops."""
     spans = [[piece.span or (None, None) for piece in pieces] for pieces in rows]
     return [

@@ -9,12 +9,12 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
+from raymoe.config.paths import expanded
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.files import is_folder
@@ -173,5 +173,5 @@ def _absolute(modality: ModalityConfig) -> ModalityConfig:
     name = modality.encoder.source.removeprefix("hf:")
     if modality.encoder.source == name or not is_folder(name):
         return modality
-    source = f"hf:{Path(name).expanduser().resolve()}"
+    source = f"hf:{expanded(name).resolve()}"
     return modality.model_copy(update={"encoder": modality.encoder.model_copy(update={"source": source})})

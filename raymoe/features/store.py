@@ -16,7 +16,7 @@ import torch
 
 from raymoe.errors import InputError, ParentError
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
-from raymoe.features.pieces import Piece, pieces_by_marks
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project.outputs import Output
 from raymoe.runtime.ordered import in_order
 from raymoe.task import Task
@@ -187,7 +187,7 @@ class FeatureStore:
         masks = {m.name: self.sequence(i, m.name)[1:] for m in self.modalities}
         return {name: valid & ~special for name, (valid, special) in masks.items()}
 
-    def pieces(self, i: int, modality: str) -> list[Piece] | None:
+    def pieces(self, i: int, modality: str) -> list[TextPiece] | None:
         """A text's positions as pieces of it, one each; None for a picture."""
         info = self._info[modality]
         if info.kind != "text":
@@ -201,7 +201,7 @@ class FeatureStore:
         if not info.spans:
             return pieces_by_marks(column("tokens"), special)
         return [
-            Piece(text, joined, is_special, None if start is None else (start, stop))
+            TextPiece(text, joined, is_special, None if start is None else (start, stop))
             for text, joined, is_special, start, stop in zip(
                 column("tokens"), column("joined"), special, column("starts"), column("stops"), strict=True
             )

@@ -1,4 +1,4 @@
-"""Texts to token ids, by the tokenizer of a folder, and to pieces as ``raymoe.features.pieces`` has them.
+"""Texts to token ids, by the tokenizer of a folder, and to pieces (``raymoe.features.text_pieces``).
 
 Padding and masks are made here and not by the tokenizer: not every one has a padding token, gives a mask
 unasked, or pads on the side where a model wants it.
@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 from raymoe.errors import InputError
 from raymoe.features.alignment import aligned
 from raymoe.features.folders import from_folder
-from raymoe.features.pieces import Piece, Token, pieces_of
+from raymoe.features.text_pieces import TextPiece, Token, pieces_of
 
 UNLIMITED = 1 << 30
 
@@ -45,7 +45,7 @@ class Tokenized:
     valid_BT: torch.Tensor
     special_BT: torch.Tensor
     tokens: list[list[str]]
-    pieces: list[list[Piece]] | None
+    pieces: list[list[TextPiece]] | None
     cut: frozenset[int]
 
 
@@ -138,7 +138,7 @@ class Tokenizer:
             pieces = [self._pieces(texts[b], tokens[b], found, b, b in cut) for b in range(len(texts))]
         return Tokenized(inputs, valid_BT.bool(), padded(special, 0).bool(), tokens, pieces, cut)
 
-    def _pieces(self, text: str, names: list[str], found: Any, b: int, was_cut: bool) -> list[Piece]:
+    def _pieces(self, text: str, names: list[str], found: Any, b: int, was_cut: bool) -> list[TextPiece]:
         special = [bool(added) for added in found["special_tokens_mask"][b]]
         if self._tokenizer.is_fast:
             spans, of_words = found["offset_mapping"][b], found.word_ids(b)

@@ -64,7 +64,7 @@ SAMPLES = Contract(
 # lengths and grids are in the metadata raymoe.modalities.
 # Version 2: tokens carry their tokenizer's marks (##ing), as those of the packaged encoder are stored and all
 # were before. Version 3: of texts whose modality says spans, tokens are what to show, and m.joined
-# list<bool>, m.starts and m.stops list<int32> say the rest (features/pieces.py).
+# list<bool>, m.starts and m.stops list<int32> say the rest (features/text_pieces.py).
 FEATURES = Contract(
     "features",
     2,

@@ -93,7 +93,17 @@ def save_bytes(folder, first, last, pad, suffix=None):
 def save_bert_tokenizer(folder):
     """WordPiece as BERT's: lower case, without accents, punctuation apart."""
     letters = "abcdefghijklmnopqrstuvwxyz0123456789,.!?#'-猫犬"
-    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), "dog", "##gs", "cafe"]
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *letters,
+        *(f"##{c}" for c in letters),
+        "dog",
+        "##gs",
+        "cafe",
+    ]
     tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -129,9 +139,7 @@ def save_clip_tokenizer(folder):
     merges = [("d", "o"), ("do", "g</w>")]
     tokens = ["<|start|>", "<|end|>", "<unk>", *alphabet, *(f"{c}</w>" for c in alphabet), "do", "dog</w>"]
     tokenizer = Tokenizer(
-        models.BPE(
-            {t: i for i, t in enumerate(tokens)}, merges, unk_token="<unk>", end_of_word_suffix="</w>"
-        )
+        models.BPE({t: i for i, t in enumerate(tokens)}, merges, unk_token="<unk>", end_of_word_suffix="</w>")
     )
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -172,7 +180,17 @@ def save_unigram_tokenizer(folder, bytes_too=False):
 
 def save_llama_tokenizer(folder):
     """SentencePiece's BPE as Llama's: one word for all, letters that are unknown as bytes, padded left."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", *"dogsca,", "do", "dog", "▁dog"]
+    tokens = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{b:02X}>" for b in range(256)),
+        "▁",
+        *"dogsca,",
+        "do",
+        "dog",
+        "▁dog",
+    ]
     merges = [("d", "o"), ("do", "g"), ("▁", "dog")]
     tokenizer = Tokenizer(
         models.BPE(

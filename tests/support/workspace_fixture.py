@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
-from raymoe.features.pieces import Piece, pieces_by_marks
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES, SUMS
@@ -59,7 +59,7 @@ class FakeStore:
     def index_of(self, sample_id: str) -> int:
         return self.ids.index(sample_id)
 
-    def pieces(self, i: int, modality: str) -> list[Piece]:
+    def pieces(self, i: int, modality: str) -> list[TextPiece]:
         tokens = self.texts[self.ids[i]]
         return pieces_by_marks(tokens, [t.startswith("[") for t in tokens])
 

@@ -18,8 +18,8 @@ import pandas as pd
 from raymoe.data.planted import WITH_PAIRS
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.errors import InputError, ParentError
-from raymoe.features.pieces import words
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import words
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.tables import metadata_of

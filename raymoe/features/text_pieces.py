@@ -28,7 +28,7 @@ CONTINUES, BLANK = "·", "␣"  # stand for pieces without a letter of their own
 
 
 @dataclass(frozen=True)
-class Piece:
+class TextPiece:
     """One position of a text; see the module."""
 
     text: str
@@ -102,19 +102,19 @@ class Letters:
         return " ".join(shown.split()) if seen else ""
 
 
-def pieces_of(text: str, tokens: Sequence[Token]) -> list[Piece] | None:
+def pieces_of(text: str, tokens: Sequence[Token]) -> list[TextPiece] | None:
     """The pieces of a text by what its tokenizer says of each.
 
     Returns:
         As many as tokens; None where spans are not within the text or go back, so that they can't be true.
     """
     letters = Letters(text)
-    found: list[Piece] = []
+    found: list[TextPiece] = []
     reached = last_start = 0  # letters that are shown already; where the piece before begins
     before: Token | None = None  # the piece before, where another can be joined to it
     for token in tokens:
         if token.special or token.span is None:
-            found.append(Piece(token.name, False, token.special))
+            found.append(TextPiece(token.name, False, token.special))
             before = None
             continue
         start, stop = token.span
@@ -123,11 +123,11 @@ def pieces_of(text: str, tokens: Sequence[Token]) -> list[Piece] | None:
         first, last = letters.within(start, stop)
         if (token.blank or first == last) and first < reached:  # within a letter that is shown already
             first = max(first, last_start)
-            found.append(Piece("", before is not None, span=letters.span(first, reached)))
+            found.append(TextPiece("", before is not None, span=letters.span(first, reached)))
             last_start = first
             continue
         if token.blank or first == last:
-            found.append(Piece("", span=letters.span(first, first)))
+            found.append(TextPiece("", span=letters.span(first, first)))
             before = None
             continue
         if first < last_start or last < reached:
@@ -136,12 +136,12 @@ def pieces_of(text: str, tokens: Sequence[Token]) -> list[Piece] | None:
         together = before is not None and before.word == token.word and not any(letters.white[reached:first])
         own = letters.written(max(first, reached), last) if last > reached else ""
         joined = before is not None and (shares or together)
-        found.append(Piece(own, joined, span=letters.span(first, last)))
+        found.append(TextPiece(own, joined, span=letters.span(first, last)))
         reached, last_start, before = last, first, token
     return found
 
 
-def words(pieces: Sequence[Piece]) -> list[range]:
+def words(pieces: Sequence[TextPiece]) -> list[range]:
     """Positions of each word, in order; what is special or has no letter to show is of none."""
     found: list[range] = []
     for i, piece in enumerate(pieces):
@@ -154,26 +154,26 @@ def words(pieces: Sequence[Piece]) -> list[range]:
     return [word for word in found if any(pieces[i].text for i in word)]
 
 
-def word_at(pieces: Sequence[Piece], position: int) -> range:
+def word_at(pieces: Sequence[TextPiece], position: int) -> range:
     """Positions of the word that a piece belongs to: itself, where it is of none."""
     return next((word for word in words(pieces) if position in word), range(position, position + 1))
 
 
-def pieces_by_marks(tokens: Sequence[str], special: Sequence[bool]) -> list[Piece]:
+def pieces_by_marks(tokens: Sequence[str], special: Sequence[bool]) -> list[TextPiece]:
     """The pieces of tokens that were stored without spans, by their marks.
 
     These are ``##ing`` of WordPiece, ``▁word`` of SentencePiece, ``Ġword`` of byte-level BPE, and a space
     before a word where such marks were decoded.
     """
     starts = next((mark for mark in ("Ġ", "▁", " ") if any(t.startswith(mark) for t in tokens)), None)
-    found: list[Piece] = []
+    found: list[TextPiece] = []
     for token, is_special in zip(tokens, special, strict=True):
         first = not found or found[-1].special
         if is_special:
-            found.append(Piece(token, False, True))
+            found.append(TextPiece(token, False, True))
         elif starts:
-            found.append(Piece(token.removeprefix(starts), not first and not token.startswith(starts)))
+            found.append(TextPiece(token.removeprefix(starts), not first and not token.startswith(starts)))
         else:
             continues = token.startswith("##") and len(token) > 2
-            found.append(Piece(token[2:] if continues else token, continues and not first))
+            found.append(TextPiece(token[2:] if continues else token, continues and not first))
     return found
