@@ -21,9 +21,9 @@ def expanded(path: str) -> Path:
 def encoder_source(source: str, folder: Path) -> str:
     """An encoder's source with its folder made absolute.
 
-    A name of the hub looks like a relative path. It is one where it is written as one (``./``, ``../``, ``~``),
-    or where the folder has what it begins with: ``models/clip`` is not of the hub where there is a folder
-    ``models``, whether or not ``clip`` is in it.
+    A name of the hub looks like a relative path. It is one where it is written as one (``./``, ``../``,
+    ``~``), or where the folder has what it begins with: ``models/clip`` is not of the hub where there is a
+    folder ``models``, whether or not ``clip`` is in it.
     """
     name = source.removeprefix("hf:")
     if name == source or not name:

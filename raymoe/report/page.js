@@ -234,7 +234,7 @@ function chips(sequence, scores, linked) {
       class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", linked.has(key(name)) && "linked"]
         .filter(Boolean).join(" "),
       role: "button", tabindex: -1, dir: "auto", "--heat": special ? 0 : (scores[i] ?? 0),
-      title: special ? "special token" : `importance ${(scores[i] ?? 0).toFixed(2)}`,
+      title: special ? "special token" : `${text ? "" : joined ? "continues the letter before: " : "white space: "}importance ${(scores[i] ?? 0).toFixed(2)}`,
     }, text || unseen(joined));
     register(chip, name);
     row.append(chip);
