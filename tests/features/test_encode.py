@@ -1,6 +1,7 @@
 """encode goes on where it stopped, makes nothing twice, and refuses parents that don't fit."""
 
 import io
+import json
 import multiprocessing
 import re
 import threading
@@ -216,6 +217,27 @@ def test_only_a_damaged_part_is_made_again(tmp_path, loaded, complete, monkeypat
     assert encode(project).ran
     assert made == ["toy/features/part-00001.arrow"]
     assert files(project) == wanted
+
+
+def test_a_store_of_an_older_version_is_complete_and_is_read(tmp_path, loaded, monkeypatch):
+    """Its features are the same; its texts have marks in place of words and spans."""
+    project = ready(tmp_path)
+    with monkeypatch.context() as before:
+        for module in (stage, batches):
+            before.setattr(module, "stores_spans", lambda *_: False)
+        old = encode(project)
+        wanted = files(project)
+    assert json.loads(wanted["features.json"])["schema"] == "features/2"
+    assert "spans" not in json.loads(wanted["features.json"])["modalities"][0]
+    again = encode(project)
+    assert (again.ran, again.fingerprint) == (False, old.fingerprint)
+    assert files(project) == wanted
+    assert [piece.text for piece in opened(project).pieces(0, "text")] == ["^", "a", "0"]
+
+    project.workspace.remove(f"{artifacts.FEATURES.of(project).name}/part-00000.arrow")
+    assert encode(project).ran, "what is made again is all of the new version"
+    assert json.loads(files(project)["features.json"])["schema"] == "features/3"
+    assert opened(project).modalities[0].spans
 
 
 def test_another_encoder_is_refused_by_name_unless_overwriting(tmp_path, loaded):
