@@ -47,7 +47,9 @@ OTHERS = (
     "*.jpeg", "*.gif", "*.webp", "*.svg", "*.pdf", "*.ipynb", "*.log", "*.lock", "LICENSE*", "NOTICE*",
     "README*", "USE_POLICY*", "generation_config.json", "training_args*", "trainer_state.json",
     "*_results.json", "eval_*", "optimizer*", "scheduler*", "rng_state*", "modules.json",
-    "config_sentence_transformers.json", "sentence_bert_config.json", "adapter_*", "quantize_config.json",
+    "config_sentence_transformers.json", "sentence_bert_config.json", "data_config.json", "adapter_*",
+    "quantize_config.json", "configuration.json", "requirements*", "events.out*", "*.csv", "*.yaml", "*.yml",
+    "*.sh", "*.zip", "*.gz", "*.tar", "*.npy", "*.joblib", "*.parquet", "*.html",
 )  # fmt: skip
 HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 # One file, or an index that names several: the first that is there is what transformers loads.
@@ -178,8 +180,11 @@ def _indexed(index: Path) -> list[str]:
 def _read_with(folder: Path) -> list[Path]:
     """The files that tell a model how to read its input."""
     known = [p for n in PREPROCESSING if (p := folder / n).is_file()]
+    unread = list(OTHERS)
+    if (folder / "merges.txt").is_file():  # roberta-base has fairseq's list of words beside its own
+        unread.append("dict.txt")
     others = sorted(p for p in folder.iterdir() if p.is_file() and p.name not in PREPROCESSING)
-    return known + [p for p in others if not any(fnmatchcase(p.name, pattern) for pattern in OTHERS)]
+    return known + [p for p in others if not any(fnmatchcase(p.name, pattern) for pattern in unread)]
 
 
 def _download(name: str) -> Path:

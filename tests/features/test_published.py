@@ -232,6 +232,11 @@ def test_the_identity_is_of_every_file_that_is_read_and_of_no_other(folders, tmp
         (copy / name).write_text("x")
         seen.add(str(encoder_identity("text", config)))
     assert len(seen) == 7
+    (copy / "dict.txt").unlink()
+    (copy / "merges.txt").write_text("x")
+    before = encoder_identity("text", config)
+    (copy / "dict.txt").write_text("as roberta-base has it, unread")
+    assert encoder_identity("text", config) == before
 
 
 def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(monkeypatch, tmp_path):
