@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.tiny_encoders import TOKENIZERS
 
+from raymoe.display.words import written
 from raymoe.features.text_pieces import Letters, TextPiece, pieces_by_marks, word_at, words
 from raymoe.features.tokenizing import Tokenizer
 
@@ -59,6 +60,12 @@ def test_words_are_whole_in_every_family(tokenizers, name, expected):
     pieces = pieces_of(tokenizers[name], SENTENCE)
     assert shown_words(pieces) == expected
     assert len([p for p in pieces if not p.special]) >= len(expected)
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+def test_pieces_written_out_are_the_text(tokenizers, name):
+    """What the page's list of samples shows and its search looks at."""
+    assert written(pieces_of(tokenizers[name], SENTENCE)) == SENTENCE
 
 
 @pytest.mark.parametrize("name", ["gpt2", "roberta", "clip", "llama", "byt5"])
