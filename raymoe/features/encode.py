@@ -114,8 +114,11 @@ def encode(
         cut=cut,
     )
     for m in modalities:
+        limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
+        asked = m.encoder.max_length if "max_length" in m.encoder.model_fields_set else 0
+        if m.kind == "text" and asked - m.encoder.drop_cls > limit:
+            console.print(f"  {m.name}: max_length is {asked}, but its encoder has {limit} positions")
         if cut.get(m.name):
-            limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
             console.print(f"  {m.name}: {cut[m.name]} texts were longer than {limit} tokens and cut")
     return StageResult(features.path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
 

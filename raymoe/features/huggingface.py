@@ -35,6 +35,8 @@ from raymoe.features.folders import from_folder
 from raymoe.features.frozen import Frozen
 from raymoe.features.tokenizing import UNLIMITED, Tokenized, Tokenizer
 
+LONGEST_TRIED = 2048
+
 
 class TextEncoder:
     """A text model with its tokenizer; special positions are those that the tokenizer adds.
@@ -77,7 +79,12 @@ class TextEncoder:
             )
         self.max_length = self._positions - self._dropped
         alone = _tried(self, ["a"])
-        _tried(self, ["a " * self._positions])  # what it can't take at full length shows itself here, too
+        # What it can't take at full length shows itself here, too; beyond this no table of positions ends.
+        _tried(
+            self,
+            ["a " * min(self._positions, LONGEST_TRIED)],
+            f"At {self._positions} positions; set its max_length to what the model was made for.",
+        )
         self.width = alone.features_BTD.shape[2]
         if config.pooling == "model":
             exact = copy.copy(self)
@@ -211,14 +218,15 @@ class ImageEncoder:
         return side, side
 
 
-def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any]) -> EncodedBatch:
+def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any], remedy: str = "") -> EncodedBatch:
     """One item encoded: a model that does not take it, or takes something else, shows itself here."""
     try:
         return encoder.encode(items)
-    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
+        said = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{encoder.config.source} does not work as an encoder of kind {encoder.kind}: {error}",
-            "Take a model that maps one text or one picture to a sequence of hidden states.",
+            f"{encoder.config.source} does not work as an encoder of kind {encoder.kind}: {said}",
+            remedy or "Take a model that maps one text or one picture to a sequence of hidden states.",
         ) from None
 
 

@@ -314,7 +314,11 @@ def test_texts_that_were_cut_are_counted_unless_left_out(tmp_path, loaded, capsy
     pq.write_table(table, artifacts.SAMPLES.of(project).path)
     encode(project)
     assert opened(project).cut == {"text": 14}
-    assert "text: 14 texts were longer than 20 tokens and cut" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "text: 14 texts were longer than 20 tokens and cut" in printed
+    assert "max_length is" not in printed, "it was not asked for"
+    encode(make_project(tmp_path, max_length=60), overwrite=True)
+    assert "text: max_length is 60, but its encoder has 20 positions" in capsys.readouterr().out
 
 
 def test_pooled_vectors_are_those_of_the_encoder_or_else_the_mean(tmp_path, loaded, monkeypatch):

@@ -32,6 +32,7 @@ from transformers import (
 
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
+from raymoe.features import huggingface
 from raymoe.features.files import PREPROCESSING, locate
 from raymoe.features.huggingface import TextEncoder
 from raymoe.features.lookup import encoder_identity, load_encoder
@@ -331,3 +332,10 @@ def test_a_longer_limit_than_the_model_has_is_its_own(folders):
     batch = encoder.encode(["dog " * 100])
     assert batch.features_BTD.shape[1] == 40
     assert batch.cut == {0}
+
+
+def test_positions_that_are_not_there_are_missed_before_work_starts(folders, monkeypatch):
+    monkeypatch.setattr(huggingface, "_positions", lambda model: 1000)
+    with pytest.raises(InputError, match="does not work") as caught:
+        load("text", folders / "gpt2", max_length=100)
+    assert "max_length" in caught.value.remedy
