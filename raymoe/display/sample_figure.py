@@ -193,7 +193,7 @@ def _links(
 def _name(sample: Sample, end: End) -> str:
     sequence = sample.sequences[end.modality]
     if sequence.kind == "text":
-        return textwrap.shorten(sequence.pieces[end.index].text, 14, placeholder="…") or "…"
+        return textwrap.shorten(sequence.pieces[end.index].shown, 14, placeholder="…") or "…"
     row, column = divmod(end.index, sequence.cols)
     several = sum(s.kind == "image" for s in sample.sequences.values()) > 1
     return f"{end.modality[:10] + ' ' if several else ''}({row + 1}, {column + 1})"
@@ -263,7 +263,7 @@ def _words(
         if i != previous + 1:
             axes.text(place(x, 8), y, "…", color=MUTED, va="center")
             x += 18
-        text = axes.text(0, 0, piece.text, fontsize=9.5, va="center", zorder=6)
+        text = axes.text(0, 0, piece.shown, fontsize=9.5, va="center", zorder=6)
         width = text.get_window_extent(renderer).width * scale + 10
         joined = piece.joined and i == previous + 1
         if x + width > right:

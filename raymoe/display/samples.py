@@ -19,9 +19,9 @@ from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
-from raymoe.display.words import TextPiece, text_pieces
 from raymoe.errors import ParentError
 from raymoe.features.geometry import Geometry
+from raymoe.features.text_pieces import TextPiece
 from raymoe.task import Task
 
 BLOCK = 256  # samples read at once, about a row group
@@ -242,8 +242,7 @@ def _sequence(inputs: Explained, sample_id: str, name: str, kind: str, raw: Any,
     special = np.asarray(special, dtype=bool)
     if kind == "text":
         length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
-        tokens = (store.tokens(i, name) or [])[:length]
-        return Sequence("text", pieces=tuple(text_pieces(tokens, special[: len(tokens)].tolist())))
+        return Sequence("text", pieces=tuple((store.pieces(i, name) or [])[:length]))
     found = thumbnail(raw, largest)
     picture, size = found or (None, (1, 1))
     geometry = store.geometry(i, name) or inputs.measured(name, size if found else None)

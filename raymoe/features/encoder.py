@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from raymoe.features.geometry import Geometry
+    from raymoe.features.text_pieces import TextPiece
 
 Item = TypeVar("Item", contravariant=True)  # a text, or a picture as Pillow holds it
 Prepared = TypeVar("Prepared")  # what an encoder makes of items before it runs its model
@@ -28,12 +29,14 @@ class EncodedBatch:
         features_BTD: ``[B, T, D]`` float32.
         valid_BT: ``[B, T]`` bool, False at padding.
         special_BT: ``[B, T]`` bool: CLS, SEP and their like; always active, never candidates.
-        tokens: per item the display strings of its valid positions; None for images.
+        tokens: per item the names of its valid positions, for what is stored without spans; None for images.
         grid: rows and columns of the non-special valid positions, row by row; None for texts, and where items
             have different ones.
         pooled_BD: ``[B, D]`` float32, a vector for each whole item; None where it is the mean of the
             positions that aren't special.
         cut: items that were longer than the limit.
+        pieces: per item its valid positions as pieces of the text; None for images, and where ``tokens`` are
+            all that is known.
         geometry: per picture what its non-special valid positions show of it; None for texts, and where they
             are always the whole picture, scaled to ``grid``.
     """
@@ -45,6 +48,7 @@ class EncodedBatch:
     grid: tuple[int, int] | None
     pooled_BD: torch.Tensor | None = None
     cut: frozenset[int] = frozenset()
+    pieces: list[list[TextPiece]] | None = None
     geometry: list[Geometry] | None = None
 
     def cpu(self) -> EncodedBatch:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import Encoder
-from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, locate
+from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, is_siglip, locate
 from raymoe.features.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     identity = {"name": found.name, **chosen, **found.hashes()}
     if config.dropout:  # what is drawn depends on the batch
         identity |= {"dropout": True, "batch_size": config.batch_size}
+    if kind == "text" and is_siglip(found):  # until then they were encoded with a mask, and not lowered
+        identity["reading"] = "lowered, padded to full length, no mask"
     if config.source == EFFICIENTNET:
         identity["preprocessing"] = EFFICIENTNET_PIXELS  # no file says it
     return identity | ({"max_length": config.max_length} if kind == "text" else {})

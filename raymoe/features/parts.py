@@ -8,20 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
 from raymoe.features.geometry import Geometry
-from raymoe.project.contracts import FEATURES
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
+from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Metadata, Provenance, Skipped
 from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
+TAGS = (FEATURES.tag, FEATURES_WITH_SPANS.tag)
 ROWS_PER_BATCH = 64
 
 
@@ -36,6 +38,7 @@ class ModalityInfo:
         max_length: the most positions a sample can have, special ones included.
         grid: rows and columns of a picture's non-special positions; None for texts, and where each picture
             has its own.
+        spans: of a text, whether its pieces are stored with their words and spans.
     """
 
     name: str
@@ -43,6 +46,14 @@ class ModalityInfo:
     width: int
     max_length: int
     grid: tuple[int, int] | None
+    spans: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in metadata: without ``spans`` where there are none, as in version 2."""
+        found = asdict(self)
+        if not self.spans:
+            del found["spans"]
+        return found
 
 
 class StoredModality(TypedDict):
@@ -53,6 +64,7 @@ class StoredModality(TypedDict):
     width: int
     max_length: int
     grid: list[int] | None
+    spans: NotRequired[bool]
 
 
 class PartMetadata(TypedDict):
@@ -106,6 +118,7 @@ class Marker:
 class SequenceRow:
     """One sample's features of one modality, without padding.
 
+    Of a text either ``tokens``, with their tokenizer's marks, or ``pieces``, of a modality with spans.
     ``pooled_D`` is a vector for the whole sample; left out it is the mean over valid non-special positions,
     or over all valid ones if none is left, and 0 without any.
     """
@@ -115,6 +128,7 @@ class SequenceRow:
     special_T: np.ndarray
     tokens: list[str] | None = None
     pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
+    pieces: list[TextPiece] | None = None
     geometry: Geometry | None = None  # None for texts, and where patches always show the whole picture
 
     def __post_init__(self) -> None:
@@ -165,7 +179,7 @@ class Part:
 
     def to_json(self) -> bytes:
         """All of it, for its way back from another process."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**asdict(self), "modalities": [m.to_json() for m in self.modalities]}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Part:
@@ -218,7 +232,7 @@ def write_part(
     extra: Mapping[str, object] | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
-    metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
+    metadata = provenance.metadata({**(extra or {}), "modalities": [m.to_json() for m in modalities]})
     schema = _schema(modalities, rows).with_metadata(metadata)
 
     def write(sink: pa.NativeFile) -> None:
@@ -246,9 +260,9 @@ def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[p
     except (pa.ArrowException, OSError) as error:
         raise ParentError(f"{path} is not a whole Arrow file ({error})") from None
     metadata = metadata_of(reader.schema)
-    if metadata.get("schema") != FEATURES.tag:
+    if metadata.get("schema") not in TAGS:
         raise ParentError(
-            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {FEATURES.tag}"
+            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {' or '.join(TAGS)}"
         )
     if metadata["fingerprint"] != fingerprint:
         raise ParentError(f"{path} was made from other inputs than the rest of the store")
@@ -273,11 +287,11 @@ def write_marker(
     ``cut`` says per modality how many texts were longer than the limit.
     """
     content = {
-        "schema": FEATURES.tag,
+        "schema": provenance.contract,
         "fingerprint": provenance.fingerprint,
         "made_by": provenance.to_json(),
         "parts": [{"name": part_name("", i)[1:], "rows": rows} for i, rows in enumerate(part_rows)],
-        "modalities": [asdict(m) for m in modalities],
+        "modalities": [m.to_json() for m in modalities],
         "classes": list(classes),
         "task": task,
         "skipped": list(skipped),
@@ -301,14 +315,14 @@ def read_marker(features: Output) -> Marker | None:
     try:
         content = json.loads(workspace.read(name))
         schema = str(content["schema"])
-        if schema != FEATURES.tag and schema.partition("/")[0] == FEATURES.name:
+        if schema not in TAGS and schema.partition("/")[0] == FEATURES.name:
             raise ParentError(
                 f"{features.path} was written by another version of raymoe: it holds {schema}, "
-                f"expected {FEATURES.tag}",
+                f"expected {' or '.join(TAGS)}",
                 f"Make it again with: {features.again}",
             )
-        if schema != FEATURES.tag:
-            raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
+        if schema not in TAGS:
+            raise ValueError(f"holds {schema}, expected {' or '.join(TAGS)}")
         return Marker(
             Metadata(schema=schema, fingerprint=content["fingerprint"], made_by=content["made_by"]),
             modality_infos(content["modalities"]),
@@ -328,7 +342,10 @@ def read_marker(features: Output) -> Marker | None:
 def modality_infos(raw: Iterable[StoredModality]) -> tuple[ModalityInfo, ...]:
     """Modalities as they come out of JSON."""
     return tuple(
-        ModalityInfo(m["name"], m["kind"], m["width"], m["max_length"], _grid(m["grid"])) for m in raw
+        ModalityInfo(
+            m["name"], m["kind"], m["width"], m["max_length"], _grid(m["grid"]), m.get("spans", False)
+        )
+        for m in raw
     )
 
 
@@ -348,6 +365,10 @@ def _schema(modalities: Sequence[ModalityInfo], rows: list[Row]) -> pa.Schema:
         if any(row.sequences[m.name].geometry for row in rows):
             fields.append(pa.field(f"{m.name}.grid", pa.list_(pa.int32(), 2)))
             fields.append(pa.field(f"{m.name}.box", pa.list_(pa.float64(), 4)))
+        if m.spans:
+            fields.append(pa.field(f"{m.name}.joined", pa.list_(pa.bool_())))
+            fields.append(pa.field(f"{m.name}.starts", pa.list_(pa.int32())))
+            fields.append(pa.field(f"{m.name}.stops", pa.list_(pa.int32())))
     return pa.schema(fields)
 
 
@@ -370,7 +391,11 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
             columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
         pooled = np.concatenate([np.asarray(s.pooled_D) for s in found])
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
-        if m.kind == "text":
+        if m.spans:
+            columns += _piece_columns(
+                [s.pieces or pieces_by_marks(s.tokens or [], s.special_T.tolist()) for s in found]
+            )
+        elif m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
         if f"{m.name}.box" in schema.names:
             shown = [s.geometry for s in found]
@@ -379,3 +404,13 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
     return pa.RecordBatch.from_arrays(
         [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def _piece_columns(rows: list[list[TextPiece]]) -> list[pa.Array]:
+    """What is shown, joined, starts and stops."""
+    spans = [[piece.span or (None, None) for piece in pieces] for pieces in rows]
+    return [
+        pa.array([[piece.text for piece in pieces] for pieces in rows], pa.list_(pa.string())),
+        pa.array([[piece.joined for piece in pieces] for pieces in rows], pa.list_(pa.bool_())),
+        *(pa.array([[span[k] for span in of_row] for of_row in spans], pa.list_(pa.int32())) for k in (0, 1)),
+    ]

@@ -19,6 +19,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.files import EFFICIENTNET
 from raymoe.features.geometry import Geometry
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.ordered import in_order
@@ -192,12 +193,25 @@ class FeatureStore:
         masks = {m.name: self.sequence(i, m.name)[1:] for m in self.modalities}
         return {name: valid & ~special for name, (valid, special) in masks.items()}
 
-    def tokens(self, i: int, modality: str) -> list[str] | None:
-        """Display strings of a text's positions; None for a picture."""
-        if self._info[modality].kind != "text":
+    def pieces(self, i: int, modality: str) -> list[TextPiece] | None:
+        """A text's positions as pieces of it, one each; None for a picture."""
+        info = self._info[modality]
+        if info.kind != "text":
             return None
         batch, row = self._locate(i)
-        return self._batches[batch][f"{modality}.tokens"][row].as_py()
+        special = self.sequence(i, modality)[2].tolist()
+
+        def column(name: str) -> list:
+            return self._batches[batch][f"{modality}.{name}"][row].as_py()
+
+        if not info.spans:
+            return pieces_by_marks(column("tokens"), special)
+        return [
+            TextPiece(text, joined, is_special, None if start is None else (start, stop))
+            for text, joined, is_special, start, stop in zip(
+                column("tokens"), column("joined"), special, column("starts"), column("stops"), strict=True
+            )
+        ]
 
     def geometry(self, i: int, modality: str) -> Geometry | None:
         """What a picture's valid non-special positions show of it, row by row.

@@ -236,8 +236,8 @@ function chips(sequence, scores, linked) {
       class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", linked.has(key(name)) && "linked"]
         .filter(Boolean).join(" "),
       role: "button", tabindex: -1, dir: "auto", "--heat": special ? 0 : (scores[i] ?? 0),
-      title: special ? "special token" : `importance ${(scores[i] ?? 0).toFixed(2)}`,
-    }, text);
+      title: special ? "special token" : `${text ? "" : joined ? "continues the letter before: " : "white space: "}importance ${(scores[i] ?? 0).toFixed(2)}`,
+    }, text || unseen(joined));
     register(chip, name);
     row.append(chip);
     previous = i;
@@ -331,8 +331,11 @@ function written([modality, index]) {
   const prefix = alike ? `${modality}: ` : "";
   if (sequence.kind === "image") return `${prefix}row\u00a0${Math.floor(index / sequence.cols) + 1},\u00a0col\u00a0${(index % sequence.cols) + 1}`;
   const [text, joined] = sequence.pieces[index] ?? ["?", false];
-  return prefix + (joined ? "…" : "") + text;
+  return prefix + (joined ? "…" : "") + (text || unseen(joined));
 }
+
+// What stands for a piece without a letter of its own: a further share of the letter before, or white space.
+const unseen = (joined) => (joined ? "·" : "␣");
 
 // A piece of a word inside its word.
 function emphasised(end) {
@@ -342,7 +345,8 @@ function emphasised(end) {
   while (pieces[from][1]) from--;
   while (pieces[to]?.[1]) to++;
   if (to - from === 1) return [written(end)];
-  return pieces.slice(from, to).map(([text], i) => make(from + i === end[1] ? "b" : "i", {}, text));
+  return pieces.slice(from, to).map(([text, joined], i) =>
+    from + i === end[1] ? make("b", {}, text || unseen(joined)) : make("i", {}, text));
 }
 
 // As many decimals as give the smallest standard error shown two digits.

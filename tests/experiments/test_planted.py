@@ -28,6 +28,7 @@ from raymoe.experiments.trained_runs import finished_runs
 from raymoe.features.geometry import Geometry
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import pieces_by_marks
 from raymoe.models.checkpoint import load_checkpoint, read_info
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
@@ -280,9 +281,16 @@ def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
     assert "fl-i2moe: seed 7 has no finished run; what follows is of seed" in capsys.readouterr().out
 
 
-def test_a_word_in_pieces_is_named(made):
+def test_a_word_in_pieces_is_all_of_them_and_one_that_is_not_there_is_named(made):
+    class Pieces:
+        sample_ids = ("a",)
+
+        def pieces(self, i, modality):
+            return pieces_by_marks(["[CLS]", "a", "Ze", "##bra", "zebra", "sun"], [True] + [False] * 5)
+
+    assert tokens_of(Pieces(), 0, "text", ["zebra", "sun"]) == {2, 3, 5}
     store = FeatureStore.open(FEATURES.of(made))
-    with pytest.raises(InputError, match="'zebra' is no token"):
+    with pytest.raises(InputError, match="'zebra' is no word"):
         tokens_of(store, 0, "text", ["zebra"])
 
 

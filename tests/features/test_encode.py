@@ -1,6 +1,7 @@
 """encode goes on where it stopped, makes nothing twice, and refuses parents that don't fit."""
 
 import io
+import json
 import multiprocessing
 import re
 import threading
@@ -165,9 +166,9 @@ def test_every_sample_is_encoded_in_order(tmp_path, loaded):
         assert features[:, 0].tolist() == [0, *map(ord, text)]  # sorted by length inside, restored here
         assert valid.all()
         assert special.tolist() == [True] + [False] * len(text)
-        assert store.tokens(i, "text") == ["^", *text]
+        assert [piece.text for piece in store.pieces(i, "text")] == ["^", *text]
         assert store.sequence(i, "image")[0].tolist() == [[i, 2 * i, 3 * i]] * 4
-        assert store.tokens(i, "image") is None
+        assert store.pieces(i, "image") is None
 
 
 class Shaped(Corners):
@@ -267,6 +268,27 @@ def test_only_a_damaged_part_is_made_again(tmp_path, loaded, complete, monkeypat
     assert files(project) == wanted
 
 
+def test_a_store_of_an_older_version_is_complete_and_is_read(tmp_path, loaded, monkeypatch):
+    """Its features are the same; its texts have marks in place of words and spans."""
+    project = ready(tmp_path)
+    with monkeypatch.context() as before:
+        for module in (stage, batches):
+            before.setattr(module, "stores_spans", lambda *_: False)
+        old = encode(project)
+        wanted = files(project)
+    assert json.loads(wanted["features.json"])["schema"] == "features/2"
+    assert "spans" not in json.loads(wanted["features.json"])["modalities"][0]
+    again = encode(project)
+    assert (again.ran, again.fingerprint) == (False, old.fingerprint)
+    assert files(project) == wanted
+    assert [piece.text for piece in opened(project).pieces(0, "text")] == ["^", "a", "0"]
+
+    project.workspace.remove(f"{artifacts.FEATURES.of(project).name}/part-00000.arrow")
+    assert encode(project).ran, "what is made again is all of the new version"
+    assert json.loads(files(project)["features.json"])["schema"] == "features/3"
+    assert opened(project).modalities[0].spans
+
+
 def test_another_encoder_is_refused_by_name_unless_overwriting(tmp_path, loaded):
     encode(ready(tmp_path))
     other = make_project(tmp_path, source="hf:u")
@@ -341,7 +363,11 @@ def test_texts_that_were_cut_are_counted_unless_left_out(tmp_path, loaded, capsy
     pq.write_table(table, artifacts.SAMPLES.of(project).path)
     encode(project)
     assert opened(project).cut == {"text": 14}
-    assert "text: 14 texts were longer than 20 tokens and cut" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "text: 14 texts were longer than 20 tokens and cut" in printed
+    assert "max_length is" not in printed, "it was not asked for"
+    encode(make_project(tmp_path, max_length=60), overwrite=True)
+    assert "text: max_length is 60, but its encoder has 20 positions" in capsys.readouterr().out
 
 
 def test_pooled_vectors_are_those_of_the_encoder_or_else_the_mean(tmp_path, loaded, monkeypatch):

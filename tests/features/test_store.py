@@ -16,8 +16,9 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.geometry import Geometry
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import TextPiece
 from raymoe.project import artifacts
-from raymoe.project.contracts import FEATURES
+from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
 from raymoe.task import MULTILABEL
@@ -79,7 +80,31 @@ def test_ragged_sequences_come_back_as_they_were(tmp_path_factory, lengths, part
             np.testing.assert_array_equal(features, wanted.features_TD)
             np.testing.assert_array_equal(valid, wanted.valid_T)
             np.testing.assert_array_equal(special, wanted.special_T)
-            assert store.tokens(i, name) == wanted.tokens
+            pieces = store.pieces(i, name)
+            assert (None if pieces is None else [piece.text for piece in pieces]) == wanted.tokens
+
+
+span = st.none() | st.tuples(st.integers(0, 99), st.integers(0, 99))
+piece = st.builds(TextPiece, st.text(max_size=3), st.booleans(), st.just(False), span)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(piece, max_size=6), min_size=1, max_size=5))
+def test_pieces_come_back_as_they_were(tmp_path_factory, texts):
+    info, workspace = dataclasses.replace(TEXT, spans=True), Workspace(tmp_path_factory.mktemp("w"))
+    made = Provenance("encode", FEATURES_WITH_SPANS.tag, {})
+    rows = [
+        Row(f"s{i}", "test", [], {"text": SequenceRow(
+            np.zeros((len(pieces), 3), np.float16), np.ones(len(pieces), bool), np.zeros(len(pieces), bool),
+            pieces=pieces,
+        )})
+        for i, pieces in enumerate(texts)
+    ]  # fmt: skip
+    write_part(workspace, part_name("f", 0), rows, [info], made)
+    write_marker(workspace, "f", made, [info], [len(rows)], classes="ab", task="multilabel")
+    store = open_store(workspace)
+    assert store.modalities == (info,)
+    assert [store.pieces(i, "text") for i in range(len(texts))] == texts
 
 
 def test_metadata_comes_back(tmp_path):

@@ -20,6 +20,7 @@ from raymoe.data.prepare import refuse_other_settings
 from raymoe.errors import InputError, ParentError
 from raymoe.features.geometry import Geometry
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import words
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.tables import metadata_of
@@ -106,20 +107,23 @@ def of_pairs(pairs: pd.DataFrame, side: str, value: Callable[[str, np.ndarray], 
     return found
 
 
-def tokens_of(store: FeatureStore, index: int, modality: str, words: Sequence[str]) -> set[int]:
-    """Positions of the words in a sample's text.
+def tokens_of(store: FeatureStore, index: int, modality: str, given: Sequence[str]) -> set[int]:
+    """Positions of the given words in a sample's text: of each the pieces of its first occurrence.
 
     Raises:
-        InputError: a word is not one of its tokens.
+        InputError: a word is not there.
     """
-    tokens = [token.strip(" Ġ▁").lower() for token in store.tokens(index, modality) or []]
-    missing = [word for word in words if word not in tokens]
+    pieces = store.pieces(index, modality) or []
+    found: dict[str, range] = {}
+    for word in words(pieces):
+        found.setdefault("".join(pieces[i].text for i in word).lower(), word)
+    missing = [word for word in given if word not in found]
     if missing:
         raise InputError(
-            f"sample {store.sample_ids[index]}: {missing[0]!r} is no token of its {modality}",
-            "Take an encoder whose tokens are whole words, and max_length long enough for the sentences.",
+            f"sample {store.sample_ids[index]}: {missing[0]!r} is no word of its {modality}",
+            "Take an encoder whose words are those of the sentences, and max_length long enough for them.",
         )
-    return {tokens.index(word) for word in words}
+    return {i for word in given for i in found[word]}
 
 
 def patches_of(store: FeatureStore, index: int, modality: str, boxes: Sequence[Sequence[float]]) -> set[int]:
