@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from raymoe.config.lines import line_of
 from raymoe.config.overrides import apply_override
+from raymoe.config.paths import absolute, encoder_source
 from raymoe.config.preset import Preset
 from raymoe.config.problems import faults, likely_first, problem, written
 from raymoe.errors import InputError
@@ -162,22 +163,12 @@ def _make_absolute(data: dict[str, Any], folder: Path) -> None:
     """Make the paths of a data section absolute that are relative to a folder: of the source, of encoders."""
     source = data.get("source")
     if isinstance(source, str) and source and not source.startswith("embedded:"):
-        data["source"] = _absolute(source, folder)
+        data["source"] = absolute(source, folder)
     modalities = data.get("modalities")
     for modality in modalities if isinstance(modalities, list) else []:
         encoder = modality.get("encoder") if isinstance(modality, dict) else None
         if not isinstance(encoder, dict):
             continue
         source = encoder.get("source")
-        if isinstance(source, str) and source.startswith("hf:"):
-            encoder["source"] = f"hf:{_folder_or_hub(source.removeprefix('hf:'), folder)}"
-
-
-def _folder_or_hub(name: str, folder: Path) -> str:
-    """A name of the hub looks like a relative path: it is one where there is such a folder."""
-    path = _absolute(name, folder)
-    return path if name.startswith((".", "~")) or (name and Path(path).is_dir()) else name
-
-
-def _absolute(path: str, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+        if isinstance(source, str):
+            encoder["source"] = encoder_source(source, folder)

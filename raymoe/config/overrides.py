@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from raymoe.config.data import FORMATS, EncoderConfig
+from raymoe.config.paths import encoder_source
 from raymoe.config.preset import PLAIN_SECTIONS, SECTIONS
 from raymoe.config.problems import likely_first, no_option
 from raymoe.errors import InputError
@@ -102,6 +104,8 @@ def _set_of_encoder(data: dict[str, Any], field: str, typed: str, value: Any) ->
             f"{typed}: an encoder has no field {option!r}",
             f"Fields: {', '.join(likely_first(option, EncoderConfig.model_fields))}.",
         )
+    if option == "source" and isinstance(value, str):
+        value = encoder_source(value, Path())
     number, modality = found[0]
     modality["encoder"][option] = value
     return "data", "modalities", number, "encoder", option

@@ -222,7 +222,17 @@ def _sequence(sequence: Sequence) -> dict[str, Any]:
         shown = [[p.text, p.joined, p.special] for p in sequence.pieces]
         return {"kind": "text", "pieces": shown, "rtl": is_right_to_left(sequence.pieces)}
     picture = data_uri(sequence.picture) if sequence.picture else None
-    return {"kind": "image", "rows": sequence.rows, "cols": sequence.cols, "picture": picture}
+    found: dict[str, Any] = {
+        "kind": "image",
+        "rows": sequence.rows,
+        "cols": sequence.cols,
+        "picture": picture,
+    }
+    if sequence.geometry and picture:  # where columns and rows of patches begin and end in the picture
+        lines = {"x": sequence.geometry.columns(), "y": sequence.geometry.lines()}
+        found |= {axis: [round(float(at), 5) for at in edges] for axis, edges in lines.items()}
+        found["size"] = sequence.size
+    return found
 
 
 def _pair(pair: Pair) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
         artifact.name: artifact.of(project).metadata()
         for artifact in (BASELINES, EPOCHS, METRICS, PREDICTIONS, IMPORTANCE)
     }
-    made |= {"features": read_marker(FEATURES.of(project))}
+    made |= {"features": read_marker(FEATURES.of(project)).metadata}
     made |= {"interactions": read_interactions_metadata(INTERACTIONS.of(project))}
     for artifact in (value for stage in STAGES.values() for value in stage.makes if value.name in made):
         assert set(parents_in(made[artifact.name])) == {parent.name for parent in artifact.parents}
