@@ -194,8 +194,9 @@ def _pattern(source: str, path: Path) -> Source:
         what = "no file fits" if glob.has_magic(missing[0]) else "no such file:"
         raise InputError(f"{what} {source}", f"Correct data.source. It can be: {FORMS}.")
     if missing:
+        names = listed([Path(name).name for name in missing])
         raise InputError(
-            f"{source}: {len(missing):,} of {len(patterns):,} files are not there ({listed(missing)})",
+            f"{source}: {len(missing):,} of {len(patterns):,} files are not there ({names})",
             "Get them, or correct data.source.",
         )
     files = list(dict.fromkeys(files))
