@@ -8,9 +8,10 @@ or Python.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from typing import Any
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
@@ -28,6 +29,8 @@ class Stage:
         help: its one line in ``raymoe --help``, and more.
         options: the ``Options`` that the function takes, by their names there.
         passes_on: the ``Options`` that its command takes for the stages before it alone.
+        foresees: ``module:function`` of a project, by the stage after which it can be called: raises where
+            this one will come to nothing, before the hours of those between them are spent.
         of_run: whether it belongs to one training, and so takes ``--seed``.
         memory: what to lower where a GPU's memory is full.
     """
@@ -39,6 +42,7 @@ class Stage:
     passes_on: tuple[str, ...] = ()
     of_run: bool = False
     memory: str = "the batch size"
+    foresees: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,11 +54,21 @@ class Stage:
         """The stages that make what its artifacts are made from."""
         return tuple(dict.fromkeys(parent.stage for made in self.makes for parent in made.parents))
 
+    def foresee(self, project: Project, after: str) -> None:
+        """Raise what is known by now to be in its way, once the stage ``after`` is complete."""
+        if after in self.foresees:
+            _imported(self.foresees[after])(project)
+
     def run(self, project: Project, options: Options, overwrite: bool) -> StageResult:
         """Run it, whether or not its parents are there."""
-        module, _, function = self.entry.partition(":")
-        work: Callable[..., StageResult] = getattr(import_module(module), function)
+        work: Callable[..., StageResult] = _imported(self.entry)
         return work(project, **{name: getattr(options, name) for name in self.options}, overwrite=overwrite)
+
+
+def _imported(entry: str) -> Callable[..., Any]:
+    module, _, function = entry.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,12 +110,14 @@ _STAGES = (
         ("device",),
         of_run=True,
         memory="train.micro_batch_size (--set train.micro_batch_size=8)",
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.SWEEP, artifacts.CHOSEN),
         "raymoe.training.sweep:sweep",
         "Seeds x temperatures (and any other field), side by side; chosen on validation. Resumes.",
         ON_ACTORS,
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.IMPORTANCE,),
@@ -110,6 +126,7 @@ _STAGES = (
         ON_ACTORS,
         of_run=True,
         memory="attribute.batch_size (--set attribute.batch_size=2)",
+        foresees={"prepare": "raymoe.attribution.explained:refuse_unexplainable"},
     ),
     Stage(
         (artifacts.INTERACTIONS,),
@@ -117,6 +134,7 @@ _STAGES = (
         "Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes.",
         (*ON_ACTORS, "gpu_share"),
         of_run=True,
+        foresees={"encode": "raymoe.attribution.explained:refuse_pairless"},
     ),
     Stage(
         (artifacts.REPORT,),
@@ -168,6 +186,8 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
             console.print(f"  already there: {result.path}")
         if result.skipped:
             _list_skipped(result)
+        for later in stages[stages.index(name) + 1 :]:
+            STAGES[later].foresee(done.project, name)
     return done
 
 

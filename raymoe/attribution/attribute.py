@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from raymoe.actors.cluster import address_of
+from raymoe.attribution.explained import explained_split, refuse_pooled, rows_to_explain
 from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
-from raymoe.errors import InputError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
@@ -59,15 +59,10 @@ def attribute(
         skipped = tuple(metadata_of(importance.read().schema)["skipped"])
         return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
+    refuse_pooled(project)
     split = explained_split(project, store)
-    if project.preset.model.kind == "i2moe":
-        raise InputError(
-            "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
-            "Attribute a model of kind fl-i2moe or dense.",
-        )
     project.workspace.check_writable()
-    labelled = np.array([bool(len(store.labels[i])) for i in split])
-    indices = split if config.target == "predicted" else split[labelled]
+    indices = rows_to_explain(project, store)
     left_out = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
@@ -101,18 +96,3 @@ def attribute(
         )
     importance.write(table, made, extra)
     return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
-
-
-def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
-    """Rows of the split that is explained, ``[N]``.
-
-    Raises:
-        InputError: it has no samples.
-    """
-    split = project.preset.attribute.split
-    if split not in store.splits:
-        raise InputError(
-            f"{store.path} has no sample in the split {split!r}",
-            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
-        )
-    return store.indices(split)

@@ -57,7 +57,7 @@ class RawTable:
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
         """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
-        encoded = [name for name in names if self.is_encoded(name)]
+        encoded = list(dict.fromkeys(name for name in names if self.is_encoded(name)))  # one may serve two
         starts = range(0, len(self), size)
         read: Iterable[dict[str, list[Any]]] = ({} for _ in starts)
         if encoded and self.streamed is not None:

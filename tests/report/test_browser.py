@@ -526,7 +526,9 @@ def test_a_thousand_samples_load_in_under_two_seconds(chromium, thousand):
             break
         page.close()
     assert min(seconds) < 2
-    assert page.evaluate("arrived['explorer-ready']") == 1  # it can be explored before the other samples arrive
+    assert (
+        page.evaluate("arrived['explorer-ready']") == 1
+    )  # it can be explored before the other samples arrive
     assert page.locator("[id^=sample-data-]").count() == 1000
     assert page.locator("[role=option]").count() < 60  # what is out of sight is not in the page
     page.locator("[role=listbox]").focus()

@@ -19,7 +19,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from raymoe.attribution.attribute import explained_split
+from raymoe.attribution.explained import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.display.vocabulary import SCORES
 from raymoe.experiments.bins import RHO
