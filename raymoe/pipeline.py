@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
+from rich.text import Text
+
 from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
+from raymoe.runtime.characters import one_line
 from raymoe.runtime.progress import console
 
 
@@ -167,7 +170,7 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
     done = Run(resolved(project) if "train" in stages else project)
     for name in stages:
         again = overwrite == "all" or (overwrite == "last" and name == last)
-        console.print(f"[bold]{name}[/bold] {project.dataset}")
+        console.print(Text.assemble((name, "bold"), f" {project.dataset}"))
         start = time.monotonic()
         try:
             result = STAGES[name].run(done.project, _for_stage(options, name, last), again)
@@ -275,10 +278,10 @@ def _for_stage(options: Options, name: str, last: str) -> Options:
 
 
 def _list_skipped(result: StageResult, most: int = 10) -> None:
-    console.print(f"  [yellow]left out: {len(result.skipped)}[/yellow]")
+    console.print(Text(f"  left out: {len(result.skipped)}", style="yellow"))
     for entry in result.skipped[:most]:
         row = f" (row {entry['row']})" if entry.get("row") is not None else ""
-        console.print(f"    {entry['sample_id']}{row}: {entry['reason']}", markup=False)
+        console.print(f"    {one_line(str(entry['sample_id']))}{row}: {one_line(str(entry['reason']))}")
     if len(result.skipped) > most:
         console.print(
             f"    ... and {len(result.skipped) - most} more, all in the table's metadata raymoe.skipped"

@@ -79,7 +79,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
 
     project.workspace.check_writable()
     for note in raw.notes:
-        console.print(f"  warning: {note}", markup=False)
+        console.print(f"  warning: {note}")
     ids, splits, labels = _check_rows(raw, data, samples.command)
     texts, reasons = _texts(raw, data)
     for row, reason in _bad_pictures(raw, data).items():
@@ -112,7 +112,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     batches = _batches(raw, data, known, set(reasons), schema)
     samples.write_batches(batches, made, extra, schema=schema)
     for note in classless:
-        console.print(f"  warning: {note}", markup=False)
+        console.print(f"  warning: {note}")
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
     return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
@@ -166,7 +166,7 @@ def _gone(raw: RawTable, data: DataConfig, skipped: list[dict]) -> list[str]:
 
 
 def _say_gone(what: str, path: str) -> None:
-    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made", markup=False)
+    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made")
 
 
 def _read(data: DataConfig) -> RawTable:

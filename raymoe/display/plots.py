@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raymoe.display.fonts import cover, families
 from raymoe.display.shown import Plot
 from raymoe.display.vocabulary import INK, LINE, MUTED, SHADES
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
@@ -58,16 +58,32 @@ Interval = tuple[float, float, float]
 
 
 def drawn(plot: Plot) -> Figure:
-    """The figure, in the style of all others."""
+    """The figure, in the style of all others, with fonts for all that is written in it."""
     with style():
-        return plot.draw()
+        figure = plot.draw()
+    if cover(written_in(figure)):
+        with style():  # fonts are decided on when things are made
+            figure = plot.draw()
+    return figure
 
 
 def style() -> AbstractContextManager[None]:
     """The style, which matplotlib reads when things are made."""
     import matplotlib as mpl
 
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context(STYLE | {"font.family": families()})
+
+
+def written_in(figure: Figure) -> list[str]:
+    """All texts of a figure; those at the ticks are in no artist before it is drawn."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    found = [artist.get_text() for artist in figure.findobj(Text)]
+    for axes in figure.axes:
+        formatters = (axis.get_major_formatter() for axis in (axes.xaxis, axes.yaxis))
+        found += [text for f in formatters if isinstance(f, FixedFormatter) for text in f.seq]
+    return found
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -90,7 +106,7 @@ def svg(figure: Figure) -> bytes:
 def _saved(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # fonts.cover has said so
         figure.savefig(buffer, **options)
     return buffer.getvalue()
 

@@ -129,7 +129,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
         )
     named = {key: _named(units, int(key), reason) for key, reason in sorted(failed.items())}
     for key, reason in list(named.items())[:10]:
-        console.print(f"  unit {key} failed: {reason}", markup=False)
+        console.print(f"  unit {key} failed: {reason}")
     if len(named) > 10:
         console.print(f"  ... and {len(named) - 10} more, all in the tables' metadata raymoe.failed")
     if failed and len({units.job_of(number) for number in numbers}) == len(units.plan.jobs):

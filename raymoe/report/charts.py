@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from raymoe.display.fonts import drawable
 from raymoe.display.inputs import Inputs, matrix
 from raymoe.display.plots import new_figure, outside_legend, ramp
 from raymoe.display.shown import Plot
@@ -30,6 +31,7 @@ from raymoe.display.vocabulary import (
 )
 
 CLASSES_SHOWN = 30
+CLASS_LETTERS = 40
 
 
 def charts(inputs: Inputs) -> tuple[Plot, ...]:
@@ -148,13 +150,19 @@ def expert_weights(inputs: Inputs) -> Figure:
         )
     right.set(title="Mean weight by true class", xticks=range(len(experts)), yticks=range(len(shown)))
     right.set_xticklabels(names, rotation=20 if max(map(len, names)) > 10 else 0)
-    right.set_yticklabels([f"{inputs.classes[c]} ({len(members[c])})" for c in shown], fontsize=8)
+    right.set_yticklabels(
+        [f"{_short(drawable(inputs.classes[c]))} ({len(members[c])})" for c in shown], fontsize=8
+    )
     right.grid(False)
     right.tick_params(length=0)
     for spine in right.spines.values():
         spine.set_visible(False)
     figure.colorbar(image, ax=right, shrink=0.8, pad=0.02).outline.set_visible(False)
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= CLASS_LETTERS else f"{name[: CLASS_LETTERS - 1]}…"
 
 
 def test_metrics(metrics: pa.Table, baselines: pa.Table) -> Figure:

@@ -36,6 +36,7 @@ from raymoe.project import Project
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Found
+from raymoe.runtime.characters import one_line, visible
 
 SEARCHED = 2000  # characters of a text that the search looks at
 TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
@@ -65,6 +66,7 @@ def render(
         loader=PackageLoader("raymoe.report", "."),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -97,6 +99,11 @@ def render(
     )
 
 
+def _printed(value: Any) -> Any:
+    """What the template prints: text of users can hold what no file in UTF-8 can, or what turns the page."""
+    return visible(value) if type(value) is str else value
+
+
 def embedded_json(value: Any) -> str:
     """JSON that can stand inside a script element: no text in it can end the element or open another."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False)
@@ -114,7 +121,7 @@ def inline_svg(drawing: bytes, label: str) -> str:
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     for color, variable in INK_VARIABLES.items():
         text = text.replace(color, variable)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(one_line(label))}"', 1)
     # its size is known before it is laid out, which the browser puts off until it can be seen
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     ratio = f' style="aspect-ratio: {size[1]} / {size[2]}"' if size else ""

@@ -92,9 +92,7 @@ def measure(project: Project) -> StageResult:
         for metric in task.metrics
     ]
     for kind in [kind for kind in MODELS if kind not in found]:
-        console.print(
-            f"no finished run of {model_label(kind)}; make them with: {commands[kind]}", markup=False
-        )
+        console.print(f"no finished run of {model_label(kind)}; make them with: {commands[kind]}")
     output = TABLE.of(project)
     made = output.made_from(
         {"protocol": "comparison", "dataset": project.dataset, "task": task.name},

@@ -224,7 +224,7 @@ class _Run:
                 parts.append(found)
                 progress.advance()
         if not parts:
-            console.print(f"  no sample of the split has {LEAST_PAIRS} pairs to rank", markup=False)
+            console.print(f"  no sample of the split has {LEAST_PAIRS} pairs to rank")
         for (v, expert, score), quantity in (
             (key, quantity)
             for key in dict.fromkeys(key for part in parts for key in part)
