@@ -16,8 +16,8 @@ from typing import Any
 from raymoe.errors import RaymoeError
 from raymoe.runtime.progress import console
 
-# Ray's processes talk over sockets that are files. The system allows paths of so many bytes; of these Ray needs
-# what follows the folder for temporary files: session, date, time and process, `sockets`, the name.
+# Ray's processes talk over sockets that are files. The system allows paths of so many bytes; of these Ray
+# needs what follows its folder for temporary files: session, date, time and process, `sockets`, the name.
 SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 SESSION = "/session_2000-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 SHORT = ("/tmp", "/var/tmp", "~")  # looked at where that folder's path is too long
@@ -77,10 +77,11 @@ def _short_folder() -> dict[str, str]:
         if _has_room(folder) and _is_own(folder):
             console.print(f"  {asked[0]} is too long for Ray's sockets: Ray's files are in {folder}")
             return {"_temp_dir": folder}
+    most = SOCKET_BYTES - len(f"/ray{SESSION}")
     raise RaymoeError(
-        f"{asked[0]} is {len(os.fsencode(asked[1]))} bytes long, and the sockets that Ray makes there have to "
-        f"fit into {SOCKET_BYTES}",
-        f"Set RAY_TMPDIR to a folder of at most {SOCKET_BYTES - len(SESSION) - len('/ray')} bytes that you can write to.",
+        f"{asked[0]} is {len(os.fsencode(asked[1]))} bytes long, and the paths of the sockets that Ray makes "
+        f"there can have {SOCKET_BYTES}",
+        f"Set RAY_TMPDIR to a folder of at most {most} bytes that you can write to.",
     )
 
 

@@ -22,10 +22,11 @@ def print_settings(section: str | None, *, as_markdown: bool) -> None:
     for each in found:
         console.print(Text.assemble("\n", (each.name, "bold"), f"  {each.about}"))
         if each.settings:
-            table = Table("field", box=None, pad_edge=False)
-            table.add_column("type", max_width=20)
+            table = Table(box=None, pad_edge=False)  # folded: in a narrow terminal nothing is cut off
+            table.add_column("field", no_wrap=True)
+            table.add_column("type", max_width=20, overflow="fold")
             table.add_column("default", max_width=14, overflow="fold")
-            table.add_column("meaning")
+            table.add_column("meaning", overflow="fold")
             for setting in each.settings:
                 words = (setting.name, setting.kind, setting.default, setting.description)
                 table.add_row(*words)

@@ -6,6 +6,7 @@ no font here can draw is said once, with what to install: a figure of empty boxe
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
@@ -69,6 +70,8 @@ def cover(texts: Iterable[str]) -> bool:
     )
     if not missing:
         return False
+    # It has a remark on every family without a bold face, which is drawn all the same.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     found = _search(missing)
     _chosen.extend(found)
     without = missing - {c for name in found for c in _characters(name, frozenset(missing))}

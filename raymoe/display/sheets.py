@@ -38,7 +38,8 @@ _LATEX = {
 
 
 _LIGATURE = re.compile(r"([-',])(?=\1)")
-_PDFLATEX = "\u017f"  # the last character that pdfLaTeX knows of itself, but for those above
+_PDFLATEX = "\u017f"  # the last letter that pdfLaTeX knows of itself; and some signs
+_SIGNS = frozenset("‘’‚“”„•†‡€‰‹›™—")
 
 
 @dataclass(frozen=True)
@@ -149,10 +150,13 @@ def escaped(text: str) -> str:
 def to_csv(table: pa.Table) -> bytes:
     """Every column with all its digits, UTF-8; lists are separated by spaces, nulls are empty."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        writer.writerow([" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row])
+    usual = csv.writer(buffer, lineterminator="\n")
+    quoting = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (table.column_names, *zip(*(column.to_pylist() for column in table.columns), strict=True)):
+        cells = [" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row]
+        # A carriage return, which Python leaves bare, ends a line for others.
+        writer = quoting if any(isinstance(cell, str) and "\r" in cell for cell in cells) else usual
+        writer.writerow(cells)
     return buffer.getvalue().encode()
 
 
@@ -164,7 +168,8 @@ def _line(cells: Sequence[Cell]) -> str:
 
 def _other_letters(texts: Iterable[str]) -> list[str]:
     """A comment that says what the table needs where pdfLaTeX alone can't print it."""
-    letters = {c for text in texts for c in one_line(text) if c > _PDFLATEX and c not in _LATEX}
+    known = _SIGNS | _LATEX.keys()
+    letters = {c for text in texts for c in one_line(text) if c > _PDFLATEX and c not in known}
     if not letters:
         return []
     return [f"% needs XeLaTeX or LuaLaTeX, and a font with {', '.join(scripts_of(letters))} characters"]

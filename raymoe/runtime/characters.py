@@ -55,20 +55,15 @@ def encodable(text: str, encoding: str) -> str:
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    written = (
-        _without_sign(character, error.encoding) for character in error.object[error.start : error.end]
+    # In ASCII, which all have: of many encodings the error says no more than "charmap".
+    return "".join(map(_in_ascii, error.object[error.start : error.end])), error.end
+
+
+def _in_ascii(character: str) -> str:
+    letter = unicodedata.normalize("NFKD", character)[0]
+    return PLAIN.get(character) or (
+        letter if letter.isascii() else "" if unicodedata.combining(letter) else "?"
     )
-    return "".join(written), error.end
-
-
-def _without_sign(character: str, encoding: str) -> str:
-    for written in (PLAIN.get(character, ""), unicodedata.normalize("NFKD", character)[:1]):
-        try:
-            if written.encode(encoding):
-                return written
-        except UnicodeEncodeError:
-            continue
-    return "" if unicodedata.combining(character) else "?"
 
 
 codecs.register_error(HANDLER, _plain)
