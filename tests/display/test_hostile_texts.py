@@ -45,7 +45,8 @@ def read_latex(text):
         elif match := re.match("--|~|''|,,", text[i:]):
             found += {"--": "–", "~": "\u00a0"}[match[0]]
         else:
-            assert text[i] not in '\\&%$#_{}~^<>"`|' and ord(text[i]) >= 32, text
+            assert text[i] not in '\\&%$#_{}~^<>"`|', text
+            assert ord(text[i]) >= 32, text
             found, match = found + text[i], re.match(".", text[i])
         i += len(match[0])
     return found
@@ -194,7 +195,7 @@ def font_with(path, family, characters):
     builder.setupGlyf(dict.fromkeys(names, square))
     builder.setupHorizontalMetrics(dict.fromkeys(names, (800, 50)))
     builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupNameTable({"familyName": family, "styleName": "Regular", "psName": family.replace(" ", "")})
     builder.setupOS2()
     builder.setupPost()
     builder.save(path)

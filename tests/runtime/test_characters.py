@@ -69,7 +69,8 @@ def printed(text, encoding="utf-8", terminal=False, **options):
 @given(texts(lone=True), st.sampled_from(ENCODINGS), st.booleans())
 def test_the_console_prints_any_text_literally_wherever_it_goes(text, encoding, terminal):
     found = printed(f"<{text}>", encoding, terminal)
-    expected = encodable(visible(f"<{text}>"), encoding)
+    obeyed = dict.fromkeys([7, 8, 11, 12, 13])  # Rich leaves these out itself
+    expected = encodable(visible(f"<{text}>".translate(obeyed)), encoding)
     assert found.split() == expected.split(), "but for how lines are broken and tabs are set"
     assert "\x1b" not in found
     assert "\x9b" not in found
