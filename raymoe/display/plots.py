@@ -52,6 +52,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",  # looks the same where the font isn't installed
 }
 MARKERS = "osD^vPX"
+ROUNDING = 1e-12  # a smaller value is none
 WHISKERS: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5}
 # A value, and the low and high end of its interval; NaN where there is none.
 Interval = tuple[float, float, float]
@@ -122,6 +123,9 @@ def grouped_bars(
         axes.bar(x, value, width * 0.94, color=color, label=label)
         _whiskers(axes, x, value, low, high, INK)
     axes.axhline(0, color=MUTED, linewidth=0.8)
+    found = [value for _, _, values in series for value in np.ravel(values) if np.isfinite(value)]
+    if found and np.abs(found).max() < ROUNDING:
+        axes.set_ylim(-1, 1)  # else the scale would be that of rounding
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0, labelcolor=INK)
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from raymoe.display.inputs import Inputs, matrix
+from raymoe.display.inputs import Inputs, has_test_labels, matrix
 from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.sheets import Amount, Sheet
 from raymoe.display.thumbnails import data_uri
@@ -90,6 +90,7 @@ def render(
         classes=inputs.classes,
         counts=_counts(inputs),
         unscored=_unscored(inputs),
+        labelled=has_test_labels(inputs),
         metrics=_metrics(inputs),
         metric_labels=METRICS,
         experts=_experts(inputs),
@@ -265,6 +266,8 @@ def _counts(inputs: Inputs) -> dict[str, int]:
 
 def _unscored(inputs: Inputs) -> list[str]:
     """Names of the classes that no sample of the test split has."""
+    if not has_test_labels(inputs):
+        return []
     test = inputs.samples.filter(pc.equal(inputs.samples["split"], "test"))
     seen = {label for labels in test["labels"].to_pylist() for label in labels}
     return [name for i, name in enumerate(inputs.classes) if i not in seen]
@@ -280,8 +283,9 @@ def _metrics(inputs: Inputs) -> dict[str, Any]:
     ]
     names = [name for name in METRICS if any(row["metric"] == name for row in rows)]
     models: dict[str, dict[str, float]] = {}
+    labelled = has_test_labels(inputs)  # without, a score would be of nothing
     for row in rows:
-        models.setdefault(row["model"], {})[row["metric"]] = row["value"]
+        models.setdefault(row["model"], {}).update({row["metric"]: row["value"]} if labelled else {})
     whole = {m: v for m, v in models.items() if not m.startswith("expert:")}
     best = {n: max((v[n] for v in whole.values() if n in v), default=None) for n in names}
     return {

@@ -60,10 +60,12 @@ def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _in_ascii(character: str) -> str:
-    letter = unicodedata.normalize("NFKD", character)[0]
-    return PLAIN.get(character) or (
-        letter if letter.isascii() else "" if unicodedata.combining(letter) else "?"
-    )
+    if character in PLAIN:
+        return PLAIN[character]
+    letter = unicodedata.normalize("NFD", character)[0]  # not NFKD, whose ½ begins with 1
+    if letter.isascii():
+        return letter
+    return "" if unicodedata.combining(letter) else "?"
 
 
 codecs.register_error(HANDLER, _plain)
