@@ -151,7 +151,7 @@ def test_a_class_name_means_one_thing():
 
 @pytest.mark.parametrize("folder", FULLY_TYPED)
 def test_signatures_say_what_they_take(folder):
-    """No ``Any``: values of JSON are ``Json``, which says at least where they come from."""
+    """No ``Any``."""
     vague = []
     for path in sorted((PACKAGE / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from raymoe.actors.cluster import address_of
@@ -14,6 +12,7 @@ from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.provenance import Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -63,7 +62,7 @@ def attribute(
     split = explained_split(project, store)
     project.workspace.check_writable()
     indices = rows_to_explain(project, store)
-    left_out = [
+    left_out: list[Skipped] = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
@@ -87,7 +86,7 @@ def attribute(
             for block in blocks:
                 done(block, runner.run(block))
     table, convergence = merged(answers)
-    extra: dict[str, Any] = {"skipped": left_out, "split": config.split}
+    extra: dict[str, object] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
         console.print(

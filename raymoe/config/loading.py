@@ -13,9 +13,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from raymoe.config.overrides import apply_override
+from raymoe.config.paths import absolute, encoder_source
 from raymoe.config.preset import Preset
 from raymoe.config.problems import problems
 from raymoe.errors import InputError
+from raymoe.runtime.encodings import encoding_of
 
 
 def load_preset(dataset: str, overrides: Sequence[str] | None = None, source: str | None = None) -> Preset:
@@ -67,7 +69,8 @@ def _presets() -> Path:
 def _read_toml(path: Path) -> dict[str, Any]:
     """What a file says, with its paths made absolute, and its name where it gives itself none."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        raw = tomllib.loads(content.decode(encoding_of(content[:4])))
     except FileNotFoundError:
         raise InputError(
             f"no such file: {path}", f"Give a preset ({', '.join(preset_names())}) or a TOML file."
@@ -85,22 +88,12 @@ def _make_absolute(data: dict[str, Any], folder: Path) -> None:
     """Make the paths of a data section absolute that are relative to a folder: of the source, of encoders."""
     source = data.get("source")
     if isinstance(source, str) and source and not source.startswith("embedded:"):
-        data["source"] = _absolute(source, folder)
+        data["source"] = absolute(source, folder)
     modalities = data.get("modalities")
     for modality in modalities if isinstance(modalities, list) else []:
         encoder = modality.get("encoder") if isinstance(modality, dict) else None
         if not isinstance(encoder, dict):
             continue
         source = encoder.get("source")
-        if isinstance(source, str) and source.startswith("hf:"):
-            encoder["source"] = f"hf:{_folder_or_hub(source.removeprefix('hf:'), folder)}"
-
-
-def _folder_or_hub(name: str, folder: Path) -> str:
-    """A name of the hub looks like a relative path: it is one where there is such a folder."""
-    path = _absolute(name, folder)
-    return path if name.startswith((".", "~")) or (name and Path(path).is_dir()) else name
-
-
-def _absolute(path: str, folder: Path) -> str:
-    return str((folder / Path(path).expanduser()).resolve())
+        if isinstance(source, str):
+            encoder["source"] = encoder_source(source, folder)

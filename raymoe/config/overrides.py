@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from raymoe.config.data import FORMATS, EncoderConfig
+from raymoe.config.paths import encoder_source
 from raymoe.config.preset import PLAIN_SECTIONS, SECTIONS
 from raymoe.config.problems import no_option
 from raymoe.errors import InputError
@@ -92,6 +94,8 @@ def _set_of_encoder(data: dict[str, Any], field: str, override: str, value: Any)
             f"--set {override!r}: an encoder has no field {option!r}",
             f"Fields: {', '.join(EncoderConfig.model_fields)}.",
         )
+    if option == "source" and isinstance(value, str):
+        value = encoder_source(value, Path())
     found[0]["encoder"][option] = value
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
+from raymoe.project.provenance import Skipped
 
 NAMED = 5  # how many files or ids are named where there are many
 
@@ -59,7 +60,7 @@ class Archive:
 
 
 def raw_table(
-    folder: Path, columns: dict[str, list[Any]], notes: list[str], left_out: list[dict[str, Any]]
+    folder: Path, columns: dict[str, list[Any]], notes: list[str], left_out: list[Skipped]
 ) -> RawTable:
     """The raw table of a published dataset; its content, not its files, is what is hashed."""
     content = json.dumps([columns, left_out], sort_keys=True).encode()
@@ -75,7 +76,7 @@ def raw_table(
     )
 
 
-def left_out(sample_id: str, reason: str) -> dict[str, Any]:
+def left_out(sample_id: str, reason: str) -> Skipped:
     """A sample that has no row, as it is listed."""
     return {"sample_id": sample_id, "row": None, "reason": reason}
 

@@ -22,6 +22,7 @@ from raymoe.data.archive import (
 )
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
+from raymoe.project.provenance import Skipped
 
 SPLIT_SIZES = {"train": 134_823, "val": 5_000, "test": 10_000}
 LABELS = 6  # 0 NotHate, 1 Racist, 2 Sexist, 3 Homophobe, 4 Religion, 5 OtherHate
@@ -63,7 +64,7 @@ def read_mmhs150k(source: Path, data: MMHS150KData) -> RawTable:
         if len(splits[name]) != size
     ]
     columns: dict[str, list[Any]] = {n: [] for n in ("sample_id", "split", "labels", "tweet_text", "picture")}
-    absent: list[dict[str, Any]] = []
+    absent: list[Skipped] = []
     for split, ids in splits.items():
         for sample_id in ids:
             found = _tweet(tweets.get(sample_id))

@@ -26,6 +26,7 @@ from raymoe.data.archive import (
 )
 from raymoe.data.raw import RawTable
 from raymoe.errors import InputError
+from raymoe.project.provenance import Skipped
 from raymoe.runtime.progress import track
 
 MOVIES = 25_959
@@ -54,7 +55,7 @@ def read_mmimdb(source: Path, data: MMIMDbData) -> RawTable:
         )
     archive = _archive_split(folder, required=data.split == "archive")
     notes: list[str] = []
-    absent: list[dict[str, Any]] = []
+    absent: list[Skipped] = []
     if archive:
         listed = [f"{i}.json" for part in archive.values() for i in part]
         notes += missing_note("movies", str(folder), sorted(listed), {f"{i}.json" for i in ids})
@@ -142,7 +143,7 @@ def _rows(
     split_of: dict[str, str],
     data: MMIMDbData,
     notes: list[str],
-    absent: list[dict[str, Any]],
+    absent: list[Skipped],
 ) -> RawTable:
     """Read the JSON files; the one of a movie that can't be used leaves that movie out."""
     columns: dict[str, list[Any]] = {n: [] for n in ("sample_id", "split", "labels", "plot", "poster")}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
@@ -28,7 +26,7 @@ class SamplesFile:
     def __init__(self, samples: Output) -> None:
         self._file = samples.open_parquet()
         self._samples = samples
-        self.metadata: dict[str, Any] = metadata_of(self._file.schema_arrow)
+        self.metadata = metadata_of(self._file.schema_arrow)
         groups = self._file.metadata
         rows = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
         self._starts = np.cumsum([0, *rows])  # of each row group, and the end

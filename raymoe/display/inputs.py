@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
+from raymoe.errors import ParentError, RaymoeError
+from raymoe.features.geometry import Geometry
+from raymoe.features.lookup import seen
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
 from raymoe.project.artifacts import (
@@ -24,6 +27,7 @@ from raymoe.project.artifacts import (
 )
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.outputs import parents_in
+from raymoe.project.provenance import Metadata
 from raymoe.project.tables import metadata_of
 from raymoe.task import Task
 
@@ -40,12 +44,38 @@ class Explained:
     importance: pa.Table
     interactions: pa.Table
     store: FeatureStore
+    modality_settings: tuple[ModalityConfig, ...]
+
+    def measured(self, modality: str, size: tuple[int, int] | None) -> Geometry:
+        """What a picture's patches show of it, where the store does not say: measured with its processor.
+
+        Args:
+            modality: its name.
+            size: width and height of the picture; None where it is gone.
+
+        Raises:
+            ParentError: the encoder's files aren't there.
+        """
+        info = next(m for m in self.store.modalities if m.name == modality)
+        encoder = next(m.encoder for m in self.modality_settings if m.name == modality)
+        if info.grid and not size:
+            return Geometry(*info.grid)  # there is no picture to draw on
+        try:
+            if info.grid and size:
+                return seen(encoder, size, info.grid)
+            reason = "its grids are missing"
+        except (RaymoeError, ValueError) as error:
+            reason = error.message if isinstance(error, RaymoeError) else str(error)
+        raise ParentError(
+            f"{self.store.path} does not say which part of a picture its patches show ({reason})",
+            f"Encode again with --overwrite, or give {encoder.source} back.",
+        )
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables by name, in the order of the data flow."""
         return {name: getattr(self, name) for name in ORDER if hasattr(self, name)}
 
-    def metadata(self, name: str) -> dict[str, Any]:
+    def metadata(self, name: str) -> Metadata:
         """A table's own metadata."""
         return metadata_of(self.tables()[name].schema)
 
@@ -119,6 +149,7 @@ def read_explained(project: Project) -> Explained:
         importance=IMPORTANCE.of(project).read(),
         interactions=read_interactions(INTERACTIONS.of(project)),
         store=FeatureStore.open(FEATURES.of(project)),
+        modality_settings=tuple(project.preset.data.modalities),
     )
     # predictions, importance and interactions have to be of one checkpoint
     predicted = {"checkpoint": found.metadata("predictions").get("checkpoint", "unknown")}

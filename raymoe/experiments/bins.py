@@ -67,7 +67,7 @@ def binned_pairs(run: ProbedRun, store: FeatureStore) -> BinnedPairs:
             f"Measure them with: {run.command('probe')} --set probe.num_bins=1 --overwrite",
         )
     skipped = [*run.importance_metadata["skipped"], *run.probe_metadata["skipped"]]
-    return BinnedPairs(joined, {entry["sample_id"]: entry["reason"] for entry in skipped})
+    return BinnedPairs(joined, {entry["sample_id"] or "?": entry["reason"] for entry in skipped})
 
 
 def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
@@ -16,6 +15,7 @@ from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import read_interactions, read_interactions_metadata
 from raymoe.project.outputs import parents_in
+from raymoe.project.provenance import Metadata, Skipped
 from raymoe.runtime.progress import console
 
 
@@ -31,8 +31,8 @@ class ProbedRun:
     """
 
     run: TrainedRun
-    importance_metadata: dict[str, Any]
-    probe_metadata: dict[str, Any]
+    importance_metadata: Metadata
+    probe_metadata: Metadata
 
     @property
     def seed(self) -> int:
@@ -109,7 +109,7 @@ def probed(project: Project, store: FeatureStore, seeds: Iterable[int]) -> list[
     return sorted(found, key=lambda run: run.seed)
 
 
-def left_out_of(skipped: Sequence[tuple[int, dict[str, str]]]) -> list[dict[str, Any]]:
+def left_out_of(skipped: Sequence[tuple[int, dict[str, str]]]) -> list[Skipped]:
     """Samples left out, as a table's metadata has them; names the seeds where it was not all of them.
 
     Args:

@@ -55,8 +55,7 @@ def of_paper(rows: Rows) -> Rows:
 
 def differences_of(table: pa.Table) -> Rows:
     """What a table says of two of its rows at once: paired over samples, which two intervals are not."""
-    found: Rows = metadata_of(table.schema).get("differences", [])
-    return found
+    return metadata_of(table.schema).get("differences", [])
 
 
 def values_by(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.project import Project
 from raymoe.project.artifacts import CHECKPOINT
 from raymoe.project.chosen import of_kind
+from raymoe.project.provenance import Skipped
 from raymoe.runtime.progress import console
 from raymoe.training.train import finished
 
@@ -118,9 +118,9 @@ def labels_of(store: FeatureStore, indices: np.ndarray, split: str) -> list[list
     return labels
 
 
-def print_left_out(skipped: Sequence[dict[str, Any]]) -> None:
+def print_left_out(skipped: Sequence[Skipped]) -> None:
     """How many samples were left out for each reason, and the first of their ids."""
     for reason in dict.fromkeys(entry["reason"] for entry in skipped):
-        ids = [entry["sample_id"] for entry in skipped if entry["reason"] == reason]
+        ids = [entry["sample_id"] or "?" for entry in skipped if entry["reason"] == reason]
         more = ", ..." if len(ids) > SHOWN else ""
         console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}")

@@ -9,14 +9,15 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
+from raymoe.config.paths import expanded
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, RaymoeError
+from raymoe.features.files import is_folder
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
@@ -143,8 +144,9 @@ class PartRunner:
             torch.set_num_threads(self.threads)
         table = SamplesFile(self.samples)
         self.samples.refuse_changed(self.provenance.parents["samples"], table.metadata["fingerprint"])
+        identities = cast(dict[str, dict[str, object]], self.provenance.config["modalities"])
         for m in self.modalities:
-            if encoder_identity(m.kind, m.encoder) != self.provenance.config["modalities"][m.name]:
+            if encoder_identity(m.kind, m.encoder) != identities[m.name]:
                 raise InputError(
                     f"{m.encoder.source} has other files on this node than where raymoe was started",
                     "Give every node the same copy, for instance in a folder that all of them reach.",
@@ -170,7 +172,7 @@ class PartRunner:
 def _absolute(modality: ModalityConfig) -> ModalityConfig:
     """A folder's path as it is from anywhere: actors need not be where the driver is."""
     name = modality.encoder.source.removeprefix("hf:")
-    if modality.encoder.source == name or not Path(name).expanduser().is_dir():
+    if modality.encoder.source == name or not is_folder(name):
         return modality
-    source = f"hf:{Path(name).expanduser().resolve()}"
+    source = f"hf:{expanded(name).resolve()}"
     return modality.model_copy(update={"encoder": modality.encoder.model_copy(update={"source": source})})

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import safetensors
 from safetensors.torch import load as load_tensors
@@ -50,9 +49,9 @@ class CheckpointInfo:
     modalities: tuple[Shape, ...]
     classes: tuple[str, ...]
     task: str
-    model: dict[str, Any]
+    model: dict[str, object]
     features: str
-    training: dict[str, Any]
+    training: dict[str, object]
     epoch: int
     validation: dict[str, float] = field(default_factory=dict)
     weights_sha256: str = ""

@@ -15,7 +15,7 @@ from raymoe.probe.plan import Job, Unit, Units
 from raymoe.project.contracts import INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, remove_interactions
 from raymoe.project.outputs import Output
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Provenance, Skipped
 
 ROWS = 1 << 16  # of a row group, at least
 
@@ -63,7 +63,7 @@ class Notes(TypedDict):
         versions: of the packages.
     """
 
-    skipped: list[dict[str, str]]
+    skipped: list[Skipped]
     failed: dict[str, str]
     experts: list[str]
     plan: str

@@ -22,6 +22,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.pieces import Piece, Work, pieces, work_of
+from raymoe.project.provenance import Skipped
 from raymoe.runtime.seeds import seed_of
 
 JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
@@ -78,7 +79,7 @@ class Plan:
     jobs: Sequence[Job]
     works: list[Work]
     kinds: np.ndarray
-    skipped: list[dict[str, str]]
+    skipped: list[Skipped]
     config: ProbeConfig
 
     def typical_job(self) -> Job:
@@ -212,7 +213,7 @@ def make_plan(
         if not all(len(c.pairs) for c in candidates):
             empty = [m for m, mask in allowed.items() if not mask.any()]
             why = f"no features in {', '.join(empty)}" if empty else "no cross-modal pair within a bin"
-            skipped.append({"sample_id": table.sample_id(sample), "reason": why})
+            skipped.append(Skipped(sample_id=table.sample_id(sample), reason=why))
             continue
         kept.append(sample)
         for e, found in enumerate(candidates):

@@ -27,7 +27,7 @@ from raymoe.project.interaction_tables import (
     read_interactions_metadata,
 )
 from raymoe.project.outputs import parents_in
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
 from raymoe.runtime.versions import package_versions
@@ -150,7 +150,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
     return notes
 
 
-def _why_none(skipped: list[dict[str, str]]) -> str:
+def _why_none(skipped: list[Skipped]) -> str:
     """Why samples were left out, each reason once with how many it is of."""
     reasons = Counter(entry["reason"] for entry in skipped)
     return ", ".join(f"{count} have {why}" for why, count in reasons.items()) or "none was attributed"
@@ -205,9 +205,9 @@ def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
 
 def _check_unchanged(project: Project, provenance: Provenance) -> None:
     """Raise if a parent is no longer what the plan was made from: the tables would belong to nothing."""
-    marker = read_marker(FEATURES.of(project)) or {}
+    marker = read_marker(FEATURES.of(project))
     now = {
-        FEATURES: marker.get("fingerprint"),
+        FEATURES: marker.fingerprint if marker else None,
         CHECKPOINT: read_info(CHECKPOINT.of(project)).fingerprint,
         IMPORTANCE: IMPORTANCE.of(project).metadata()["fingerprint"],
     }
@@ -220,7 +220,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
 
 
 def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
-    failed = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in notes["failed"].items()]
+    failed = [Skipped(sample_id=f"unit {key}", reason=reason) for key, reason in notes["failed"].items()]
     return StageResult(
         INTERACTIONS.of(project).path,
         provenance.fingerprint,

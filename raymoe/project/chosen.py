@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import TypedDict
 
 from raymoe.errors import ParentError
 from raymoe.project.artifacts import CHOSEN
 from raymoe.project.project import Project
-from raymoe.project.provenance import Metadata
 from raymoe.runtime.progress import console
 
 
@@ -46,6 +46,20 @@ def with_chosen(project: Project) -> Project:
     return replace(project, preset=preset, variant=chosen["variant"], asked=project)
 
 
+class Chosen(TypedDict):
+    """What the file of a finished sweep says.
+
+    Attributes:
+        chosen: field to value.
+        variant: what that is called in the names of its runs.
+        seeds: those that finished.
+    """
+
+    chosen: dict[str, object]
+    variant: str
+    seeds: list[int]
+
+
 def of_kind(project: Project, kind: str) -> Project:
     """The project with another kind of model, and what the sweep of that kind chose.
 
@@ -55,7 +69,7 @@ def of_kind(project: Project, kind: str) -> Project:
     return with_chosen(project.with_kind(kind))
 
 
-def read_chosen(project: Project) -> Metadata | None:
+def read_chosen(project: Project) -> Chosen | None:
     """What the sweep of the project's kind of model wrote when it ended; None where there was none.
 
     ``chosen`` (field to value), ``variant`` and ``seeds`` (those that finished) are always there.
@@ -67,7 +81,7 @@ def read_chosen(project: Project) -> Metadata | None:
     if not choice.exists():
         return None
     try:
-        found: Metadata = json.loads(choice.workspace.read(choice.name))
+        found: Chosen = json.loads(choice.workspace.read(choice.name))
         if not (
             isinstance(found["chosen"], dict)
             and isinstance(found["variant"], str)

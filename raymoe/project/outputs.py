@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from raymoe.errors import ParentError
 from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Json, Metadata, Provenance, refuse_other_inputs
+from raymoe.project.provenance import Metadata, Provenance, refuse_other_inputs
 from raymoe.project.tables import (
     metadata_of,
     open_parquet,
@@ -106,7 +106,7 @@ class Output:
         """
         return metadata_of(read_schema(self.workspace, self._file, self.contract, self.command))
 
-    def made_from(self, config: Mapping[str, Json], parents: Mapping[str, str]) -> Provenance:
+    def made_from(self, config: Mapping[str, object], parents: Mapping[str, str]) -> Provenance:
         """The provenance of the table that would be written now.
 
         Args:
@@ -141,7 +141,7 @@ class Output:
         except ParentError:
             return False
 
-    def write(self, table: pa.Table, made: Provenance, extra: Mapping[str, Json] | None = None) -> None:
+    def write(self, table: pa.Table, made: Provenance, extra: Mapping[str, object] | None = None) -> None:
         """Write the table; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
         write_table(self.workspace, self.name, table, self.contract, made, extra)
 
@@ -149,14 +149,14 @@ class Output:
         self,
         batches: Iterable[pa.RecordBatch],
         made: Provenance,
-        extra: Mapping[str, Json] | None = None,
+        extra: Mapping[str, object] | None = None,
         *,
         schema: pa.Schema | None = None,
     ) -> None:
         """Write the table as its batches come; ``schema`` is theirs where the contract is open."""
         write_batches(self.workspace, self.name, batches, self.contract, made, extra, schema=schema)
 
-    def refuse_other_inputs(self, metadata: Mapping[str, Json], made: Provenance) -> None:
+    def refuse_other_inputs(self, metadata: Metadata, made: Provenance) -> None:
         """Raise ParentError if what is there was made from other inputs than ``made``, naming them."""
         refuse_other_inputs(self.path, metadata, made, self.command)
 

@@ -9,7 +9,7 @@ import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from raymoe.project.provenance import Json
+from raymoe.project.provenance import Skipped
 
 if TYPE_CHECKING:  # `raymoe --help` need wait neither for pydantic nor for Arrow
     from raymoe.config import Preset
@@ -101,4 +101,4 @@ class StageResult:
     path: str
     fingerprint: str
     ran: bool
-    skipped: tuple[dict[str, Json], ...] = ()
+    skipped: tuple[Skipped, ...] = ()

@@ -6,12 +6,49 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypedDict
 
 from raymoe.errors import ParentError
 
-Json: TypeAlias = Any  # a value of JSON; which kind of value follows from its key
-Metadata: TypeAlias = dict[str, Json]  # what a table says of itself
+
+class Skipped(TypedDict, total=False):
+    """A sample that a stage left out, and why; ``row`` where it has no id yet."""
+
+    sample_id: str | None
+    row: int | None
+    reason: str
+
+
+class Metadata(TypedDict, total=False):
+    """What a table says of itself. The first three are in every table, the others where its stage knows them.
+
+    Attributes:
+        schema, fingerprint, made_by: its contract, and its ``Provenance``.
+        skipped: samples that were left out.
+        failed: work units that were given up, by their key, and why.
+        classes, task: what its labels mean.
+        modalities: the kind of each, by name.
+        experts: in the model's order, or those that were probed.
+        checkpoint: fingerprint of the one that predicted.
+        plan, unit_evaluations: what a probe measured, and how large its units were.
+        best_epoch: of metrics: the epoch that was kept.
+        differences: of an experiment: what its table says of two of its rows at once.
+    """
+
+    schema: str
+    fingerprint: str
+    made_by: str
+    skipped: list[Skipped]
+    failed: dict[str, str]
+    classes: list[str]
+    task: str
+    modalities: dict[str, str]
+    experts: list[str]
+    checkpoint: str
+    plan: str
+    unit_evaluations: int | None
+    best_epoch: int
+    differences: list[dict[str, object]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +64,7 @@ class Provenance:
 
     stage: str
     contract: str
-    config: dict[str, Json]
+    config: dict[str, object]
     parents: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -52,7 +89,7 @@ class Provenance:
         ]
         return "; ".join(lines) or "made by another version of raymoe"
 
-    def metadata(self, extra: Mapping[str, Json] | None = None) -> dict[str, str]:
+    def metadata(self, extra: Mapping[str, object] | None = None) -> dict[str, str]:
         """The table metadata that says all this; ``extra`` goes in as JSON under ``raymoe.<key>``."""
         own = {
             "raymoe.schema": self.contract,
@@ -66,7 +103,7 @@ def _parents(provenance: Provenance) -> dict[str, str]:
     return {f"the {name} it was made from": value for name, value in provenance.parents.items()}
 
 
-def _compare(a: Json, b: Json, prefix: str = "") -> list[tuple[str, Json, Json]]:
+def _compare(a: object, b: object, prefix: str = "") -> list[tuple[str, object, object]]:
     if isinstance(a, dict) and isinstance(b, dict):
         found = []
         for key in sorted(a.keys() | b.keys()):
@@ -75,12 +112,12 @@ def _compare(a: Json, b: Json, prefix: str = "") -> list[tuple[str, Json, Json]]
     return [] if a == b else [(prefix, a, b)]
 
 
-def _short(value: Json) -> str:
+def _short(value: object) -> str:
     text = json.dumps(value) if not isinstance(value, str) else value
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def refuse_other_inputs(path: str, metadata: Mapping[str, Json], made: Provenance, command: str) -> None:
+def refuse_other_inputs(path: str, metadata: Metadata, made: Provenance, command: str) -> None:
     """Raise if what is there was made from other inputs than those asked for, saying which.
 
     Args:

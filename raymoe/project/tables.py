@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymoe.errors import ParentError
 from raymoe.project.contracts import Contract
-from raymoe.project.provenance import Json, Metadata, Provenance
+from raymoe.project.provenance import Metadata, Provenance
 from raymoe.project.workspace import Workspace
 
 ROW_GROUP = 256  # rows of a Parquet table that are read at once, so that pictures needn't all be in memory
@@ -28,7 +29,7 @@ def write_table(
     table: pa.Table,
     contract: Contract,
     provenance: Provenance,
-    extra: Mapping[str, Json] | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> None:
     """Write a table under its contract; ``extra`` metadata is stored as JSON under ``raymoe.<key>``."""
     conform(table.schema, contract, name)
@@ -50,7 +51,7 @@ def write_batches(
     batches: Iterable[pa.RecordBatch],
     contract: Contract,
     provenance: Provenance,
-    extra: Mapping[str, Json] | None = None,
+    extra: Mapping[str, object] | None = None,
     *,
     schema: pa.Schema | None = None,
 ) -> None:
@@ -172,9 +173,9 @@ def conform(schema: pa.Schema, contract: Contract, name: str, remedy: str = "Mak
 
 def metadata_of(schema: pa.Schema) -> Metadata:
     """A table's own metadata without the prefix, JSON values decoded."""
-    found: Metadata = {}
+    found: dict[str, object] = {}
     for key, value in (schema.metadata or {}).items():
         if key.startswith(b"raymoe."):
             name, text = key[7:].decode(), value.decode()
             found[name] = text if name in ("schema", "fingerprint", "made_by") else json.loads(text)
-    return found
+    return cast(Metadata, found)

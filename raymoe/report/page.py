@@ -33,7 +33,7 @@ from raymoe.display.vocabulary import (
 from raymoe.display.words import is_right_to_left, written
 from raymoe.experiments.case_study import EXPERIMENT as CASE_STUDY
 from raymoe.project import Project
-from raymoe.project.provenance import Provenance
+from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Found
 from raymoe.runtime.characters import one_line, visible
@@ -230,7 +230,17 @@ def _sequence(sequence: Sequence) -> dict[str, Any]:
         shown = [[p.text, p.joined, p.special] for p in sequence.pieces]
         return {"kind": "text", "pieces": shown, "rtl": is_right_to_left(sequence.pieces)}
     picture = data_uri(sequence.picture) if sequence.picture else None
-    return {"kind": "image", "rows": sequence.rows, "cols": sequence.cols, "picture": picture}
+    found: dict[str, Any] = {
+        "kind": "image",
+        "rows": sequence.rows,
+        "cols": sequence.cols,
+        "picture": picture,
+    }
+    if sequence.geometry and picture:  # where columns and rows of patches begin and end in the picture
+        lines = {"x": sequence.geometry.columns(), "y": sequence.geometry.lines()}
+        found |= {axis: [round(float(at), 5) for at in edges] for axis, edges in lines.items()}
+        found["size"] = sequence.size
+    return found
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -330,7 +340,7 @@ def _skipped(inputs: Inputs) -> list[dict[str, str]]:
     for name, stage in (("samples", "prepare"), ("importance", "attribute"), ("interactions", "probe")):
         metadata = inputs.metadata(name)
         failed = metadata.get("failed", {})  # by work unit
-        units = [{"sample_id": f"unit {key}", "reason": reason} for key, reason in failed.items()]
+        units = [Skipped(sample_id=f"unit {key}", reason=reason) for key, reason in failed.items()]
         for entry in [*metadata.get("skipped", []), *units]:
             where = f"row {entry['row']}" if entry.get("row") is not None else ""
             sample_id = entry.get("sample_id") or where or "?"

@@ -31,6 +31,7 @@ from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, CHOSEN, EPOCHS, FEATURES, METRICS, SWEEP
+from raymoe.project.provenance import Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console, plain_table
 from raymoe.task import METRIC_NAMES
@@ -133,7 +134,7 @@ def sweep(
         if isinstance(conclusion, RaymoeError):
             raise conclusion
     failed = tuple(
-        {"sample_id": trial.name, "row": None, "reason": outcomes[trial.name].error}
+        Skipped(sample_id=trial.name, row=None, reason=outcomes[trial.name].error or "")
         for trial in trials
         if outcomes[trial.name].state == "failed"
     )

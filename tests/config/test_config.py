@@ -278,8 +278,14 @@ def test_every_path_of_a_file_is_relative_to_it(tmp_path, monkeypatch):
         ["hf:", "nothing:models/clip"],
     ):
         assert sources(*others) == others
+    assert sources("hf:models/none", "hf:models/clip/x")[0] == f"hf:{folder / 'models/none'}", (
+        "not of the hub"
+    )
     preset = load_preset("../project/mine.toml", ["data.text.encoder.source=hf:some/model"])
-    assert preset.data.modalities[0].encoder.source == "hf:some/model"  # typed, not written in the file
+    typed = f"hf:{elsewhere / 'some' / 'model'}"  # typed, so from where one is; not written in the file
+    assert preset.data.modalities[0].encoder.source == typed
+    preset = load_preset("../project/mine.toml", ["data.text.encoder.source=hf:other/model"])
+    assert preset.data.modalities[0].encoder.source == "hf:other/model"
     assert preset.data.source == str(folder / "table.csv")
 
 

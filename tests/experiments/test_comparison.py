@@ -39,7 +39,7 @@ def project(tmp_path) -> Project:
 
 
 def features_of(project: Project) -> str:
-    return comparison_module.read_marker(FEATURES.of(project))["fingerprint"]
+    return comparison_module.read_marker(FEATURES.of(project)).fingerprint
 
 
 def write_sweep(

@@ -17,6 +17,7 @@ import pytest
 from support import workspace_fixture
 
 from raymoe.display.samples import Sample
+from raymoe.features.geometry import Geometry
 from raymoe.project import artifacts
 from raymoe.report import report
 
@@ -526,9 +527,7 @@ def test_a_thousand_samples_load_in_under_two_seconds(chromium, thousand):
             break
         page.close()
     assert min(seconds) < 2
-    assert (
-        page.evaluate("arrived['explorer-ready']") == 1
-    )  # it can be explored before the other samples arrive
+    assert page.evaluate("arrived['explorer-ready']") == 1  # it can be explored before the others are there
     assert page.locator("[id^=sample-data-]").count() == 1000
     assert page.locator("[role=option]").count() < 60  # what is out of sight is not in the page
     page.locator("[role=listbox]").focus()
@@ -583,3 +582,28 @@ def test_the_time_to_open_is_measured(chromium, finished):
     assert [row[0] for row in rows] == ["as it is", "12 samples", "the same, 195 kB each"]
     assert float(rows[2][1]) > 12 * 0.19  # every sample is there
     assert all(0 < float(ready) < float(load) for _, _, ready, load in rows)
+
+
+def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
+    seen = Geometry(workspace_fixture.ROWS, workspace_fixture.COLS, (0.25, -0.1, 0.75, 0.8))
+    monkeypatch.setattr(
+        workspace_fixture.FakeStore, "geometry", lambda self, i, m: seen if m == "image" else None
+    )
+    report(quick)
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"file://{artifacts.REPORT.of(quick).path}/index.html")
+    picture = page.locator(".frame img").bounding_box()
+    cells = page.locator(".frame .cell")
+    assert cells.count() == seen.rows * seen.cols
+    for cell in range(cells.count()):
+        box = cells.nth(cell).bounding_box()
+        x0, y0, x1, y1 = seen.patch(cell)
+        found = (
+            (box["x"] - picture["x"]) / picture["width"],
+            (box["y"] - picture["y"]) / picture["height"],
+            (box["x"] + box["width"] - picture["x"]) / picture["width"],
+            (box["y"] + box["height"] - picture["y"]) / picture["height"],
+        )
+        assert found == pytest.approx((x0, y0, x1, y1), abs=0.005)
+    assert "not seen by the encoder" in page.locator("#images .block-name").inner_text()
+    page.close()

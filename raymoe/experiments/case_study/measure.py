@@ -148,5 +148,6 @@ def _shown(inputs: Explained, place: int, modality: str, scores: np.ndarray) -> 
     """The scores of a text's pieces or of a picture's cells."""
     if inputs.modalities[modality] == "text":
         return scores.tolist()
-    _, _, special = inputs.store.sequence(place, modality)
-    return scores[: len(special)][~np.asarray(special, dtype=bool)].tolist()
+    _, valid, special = inputs.store.sequence(place, modality)
+    cells = np.asarray(valid, dtype=bool) & ~np.asarray(special, dtype=bool)
+    return scores[: len(cells)][cells].tolist()

@@ -78,7 +78,7 @@ def measure(project: Project) -> StageResult:
         )
     found: dict[str, Scores] = {}
     for kind in MODELS:
-        scores = _scores(of_kind(project, kind), marker["fingerprint"])
+        scores = _scores(of_kind(project, kind), marker.fingerprint)
         if scores:
             found[kind] = scores
     commands = {kind: project.with_kind(kind).command("sweep") for kind in MODELS}
