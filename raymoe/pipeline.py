@@ -8,14 +8,18 @@ or Python.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from typing import Any
+
+from rich.text import Text
 
 from raymoe.catalogue import expert_names
 from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
+from raymoe.runtime.characters import one_line
 from raymoe.runtime.progress import console
 from raymoe.runtime.quoting import quoted
 
@@ -30,6 +34,8 @@ class Stage:
         help: its one line in ``raymoe --help``, and more.
         options: the ``Options`` that the function takes, by their names there.
         passes_on: the ``Options`` that its command takes for the stages before it alone.
+        foresees: ``module:function`` of a project, by the stage after which it can be called: raises where
+            this one will come to nothing, before the hours of those between them are spent.
         of_run: whether it belongs to one training, and so takes ``--seed``.
         memory: what to lower where a GPU's memory is full.
     """
@@ -41,6 +47,7 @@ class Stage:
     passes_on: tuple[str, ...] = ()
     of_run: bool = False
     memory: str = "the batch size"
+    foresees: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -52,11 +59,21 @@ class Stage:
         """The stages that make what its artifacts are made from."""
         return tuple(dict.fromkeys(parent.stage for made in self.makes for parent in made.parents))
 
+    def foresee(self, project: Project, after: str) -> None:
+        """Raise what is known by now to be in its way, once the stage ``after`` is complete."""
+        if after in self.foresees:
+            _imported(self.foresees[after])(project)
+
     def run(self, project: Project, options: Options, overwrite: bool) -> StageResult:
         """Run it, whether or not its parents are there."""
-        module, _, function = self.entry.partition(":")
-        work: Callable[..., StageResult] = getattr(import_module(module), function)
+        work: Callable[..., StageResult] = _imported(self.entry)
         return work(project, **{name: getattr(options, name) for name in self.options}, overwrite=overwrite)
+
+
+def _imported(entry: str) -> Callable[..., Any]:
+    module, _, function = entry.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 @dataclass(frozen=True)
@@ -98,12 +115,14 @@ _STAGES = (
         ("device",),
         of_run=True,
         memory="train.micro_batch_size (--set train.micro_batch_size=8)",
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.SWEEP, artifacts.CHOSEN),
         "raymoe.training.sweep:sweep",
         "Seeds x temperatures (and any other field), side by side; chosen on validation. Resumes.",
         ON_ACTORS,
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.IMPORTANCE,),
@@ -112,6 +131,7 @@ _STAGES = (
         ON_ACTORS,
         of_run=True,
         memory="attribute.batch_size (--set attribute.batch_size=2)",
+        foresees={"prepare": "raymoe.attribution.explained:refuse_unexplainable"},
     ),
     Stage(
         (artifacts.INTERACTIONS,),
@@ -119,6 +139,7 @@ _STAGES = (
         "Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes.",
         (*ON_ACTORS, "gpu_share"),
         of_run=True,
+        foresees={"encode": "raymoe.attribution.explained:refuse_pairless"},
     ),
     Stage(
         (artifacts.REPORT,),
@@ -152,7 +173,7 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
     foresee(done.project, stages, options)
     for name in stages:
         again = overwrite == "all" or (overwrite == "last" and name == last)
-        console.print(f"[bold]{name}[/bold] {project.dataset}")
+        console.print(Text.assemble((name, "bold"), f" {project.dataset}"))
         start = time.monotonic()
         try:
             result = STAGES[name].run(done.project, _for_stage(options, name, last), again)
@@ -171,8 +192,8 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
             console.print(f"  already there: {result.path}")
         if result.skipped:
             _list_skipped(result)
-        if name == "prepare":
-            _foresee_from_samples(done.project, stages)
+        for later in stages[stages.index(name) + 1 :]:
+            STAGES[later].foresee(done.project, name)
     return done
 
 
@@ -205,21 +226,6 @@ def _refuse_missing_device(options: Options) -> None:
         from raymoe.runtime.device import resolve_device
 
         resolve_device(options.device)
-
-
-def _foresee_from_samples(project: Project, stages: Sequence[str]) -> None:
-    """The same, of what the samples tell: whether there are any to explain."""
-    config, samples = project.preset.attribute, artifacts.SAMPLES.of(project)
-    if "attribute" not in stages or not samples.exists():
-        return
-    found = samples.read(["split", "labels"]).to_pylist()
-    config.refuse_split({row["split"] for row in found}, samples.path)
-    if config.target == "true" and not any(row["labels"] for row in found if row["split"] == config.split):
-        raise InputError(
-            f"{samples.path}: no sample in the split {config.split!r} has a label that could be explained",
-            "Explain what the model predicts (--set attribute.target=predicted), or another split "
-            "(--set attribute.split=NAME).",
-        )
 
 
 def evaluate(
@@ -327,10 +333,10 @@ def _for_stage(options: Options, name: str, last: str) -> Options:
 
 
 def _list_skipped(result: StageResult, most: int = 10) -> None:
-    console.print(f"  [yellow]left out: {len(result.skipped)}[/yellow]")
+    console.print(Text(f"  left out: {len(result.skipped)}", style="yellow"))
     for entry in result.skipped[:most]:
         row = f" (row {entry['row']})" if entry.get("row") is not None else ""
-        console.print(f"    {entry['sample_id']}{row}: {entry['reason']}", markup=False)
+        console.print(f"    {one_line(str(entry['sample_id']))}{row}: {one_line(str(entry['reason']))}")
     if len(result.skipped) > most:
         console.print(
             f"    ... and {len(result.skipped) - most} more, all in the table's metadata raymoe.skipped"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from raymoe.actors.cluster import address_of
+from raymoe.attribution.explained import explained_split, rows_to_explain
 from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
 from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureStore
@@ -59,11 +60,10 @@ def attribute(
         skipped = tuple(metadata_of(importance.read().schema)["skipped"])
         return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
-    split = explained_split(project, store)
     config.refuse_model(project.preset.model.kind)
+    split = explained_split(project, store)
     project.workspace.check_writable()
-    labelled = np.array([bool(len(store.labels[i])) for i in split])
-    indices = split if config.target == "predicted" else split[labelled]
+    indices = rows_to_explain(project, store)
     left_out: list[Skipped] = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
@@ -112,14 +112,3 @@ def _answers(
             for block in blocks:
                 done(block, runner.run(block))
     return answers
-
-
-def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
-    """Rows of the split that is explained, ``[N]``.
-
-    Raises:
-        InputError: it has no samples.
-    """
-    config = project.preset.attribute
-    config.refuse_split(set(store.splits), store.path)
-    return store.indices(config.split)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
+from rich.text import Text
 
 from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
 from raymoe.features.store import FeatureStore
@@ -35,13 +36,13 @@ def summary(project: Project, done: Run) -> None:
     for score, expert in OF_PAPER.items():
         console.print(_pairs(interactions, store, expert, score))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
-    console.print(f"[bold]{done.results['report'].path}[/bold]")
+    console.print(Text(done.results["report"].path, style="bold"))
     dense = project.with_kind("dense").command("train")
     again = f"{dense} && {project.command('evaluate')} && {project.command('report')}"
-    console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
+    console.print(f"The paper's experiments are added to it by (some minutes): {again}")
     folder = Path(sys.executable).parent
     if not shutil.which("raymoe") and (folder / "raymoe").exists():
-        console.print(f"The command raymoe is in {folder}", markup=False)
+        console.print(f"The command raymoe is in {folder}")
 
 
 def _metrics(project: Project) -> Table:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 from rich.table import Table
+from rich.text import Text
 
 from raymoe.cli.stage_command import workspace_of
 from raymoe.errors import RaymoeError
@@ -42,9 +43,9 @@ def examine(workspace: str, address: str | None = None) -> bool:
     table = Table(box=None, pad_edge=False)
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
-    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "missing": "[red]missing[/red]"}
+    colours = {"ok": "green", "note": "yellow", "missing": "red"}
     for f in findings:
-        table.add_row(marks[f.state], f.what, f.found, f.remedy)
+        table.add_row(Text(f.state, style=colours[f.state]), f.what, f.found, f.remedy)
     console.print(table)
     return all(f.state != "missing" for f in findings)
 

@@ -124,6 +124,5 @@ def stopped_kindly(project: Project) -> Iterator[None]:
         console.print(
             f"\n{what} Finished work is kept in {project.workspace.path(project.root)}; "
             "run the same command to go on.",
-            markup=False,
         )
         raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None

@@ -81,7 +81,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
 
     project.workspace.check_writable()
     for note in raw.notes:
-        console.print(f"  warning: {note}", markup=False)
+        console.print(f"  warning: {note}")
     ids, splits, labels = _check_rows(raw, data, samples.command)
     merged = _merged_splits(raw, data)
     texts, reasons = _texts(raw, data)
@@ -121,7 +121,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     batches = _batches(raw, data, known, set(reasons), schema)
     samples.write_batches(batches, made, extra, schema=schema)
     for note in (*merged, *classless):
-        console.print(f"  warning: {note}", markup=False)
+        console.print(f"  warning: {note}")
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
     return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
 
@@ -189,7 +189,7 @@ def _gone(raw: RawTable, data: DataConfig, skipped: list[Skipped]) -> list[str]:
 
 
 def _say_gone(what: str, path: str) -> None:
-    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made", markup=False)
+    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made")
 
 
 def _read(data: DataConfig) -> RawTable:

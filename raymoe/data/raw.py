@@ -91,7 +91,8 @@ class RawTable:
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[list[tuple[Any, ...]]]:
         """Rows in order, ``size`` at a time: each a tuple of the named columns' values, or () without any."""
-        encoded = [name for name in names if self.is_encoded(name)]
+        # Once each, however many modalities a column serves.
+        encoded = [name for name in dict.fromkeys(names) if self.is_encoded(name)]
         found: Columns = {name: [] for name in encoded}
         again = self.read_again(encoded, size) if encoded and self.read_again else iter(())
         for start in range(0, len(self), size):

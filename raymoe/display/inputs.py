@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
@@ -160,6 +161,12 @@ def read_explained(project: Project) -> Explained:
 
 def _parents(table: pa.Table) -> dict[str, str]:
     return parents_in(metadata_of(table.schema))
+
+
+def has_test_labels(inputs: Explained) -> bool:
+    """Whether a sample of the test split has one: of data without, test scores say nothing."""
+    of_test = pc.equal(inputs.samples["split"], "test")
+    return any(inputs.samples.filter(of_test)["labels"].to_pylist())
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:

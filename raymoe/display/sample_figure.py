@@ -17,6 +17,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
+from raymoe.display.fonts import cover, drawable
 from raymoe.display.plots import style
 from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.thumbnails import opened
@@ -86,8 +87,11 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
 def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], float]]) -> Figure:
     """A figure of lines of panels; each line has its panels' width, in hundredths of an inch."""
     total = max(len(panels) * width for panels, width in lines)
+    names = ", ".join(classes[c] for c in sample.labels) or "none"
+    heading = drawable(f"{sample.sample_id}   true labels: {names}")
+    cover([heading, *(drawable(p.shown) for s in sample.sequences.values() for p in s.pieces)])
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # fonts.cover has said so
         figure = Figure(figsize=(total / 100, 6))
         FigureCanvasAgg(figure)  # its renderer measures the words
         drawn, heights = [], []
@@ -102,8 +106,9 @@ def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], f
                 axes_of_line.append(axes)
             drawn.append(axes_of_line)
             heights.append(bottom)
-        names = ", ".join(classes[c] for c in sample.labels) or "none"
-        figure.axes[0].text(MARGIN, 16, f"{sample.sample_id}   true labels: {names}", color=MUTED, fontsize=8)
+        width_of_heading = int(total / 5.2)  # characters of this size, about
+        shown = heading if len(heading) <= width_of_heading else f"{heading[: width_of_heading - 1]}…"
+        figure.axes[0].text(MARGIN, 16, shown, color=MUTED, fontsize=8)
         whole = sum(heights)
         figure.set_size_inches(total / 100, whole / 100)
         above = 0.0
@@ -124,7 +129,7 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
     axes.text(x, y, panel.subtitle, color=MUTED, ha=end, fontsize=8 if narrow else 9)
     if panel.gap:
         lines = textwrap.wrap(panel.gap, max(20, int(width / 6.2)), break_long_words=True)
-        axes.text(MARGIN, 86, "\n".join(lines), color=MUTED, va="top", fontsize=8.5)
+        axes.text(MARGIN, 86, "\n".join(map(drawable, lines)), color=MUTED, va="top", fontsize=8.5)
         return 100 + 17 * len(lines)
     linked: dict[str, set[int]] = {name: set() for name in sample.sequences}
     for pair in panel.pairs:
@@ -193,7 +198,7 @@ def _links(
 def _name(sample: Sample, end: End) -> str:
     sequence = sample.sequences[end.modality]
     if sequence.kind == "text":
-        return textwrap.shorten(sequence.pieces[end.index].shown, 14, placeholder="…") or "…"
+        return textwrap.shorten(drawable(sequence.pieces[end.index].shown), 14, placeholder="…") or "…"
     row, column = divmod(end.index, sequence.cols)
     several = sum(s.kind == "image" for s in sample.sequences.values()) > 1
     return f"{end.modality[:10] + ' ' if several else ''}({row + 1}, {column + 1})"
@@ -263,7 +268,7 @@ def _words(
         if i != previous + 1:
             axes.text(place(x, 8), y, "…", color=MUTED, va="center")
             x += 18
-        text = axes.text(0, 0, piece.shown, fontsize=9.5, va="center", zorder=6)
+        text = axes.text(0, 0, drawable(piece.shown), fontsize=9.5, va="center", zorder=6)
         width = text.get_window_extent(renderer).width * scale + 10
         joined = piece.joined and i == previous + 1
         if x + width > right:

@@ -82,7 +82,7 @@ def encode_on_actors(
         console.print(f"  {len(todo)} parts on {fleet.fitting()} x {fleet.shape.device}")
         outcome = run_units(units(), fleet, finished, total=len(todo), name="encode")
     for remark in outcome.remarks:
-        console.print(f"  {remark}", markup=False)
+        console.print(f"  {remark}")
     outcome.raise_if_failed(
         len(todo),
         "parts could not be encoded",

@@ -86,7 +86,7 @@ def _do_units(work: Opened, fleet: Fleet) -> dict[str, str]:
             name="probe",
         )
     for remark in outcome.remarks:
-        console.print(f"  {remark}", markup=False)
+        console.print(f"  {remark}")
     return outcome.failed
 
 
@@ -201,6 +201,6 @@ def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
     try:
         rate: float = ray.get(actor.calibrate.remote(plan.typical_job()))
     except ray.exceptions.RayError as error:
-        console.print(f"  can't measure how fast an actor is: {own_error(error).message}", markup=False)
+        console.print(f"  can't measure how fast an actor is: {own_error(error).message}")
         return None
     return rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from typing import cast
 
@@ -78,8 +79,9 @@ def probe(
     plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
     if not len(plan.jobs):
         raise RaymoeError(
-            f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
-            "Raise probe.rho or probe.min_features, or look at the samples' texts.",
+            f"no sample has a cross-modal pair: {_why_none(plan.skipped)}",
+            "Look at these samples' texts and pictures, or choose another split with --set "
+            "attribute.split=NAME.",
         )
     folder = f"{project.run}/units/{provenance.fingerprint}-{config.unit_evaluations or 'auto'}"
     with RunLock(workspace, f"{project.run}/probe.lock") as lock:
@@ -127,7 +129,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
         )
     named = {key: _named(units, int(key), reason) for key, reason in sorted(failed.items())}
     for key, reason in list(named.items())[:10]:
-        console.print(f"  unit {key} failed: {reason}", markup=False)
+        console.print(f"  unit {key} failed: {reason}")
     if len(named) > 10:
         console.print(f"  ... and {len(named) - 10} more, all in the tables' metadata raymoe.failed")
     if failed and len({units.job_of(number) for number in numbers}) == len(units.plan.jobs):
@@ -146,6 +148,12 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
     }
     write_tables(INTERACTIONS.of(project), units, work.files, numbers, work.planned.provenance, notes)
     return notes
+
+
+def _why_none(skipped: list[Skipped]) -> str:
+    """Why samples were left out, each reason once with how many it is of."""
+    reasons = Counter(entry["reason"] for entry in skipped)
+    return ", ".join(f"{count} have {why}" for why, count in reasons.items()) or "none was attributed"
 
 
 def _named(units: Units, number: int, reason: str) -> str:

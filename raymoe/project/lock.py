@@ -110,12 +110,10 @@ class RunLock:
     def _refuse_if_alive(self, found: dict[str, object]) -> None:
         here = found.get("host") == socket.gethostname()
         if here and not _runs(found.get("pid")):
-            console.print(f"  {_owner(found)} is gone: going on where it was", markup=False)
+            console.print(f"  {_owner(found)} is gone: going on where it was")
             return
         watch = WATCH_HERE if here else WATCH_ELSEWHERE
-        console.print(
-            f"  {self._place} is held by {_owner(found)}: watching whether it is alive", markup=False
-        )
+        console.print(f"  {self._place} is held by {_owner(found)}: watching whether it is alive")
         until = time.monotonic() + watch
         while time.monotonic() < until:
             time.sleep(min(0.5, watch / 10))
@@ -128,7 +126,7 @@ class RunLock:
                     f"another process is at work on {self.work}: {_owner(now)}{since} ({self._place})",
                     "Wait for it or stop it. To work with other settings now, give another --workspace.",
                 )
-        console.print(f"  {_owner(found)} showed no life for {watch:.0f} s: taking over", markup=False)
+        console.print(f"  {_owner(found)} showed no life for {watch:.0f} s: taking over")
 
     def _keep(self) -> None:
         """Show life, until told to stop or another has taken over."""
