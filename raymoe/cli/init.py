@@ -38,11 +38,11 @@ def write_description(table: str, output: str, *, overwrite: bool = False) -> No
     except (OSError, UnicodeEncodeError) as error:
         raise WorkspaceError(f"{output} can't be written: {error}", "Give another name with -o.") from None
     for line in _summary(looked):
-        console.print(line, markup=False)
+        console.print(line)
     for check in suggestion.checks:
-        console.print(f"  check this: {check}", markup=False)
-    console.print(f"  -> {output}", markup=False)
-    console.print(f"Edit it, then run: raymoe report {shlex.quote(output)}", markup=False)
+        console.print(f"  check this: {check}")
+    console.print(f"  -> {output}")
+    console.print(f"Edit it, then run: raymoe report {shlex.quote(output)}")
 
 
 def _named_from(table: str, source: str, folder: Path) -> str:
