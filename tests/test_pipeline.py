@@ -154,7 +154,9 @@ def test_what_the_settings_alone_forbid_is_refused_before_anything_runs(
 
 def test_a_model_without_these_experts_is_trained_all_the_same(tmp_path, monkeypatch):
     for name in STAGES:
-        monkeypatch.setitem(STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=()))
+        monkeypatch.setitem(
+            STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=(), foresees={})
+        )
     for kind, last in (("dense", "attribute"), ("i2moe", "train")):
         project = Project(tiny_preset(model={"kind": kind}), Workspace(tmp_path), "tiny")
         assert pipeline.run(project, last).results[last].ran
@@ -163,7 +165,9 @@ def test_a_model_without_these_experts_is_trained_all_the_same(tmp_path, monkeyp
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_device_that_is_not_there_is_refused_first_unless_a_cluster_may_have_it(tmp_path, monkeypatch):
     for name in STAGES:
-        monkeypatch.setitem(STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=()))
+        monkeypatch.setitem(
+            STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=(), foresees={})
+        )
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
     SEEN.clear()
@@ -190,7 +194,7 @@ def write_samples(project: Project, *, overwrite: bool) -> StageResult:
     ("attribute", "words"),
     [
         ({"split": "holdout"}, ["no sample in the split 'holdout'", "one of test, train, val"]),
-        ({}, ["no sample in the split 'test' has a label", "attribute.target=predicted"]),
+        ({}, ["split 'test' has a true label to explain", "attribute.target=predicted"]),
         ({"target": "predicted"}, []),
         ({"split": "val"}, []),
     ],
@@ -198,7 +202,10 @@ def write_samples(project: Project, *, overwrite: bool) -> StageResult:
 def test_what_the_samples_forbid_is_refused_before_the_training(tmp_path, monkeypatch, attribute, words):
     for name in STAGES:
         entry = "write_samples" if name == "prepare" else "never" if words else "note"
-        monkeypatch.setitem(STAGES, name, replace(STAGES[name], entry=f"{__name__}:{entry}", options=()))
+        # there are samples here, but no features to look at
+        foresees = {k: v for k, v in STAGES[name].foresees.items() if k == "prepare"}
+        fake = replace(STAGES[name], entry=f"{__name__}:{entry}", options=(), foresees=foresees)
+        monkeypatch.setitem(STAGES, name, fake)
     project = Project(tiny_preset(attribute=attribute), Workspace(tmp_path), "tiny")
     if not words:
         assert pipeline.run(project, "probe").results["probe"].ran
