@@ -10,7 +10,7 @@ TORCH_OPTIONS ?=
 # Each runs whole files of tests, two of them all that need Ray; they wait for other processes a good part of the time.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test quick lint setup figures clean
+.PHONY: demo test test-hostile quick lint setup figures clean
 
 demo: $(VENV)/.demo
 	$(BIN)/raymoe demo
@@ -21,6 +21,10 @@ test: $(VENV)/.test browser sshd
 # Without what takes longer than ten seconds, a browser, or an sshd.
 quick: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow and not browser"
+
+# For the night: 2,000 random tables, pictures, texts and folders for each test of hostile input.
+test-hostile: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --timeout 7200 -m hostile --hypothesis-profile hostile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

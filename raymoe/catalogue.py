@@ -6,6 +6,7 @@ here; what is named is imported when it is first used (see ``raymoe.interactions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -26,3 +27,10 @@ ESTIMATORS = {
     "exact": ListedEstimator("raymoe.interactions.estimators.exact:Exact"),
     "paper": ListedEstimator("raymoe.interactions.estimators.paper:Paper"),
 }
+
+
+def expert_names(kind: str, modalities: Sequence[str]) -> list[str]:
+    """One unique expert per modality, then synergy and redundancy; the dense Transformer is one expert."""
+    if kind == "dense":
+        return ["dense"]
+    return [*(f"unique:{name}" for name in modalities), "synergy", "redundancy"]

@@ -8,14 +8,20 @@ or Python.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from typing import Any
 
+from rich.text import Text
+
+from raymoe.catalogue import expert_names
 from raymoe.errors import InputError, RaymoeError
 from raymoe.project import Project, StageResult, artifacts
 from raymoe.project.artifacts import Artifact
+from raymoe.runtime.characters import one_line
 from raymoe.runtime.progress import console
+from raymoe.runtime.quoting import quoted
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,8 @@ class Stage:
         help: its one line in ``raymoe --help``, and more.
         options: the ``Options`` that the function takes, by their names there.
         passes_on: the ``Options`` that its command takes for the stages before it alone.
+        foresees: ``module:function`` of a project, by the stage after which it can be called: raises where
+            this one will come to nothing, before the hours of those between them are spent.
         of_run: whether it belongs to one training, and so takes ``--seed``.
         memory: what to lower where a GPU's memory is full.
     """
@@ -39,6 +47,7 @@ class Stage:
     passes_on: tuple[str, ...] = ()
     of_run: bool = False
     memory: str = "the batch size"
+    foresees: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -50,11 +59,21 @@ class Stage:
         """The stages that make what its artifacts are made from."""
         return tuple(dict.fromkeys(parent.stage for made in self.makes for parent in made.parents))
 
+    def foresee(self, project: Project, after: str) -> None:
+        """Raise what is known by now to be in its way, once the stage ``after`` is complete."""
+        if after in self.foresees:
+            _imported(self.foresees[after])(project)
+
     def run(self, project: Project, options: Options, overwrite: bool) -> StageResult:
         """Run it, whether or not its parents are there."""
-        module, _, function = self.entry.partition(":")
-        work: Callable[..., StageResult] = getattr(import_module(module), function)
+        work: Callable[..., StageResult] = _imported(self.entry)
         return work(project, **{name: getattr(options, name) for name in self.options}, overwrite=overwrite)
+
+
+def _imported(entry: str) -> Callable[..., Any]:
+    module, _, function = entry.partition(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 @dataclass(frozen=True)
@@ -96,12 +115,14 @@ _STAGES = (
         ("device",),
         of_run=True,
         memory="train.micro_batch_size (--set train.micro_batch_size=8)",
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.SWEEP, artifacts.CHOSEN),
         "raymoe.training.sweep:sweep",
         "Seeds x temperatures (and any other field), side by side; chosen on validation. Resumes.",
         ON_ACTORS,
+        foresees={"prepare": "raymoe.training.labelled:refuse_unlabelled"},
     ),
     Stage(
         (artifacts.IMPORTANCE,),
@@ -110,6 +131,7 @@ _STAGES = (
         ON_ACTORS,
         of_run=True,
         memory="attribute.batch_size (--set attribute.batch_size=2)",
+        foresees={"prepare": "raymoe.attribution.explained:refuse_unexplainable"},
     ),
     Stage(
         (artifacts.INTERACTIONS,),
@@ -117,6 +139,7 @@ _STAGES = (
         "Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes.",
         (*ON_ACTORS, "gpu_share"),
         of_run=True,
+        foresees={"encode": "raymoe.attribution.explained:refuse_pairless"},
     ),
     Stage(
         (artifacts.REPORT,),
@@ -142,14 +165,15 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         Results and seconds of every stage, in order, and the project with what its sweep chose.
 
     Raises:
-        RaymoeError: see the stages.
+        RaymoeError: see the stages; what is known before the first one is raised before it.
     """
     options = options or Options()
     stages = needed(last)
     done = Run(resolved(project) if "train" in stages else project)
+    foresee(done.project, stages, options)
     for name in stages:
         again = overwrite == "all" or (overwrite == "last" and name == last)
-        console.print(f"[bold]{name}[/bold] {project.dataset}")
+        console.print(Text.assemble((name, "bold"), f" {project.dataset}"))
         start = time.monotonic()
         try:
             result = STAGES[name].run(done.project, _for_stage(options, name, last), again)
@@ -168,7 +192,40 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
             console.print(f"  already there: {result.path}")
         if result.skipped:
             _list_skipped(result)
+        for later in stages[stages.index(name) + 1 :]:
+            STAGES[later].foresee(done.project, name)
     return done
+
+
+def foresee(project: Project, stages: Sequence[str], options: Options) -> None:
+    """Refuse what could only fail later, after hours of work: all that the settings alone tell.
+
+    Raises:
+        RaymoeError: names the setting or the option.
+    """
+    preset = project.preset
+    if options.device is not None:
+        _refuse_missing_device(options)
+    if "encode" in stages:
+        from raymoe.features.lookup import refuse_absent
+
+        for modality in preset.data.modalities:
+            refuse_absent(modality.kind, modality.encoder)
+    if "attribute" in stages:
+        preset.attribute.refuse_model(preset.model.kind)
+    if "probe" in stages:
+        modalities = [modality.name for modality in preset.data.modalities]
+        preset.probe.experts_among(expert_names(preset.model.kind, modalities))
+
+
+def _refuse_missing_device(options: Options) -> None:
+    """Refuse a device that this machine has not; a cluster's are its own."""
+    from raymoe.actors.cluster import address_of
+
+    if not address_of(options.address):
+        from raymoe.runtime.device import resolve_device
+
+        resolve_device(options.device)
 
 
 def evaluate(
@@ -198,6 +255,10 @@ def evaluate(
     from raymoe.experiments import running
     from raymoe.features.encode import refuse_other_features
 
+    if samples:
+        _refuse_unknown_samples(project, samples)
+    if device is not None:
+        _refuse_missing_device(Options(device=device))
     refuse_other_features(project)
     project = resolved(project)
     if experiment is not None:
@@ -206,6 +267,23 @@ def evaluate(
     if samples:
         raise InputError("--sample is for the case study", f"{project.command('evaluate', 'case-study')} ...")
     return running.evaluate_all(project, device=device, overwrite=overwrite)
+
+
+def _refuse_unknown_samples(project: Project, wanted: Sequence[str]) -> None:
+    """Refuse ids that no sample has, as soon as there are samples."""
+    samples = artifacts.SAMPLES.of(project)
+    if not samples.exists():
+        return
+    known = set(samples.read(["sample_id"])["sample_id"].to_pylist())
+    unknown = [sample_id for sample_id in wanted if sample_id not in known]
+    if unknown:
+        from raymoe.config.problems import likely
+
+        near = likely(unknown[0], known) or sorted(known)[:3]
+        raise InputError(
+            f"--sample {quoted(unknown[0])}: {samples.path} has no such sample",
+            f"Its ids look like {', '.join(map(quoted, near))}.",
+        )
 
 
 def resolved(project: Project) -> Project:
@@ -255,10 +333,10 @@ def _for_stage(options: Options, name: str, last: str) -> Options:
 
 
 def _list_skipped(result: StageResult, most: int = 10) -> None:
-    console.print(f"  [yellow]left out: {len(result.skipped)}[/yellow]")
+    console.print(Text(f"  left out: {len(result.skipped)}", style="yellow"))
     for entry in result.skipped[:most]:
         row = f" (row {entry['row']})" if entry.get("row") is not None else ""
-        console.print(f"    {entry['sample_id']}{row}: {entry['reason']}", markup=False)
+        console.print(f"    {one_line(str(entry['sample_id']))}{row}: {one_line(str(entry['reason']))}")
     if len(result.skipped) > most:
         console.print(
             f"    ... and {len(result.skipped) - most} more, all in the table's metadata raymoe.skipped"

@@ -11,12 +11,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.project import Project
 from raymoe.project.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
+
+# Processes side by side make a test's time say nothing. ``make test-hostile`` takes the second profile; what
+# it runs is marked hostile, and says with ``support.hostile.few`` how many examples do in the suite.
+UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", UNTIMED)
+settings.register_profile("hostile", UNTIMED, max_examples=2000, print_blob=True)
+settings.load_profile("suite")
 
 
 @functools.cache

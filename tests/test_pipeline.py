@@ -1,12 +1,16 @@
 """The order of the stages, and what a sweep chose: in one place, for the command line and for Python."""
 
 import json
+from dataclasses import replace
 
+import pyarrow as pa
 import pytest
+import torch
 from support.tiny import tiny_preset
 
 from raymoe import pipeline
-from raymoe.pipeline import STAGES, Stage, needed
+from raymoe.errors import InputError, RaymoeError
+from raymoe.pipeline import STAGES, Options, Stage, needed
 from raymoe.project import Project, StageResult, Workspace, artifacts
 from raymoe.project.artifacts import Artifact
 from raymoe.project.chosen import of_kind, with_chosen
@@ -102,3 +106,120 @@ def test_of_another_kind_its_own_sweep_chose(tmp_path):
     assert dense.run.endswith("dense-seed0"), "no sweep of its own: as the user gave it"
     assert dense.preset.model.temperature_rw == project.preset.model.temperature_rw
     assert of_kind(chosen, "fl-i2moe") is chosen
+
+
+def never(project: Project, *, overwrite: bool) -> StageResult:
+    raise AssertionError("it should have been refused before anything ran")
+
+
+def with_encoder(source: str) -> dict:
+    modalities = tiny_preset().data.model_dump()["modalities"]
+    modalities[1]["encoder"] = {"source": source}
+    return {"data": {"modalities": modalities}}
+
+
+@pytest.mark.parametrize(
+    ("sections", "stage", "words"),
+    [
+        (
+            {"probe": {"experts": ["synergie"]}},
+            "report",
+            ["'synergie', which the model will not", ": synergy, "],
+        ),
+        (
+            {"probe": {"experts": ["unique:picture"]}},
+            "probe",
+            ["'unique:picture'", "unique:text, unique:image"],
+        ),
+        ({"probe": {"experts": []}}, "probe", ["probe.experts is empty", "redundancy"]),
+        ({"model": {"kind": "dense"}}, "probe", ["'synergy', 'redundancy'", "Its experts: dense"]),
+        ({"model": {"kind": "i2moe"}}, "attribute", ["i2moe works on pooled vectors"]),
+        (with_encoder("hf:./clip-of-mine"), "train", ["no such folder: ./clip-of-mine"]),
+        (with_encoder("package:all-MiniLM-L6-v2"), "encode", ["does not take image"]),
+        (with_encoder("clip"), "encode", ["unknown encoder 'clip'"]),
+    ],
+)
+def test_what_the_settings_alone_forbid_is_refused_before_anything_runs(
+    tmp_path, monkeypatch, sections, stage, words
+):
+    for name in STAGES:
+        monkeypatch.setitem(STAGES, name, replace(STAGES[name], entry=f"{__name__}:never"))
+    project = Project(tiny_preset(**sections), Workspace(tmp_path), "tiny")
+    with pytest.raises(InputError) as caught:
+        pipeline.run(project, stage)
+    for each in words:
+        assert each in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_without_these_experts_is_trained_all_the_same(tmp_path, monkeypatch):
+    for name in STAGES:
+        monkeypatch.setitem(
+            STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=(), foresees={})
+        )
+    for kind, last in (("dense", "attribute"), ("i2moe", "train")):
+        project = Project(tiny_preset(model={"kind": kind}), Workspace(tmp_path), "tiny")
+        assert pipeline.run(project, last).results[last].ran
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_device_that_is_not_there_is_refused_first_unless_a_cluster_may_have_it(tmp_path, monkeypatch):
+    for name in STAGES:
+        monkeypatch.setitem(
+            STAGES, name, replace(STAGES[name], entry=f"{__name__}:note", options=(), foresees={})
+        )
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
+    SEEN.clear()
+    with pytest.raises(RaymoeError, match="--device cuda, but this machine has no GPU"):
+        pipeline.run(project, "report", options=Options(device="cuda"))
+    with pytest.raises(RaymoeError, match="--device cuda"):
+        pipeline.evaluate(project, "alignment", device="cuda")
+    assert not SEEN
+    assert pipeline.run(project, "train", options=Options("cuda", "head:6379")).results["train"].ran
+
+
+def write_samples(project: Project, *, overwrite: bool) -> StageResult:
+    """Four samples; the one of the test split has no label."""
+    rows = [
+        {"sample_id": f"s{i}", "split": ("train", "train", "val", "test")[i], "labels": [0] if i < 3 else []}
+        for i in range(4)
+    ]
+    output = artifacts.SAMPLES.of(project)
+    output.write(pa.Table.from_pylist(rows, output.contract.schema), output.made_from({}, {}))
+    return StageResult(output.path, "f", ran=True)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "words"),
+    [
+        ({"split": "holdout"}, ["no sample in the split 'holdout'", "one of test, train, val"]),
+        ({}, ["split 'test' has a true label to explain", "attribute.target=predicted"]),
+        ({"target": "predicted"}, []),
+        ({"split": "val"}, []),
+    ],
+)
+def test_what_the_samples_forbid_is_refused_before_the_training(tmp_path, monkeypatch, attribute, words):
+    for name in STAGES:
+        entry = "write_samples" if name == "prepare" else "never" if words else "note"
+        # there are samples here, but no features to look at
+        foresees = {k: v for k, v in STAGES[name].foresees.items() if k == "prepare"}
+        fake = replace(STAGES[name], entry=f"{__name__}:{entry}", options=(), foresees=foresees)
+        monkeypatch.setitem(STAGES, name, fake)
+    project = Project(tiny_preset(attribute=attribute), Workspace(tmp_path), "tiny")
+    if not words:
+        assert pipeline.run(project, "probe").results["probe"].ran
+        return
+    with pytest.raises(InputError) as caught:
+        pipeline.run(project, "probe")
+    for each in words:
+        assert each in str(caught.value)
+
+
+def test_a_sample_that_is_not_there_is_told_as_soon_as_there_are_samples(tmp_path):
+    """Not after the stages that the case study asks for have been run."""
+    project = Project(tiny_preset(), Workspace(tmp_path), "tiny")
+    write_samples(project, overwrite=False)
+    with pytest.raises(InputError, match=r"--sample 's9': .*has no such sample") as caught:
+        pipeline.evaluate(project, "case-study", samples=["s1", "s9"])
+    assert "'s1'" in caught.value.remedy

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from raymoe.actors.cluster import address_of
+from raymoe.attribution.explained import explained_split, rows_to_explain
 from raymoe.attribution.sample_blocks import Block, BlockRunner, blocks_of, merged
-from raymoe.errors import InputError
+from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.models.model_source import ModelSource
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE
+from raymoe.project.lock import RunLock
 from raymoe.project.provenance import Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device, several_gpus
@@ -45,7 +47,7 @@ def attribute(
     Raises:
         ParentError: no checkpoint, one of other features, or a table made from other inputs.
         InputError: the split has no samples, or the model is an i2moe.
-        RaymoeError: the cluster can't do it.
+        RaymoeError: the cluster can't do it, or another process is at it.
     """
     importance, config = IMPORTANCE.of(project), project.preset.attribute
     store = FeatureStore.open(FEATURES.of(project))
@@ -58,23 +60,42 @@ def attribute(
         skipped = tuple(metadata_of(importance.read().schema)["skipped"])
         return StageResult(importance.path, made.fingerprint, ran=False, skipped=skipped)
 
+    config.refuse_model(project.preset.model.kind)
     split = explained_split(project, store)
-    if project.preset.model.kind == "i2moe":
-        raise InputError(
-            "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
-            "Attribute a model of kind fl-i2moe or dense.",
-        )
     project.workspace.check_writable()
-    labelled = np.array([bool(len(store.labels[i])) for i in split])
-    indices = split if config.target == "predicted" else split[labelled]
+    indices = rows_to_explain(project, store)
     left_out: list[Skipped] = [
         {"sample_id": store.sample_ids[i], "row": None, "reason": "no true label to explain"}
         for i in np.setdiff1d(split, indices)
     ]
     source = ModelSource.of(project, parents)
     blocks = blocks_of(indices, config.batch_size)
+    with RunLock(project.workspace, f"{project.run}/attribute.lock", "this attribution"):
+        answers = _answers(source, config, blocks, len(indices), address, num_actors, device)
+    table, convergence = merged(answers)
+    extra: dict[str, object] = {"skipped": left_out, "split": config.split}
+    if convergence:
+        extra["convergence"] = convergence
+        console.print(
+            f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
+            f"{convergence['mean']:.1e} on average"
+        )
+    importance.write(table, made, extra)
+    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
+
+
+def _answers(
+    source: ModelSource,
+    config: AttributeConfig,
+    blocks: list[Block],
+    samples: int,
+    address: str | None,
+    num_actors: int | None,
+    device: str | None,
+) -> dict[int, bytes]:
+    """What was computed of each block, by its number; here or on actors."""
     answers: dict[int, bytes] = {}
-    with track("attribute", len(indices)) as progress:
+    with track("attribute", samples) as progress:
 
         def done(block: Block, answer: bytes) -> None:
             answers[block.number] = answer
@@ -90,28 +111,4 @@ def attribute(
             runner = BlockRunner(source, config, resolve_device(device))
             for block in blocks:
                 done(block, runner.run(block))
-    table, convergence = merged(answers)
-    extra: dict[str, object] = {"skipped": left_out, "split": config.split}
-    if convergence:
-        extra["convergence"] = convergence
-        console.print(
-            f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
-            f"{convergence['mean']:.1e} on average"
-        )
-    importance.write(table, made, extra)
-    return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
-
-
-def explained_split(project: Project, store: FeatureStore) -> np.ndarray:
-    """Rows of the split that is explained, ``[N]``.
-
-    Raises:
-        InputError: it has no samples.
-    """
-    split = project.preset.attribute.split
-    if split not in store.splits:
-        raise InputError(
-            f"{store.path} has no sample in the split {split!r}",
-            f"Choose one of {', '.join(sorted(set(store.splits)))} with --set attribute.split=NAME.",
-        )
-    return store.indices(split)
+    return answers

@@ -43,5 +43,5 @@ def attribute_on_actors(
         console.print(f"  {total} blocks on {fleet.missing(0)} actors, one per {each}")
         outcome = run_units(blocks, fleet, on_done, total=total, name="attribute")
     for remark in outcome.remarks:
-        console.print(f"  {remark}", markup=False)
+        console.print(f"  {remark}")
     outcome.raise_if_failed(total, "blocks came to nothing", "Mend that, then run the same command again.")

@@ -11,6 +11,7 @@ Exit codes: 0 done; 1 an error the user can mend; 2 wrong usage; 3 done, but sam
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -24,6 +25,7 @@ from raymoe.errors import RaymoeError
 from raymoe.experiments.registry import experiments, experiments_help
 from raymoe.pipeline import STAGES, Options
 from raymoe.project import DEFAULT_WORKSPACE
+from raymoe.runtime.characters import HANDLER, visible
 from raymoe.runtime.progress import console
 
 app = typer.Typer(
@@ -150,6 +152,22 @@ def doctor(workspace: options.Place = DEFAULT_WORKSPACE, address: options.Addres
 
 
 @app.command()
+def init(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A table as `prepare` reads them.", show_default=False)
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The .toml file to write.")
+    ] = "own.toml",
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Looks at a table of yours and writes the .toml file that describes it, to be edited."""
+    from raymoe.cli.init import write_description
+
+    write_description(table, output, overwrite=overwrite)
+
+
+@app.command()
 def settings(
     section: Annotated[
         str | None,
@@ -165,6 +183,9 @@ def settings(
 
 def main() -> None:
     """Entry point of the console script: errors as two lines on stderr, exit code 1."""
+    for stream in (sys.stdout, sys.stderr):  # what a terminal can't print must not end the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=HANDLER)
     try:
         app()
     except RaymoeError as error:
@@ -173,9 +194,9 @@ def main() -> None:
 
 def _explain(error: RaymoeError) -> int:
     """Print an error and what to do about it; returns the exit code."""
-    print(f"raymoe: {error.message}", file=sys.stderr)
+    print(f"raymoe: {visible(error.message)}", file=sys.stderr)
     if error.remedy:
-        print(f"        {error.remedy}", file=sys.stderr)
+        print(f"        {visible(error.remedy)}", file=sys.stderr)
     return 1
 
 

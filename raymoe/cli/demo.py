@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
+from rich.text import Text
 
 from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
-from raymoe.display.words import TextPiece, text_pieces
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import TextPiece, word_at
 from raymoe.pipeline import Run
 from raymoe.project import Project
 from raymoe.project.artifacts import BASELINES, FEATURES, INTERACTIONS, METRICS, PREDICTIONS
@@ -35,13 +36,13 @@ def summary(project: Project, done: Run) -> None:
     for score, expert in OF_PAPER.items():
         console.print(_pairs(interactions, store, expert, score))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
-    console.print(f"[bold]{done.results['report'].path}[/bold]")
+    console.print(Text(done.results["report"].path, style="bold"))
     dense = project.with_kind("dense").command("train")
     again = f"{dense} && {project.command('evaluate')} && {project.command('report')}"
-    console.print(f"The paper's experiments are added to it by (some minutes): {again}", markup=False)
+    console.print(f"The paper's experiments are added to it by (some minutes): {again}")
     folder = Path(sys.executable).parent
     if not shutil.which("raymoe") and (folder / "raymoe").exists():
-        console.print(f"The command raymoe is in {folder}", markup=False)
+        console.print(f"The command raymoe is in {folder}")
 
 
 def _metrics(project: Project) -> Table:
@@ -97,23 +98,20 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str,
 
 def _word(found: list[TextPiece], position: int) -> str:
     """The word that a piece belongs to, the piece itself in bars where it is not the whole word."""
-    first, last = position, position + 1
-    while found[first].joined:
-        first -= 1
-    while last < len(found) and found[last].joined:
-        last += 1
-    parts = [f"|{p.text}|" if first + i == position else p.text for i, p in enumerate(found[first:last])]
-    return f"'{''.join(parts) if last - first > 1 else found[position].text}'"
+    word = word_at(found, position)
+    if len(word) == 1:
+        return f"'{found[position].shown}'"
+    return f"'{''.join(f'|{found[i].shown}|' if i == position else found[i].text for i in word)}'"
 
 
 def _feature(store: FeatureStore, sample_id: str, modality: str, position: int) -> str:
     """A token as text, a patch as its row and column."""
-    info = next(m for m in store.modalities if m.name == modality)
     index = store.index_of(sample_id)
-    tokens, (_, _, special) = store.tokens(index, modality), store.sequence(index, modality)
-    if tokens is not None:
-        return _word(text_pieces(tokens, special.tolist()), position)
-    if info.grid:
-        place = position - int(special[:position].sum())
-        return f"patch {place // info.grid[1] + 1},{place % info.grid[1] + 1}"
+    pieces, (_, valid, special) = store.pieces(index, modality), store.sequence(index, modality)
+    if pieces is not None:
+        return _word(pieces, position)
+    geometry = store.geometry(index, modality)
+    if geometry:
+        row, column = divmod(int((valid & ~special)[:position].sum()), geometry.cols)
+        return f"patch {row + 1},{column + 1}"
     return f"{modality} {position}"

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 from rich.table import Table
+from rich.text import Text
 
+from raymoe.cli.stage_command import workspace_of
 from raymoe.errors import RaymoeError
 from raymoe.runtime.progress import console
 from raymoe.runtime.versions import NEEDED
@@ -41,9 +43,9 @@ def examine(workspace: str, address: str | None = None) -> bool:
     table = Table(box=None, pad_edge=False)
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
-    marks = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "missing": "[red]missing[/red]"}
+    colours = {"ok": "green", "note": "yellow", "missing": "red"}
     for f in findings:
-        table.add_row(marks[f.state], f.what, f.found, f.remedy)
+        table.add_row(Text(f.state, style=colours[f.state]), f.what, f.found, f.remedy)
     console.print(table)
     return all(f.state != "missing" for f in findings)
 
@@ -106,12 +108,10 @@ def _memory() -> Iterator[Finding]:
 
 def _workspace(uri: str) -> Iterator[Finding]:
     try:
-        from raymoe.project.workspace import Workspace
+        workspace = workspace_of(uri)
+        workspace.check_writable()
     except ImportError:
         return  # pyarrow: already said
-    try:
-        workspace = Workspace(uri)
-        workspace.check_writable()
     except RaymoeError as error:
         yield Finding("workspace", "missing", error.message, error.remedy)
         return
@@ -156,10 +156,9 @@ def _cluster(workspace: str, address: str | None) -> Iterator[Finding]:
         return
     from raymoe.actors.cluster import connected
     from raymoe.actors.nodes import look_at_nodes, versions_here
-    from raymoe.project.workspace import Workspace
 
     try:
-        place = Workspace(workspace)
+        place = workspace_of(workspace)
         place.check_writable()
     except RaymoeError:
         place = None  # already said

@@ -10,9 +10,9 @@ import itertools
 import os
 from typing import Any
 
+from raymoe.cli.stage_command import workspace_of
 from raymoe.config import preset_names
 from raymoe.errors import InputError
-from raymoe.project.workspace import Workspace
 
 QUOTING = (
     "`ray submit` joins what follows -- by spaces, and the cluster's shell splits it again: "
@@ -67,7 +67,7 @@ def default_dataset(workspace: str) -> str:
     named = os.environ.get("RAYMOE_DATASET")
     if named:
         return named
-    place = Workspace(workspace)
+    place = workspace_of(workspace)
     found = [name for name in place.folders("") if place.exists(f"{name}/samples.parquet")]
     remedy = (
         "Name it after --, for instance: jobs/probe.py -- mmimdb; or set RAYMOE_DATASET where the job runs."

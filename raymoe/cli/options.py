@@ -17,6 +17,8 @@ from raymoe.errors import RaymoeError
 from raymoe.pipeline import Stage
 from raymoe.project import DEFAULT_WORKSPACE
 
+WORKSPACE_VARIABLE = "RAYMOE_WORKSPACE"
+
 
 def _known_device(device: str | None) -> str | None:
     if device not in (None, "cpu", "cuda"):
@@ -52,7 +54,7 @@ Source = Annotated[
 Place = Annotated[
     str,
     typer.Option(
-        "--workspace", envvar="RAYMOE_WORKSPACE", help="Where everything is written: folder or URI."
+        "--workspace", envvar=WORKSPACE_VARIABLE, help="Where everything is written: folder or URI."
     ),
 ]
 Settings = Annotated[

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from raymoe.config.describe import describe, markdown
 from raymoe.runtime.progress import console
@@ -20,13 +20,14 @@ def print_settings(section: str | None, *, as_markdown: bool) -> None:
         print(markdown(found), end="")
         return
     for each in found:
-        console.print(f"\n[bold]{each.name}[/bold]  {escape(each.about)}")
+        console.print(Text.assemble("\n", (each.name, "bold"), f"  {each.about}"))
         if each.settings:
-            table = Table("field", box=None, pad_edge=False)
-            table.add_column("type", max_width=20)
+            table = Table(box=None, pad_edge=False)  # folded: in a narrow terminal nothing is cut off
+            table.add_column("field", no_wrap=True)
+            table.add_column("type", max_width=20, overflow="fold")
             table.add_column("default", max_width=14, overflow="fold")
-            table.add_column("meaning")
+            table.add_column("meaning", overflow="fold")
             for setting in each.settings:
                 words = (setting.name, setting.kind, setting.default, setting.description)
-                table.add_row(*map(escape, words))
+                table.add_row(*words)
             console.print(table)

@@ -10,6 +10,7 @@ from raymoe.config.section import Section
 
 TaskName = Literal["multilabel", "multiclass", "binary"]
 Split = Literal["train", "val", "test"]
+LabelsAre = Literal["either", "names", "indices"]
 
 
 class EncoderConfig(Section):
@@ -62,8 +63,8 @@ class DataConfig(Section):
     format: str
     """how the raw data is laid out"""
     source: str = ""
-    """the table or the dataset's folder, relative to the file that names it; `embedded:NAME` is packaged.
-    The option --source comes first"""
+    """the table, a folder or pattern of several, or the dataset's folder, relative to the file that names it;
+    `embedded:NAME` is packaged. The option --source comes first"""
     task: TaskName
     """multilabel: any number of classes per sample; multiclass: one of them; binary: one of two"""
     classes: tuple[str, ...] = Field(min_length=2)
@@ -71,9 +72,9 @@ class DataConfig(Section):
     id_column: str = "sample_id"
     """column of the sample's id, which must be unique"""
     split_column: str = "split"
-    """column of the split: train, val or test"""
+    """column of the split: train, val (or valid, validation, dev) or test, in small or capital letters"""
     labels_column: str = "labels"
-    """column of the class indices or names: a list, or one where the task has one label"""
+    """column of the class indices or names: a list, one, or a text of several separated by | or ;"""
     empty_text: Literal["skip", "keep"] = "skip"
     """what becomes of samples without text; keep: such a sample has only the special tokens"""
     modalities: tuple[ModalityConfig, ...] = Field(min_length=2)
@@ -105,9 +106,16 @@ class DataConfig(Section):
 
 
 class TableData(DataConfig):
-    """A table of one's own: a Parquet, CSV or JSON Lines file."""
+    """A table of one's own: Parquet, Arrow, CSV, TSV or JSON Lines, in one file or several; a folder that
+    Hugging Face `datasets` saved, or an image folder with metadata; WebDataset shards. docs/own-tables.md has
+    every form."""
 
     format: Literal["table"] = "table"
+    labels_are: LabelsAre = "either"
+    """what labels are where classes are named by numbers, and 1 may be the name of one class and the index of
+    another; indices count from 0"""
+    labels_separator: str | None = Field(None, min_length=1)
+    """what separates several labels in one text; not set: | or ;"""
     split_rule: dict[Split, float] | None = None
     """shares of train, val and test, drawn by the hash of the id, instead of a column of splits"""
 
@@ -127,11 +135,12 @@ class TableData(DataConfig):
         return self
 
     def defining(self) -> dict[str, Any]:
-        """See ``DataConfig``; the format, and a rule that is not set, count for nothing."""
+        """See ``DataConfig``; the format, and what is not set, count for nothing."""
         found = super().defining()
         del found["format"]
-        if self.split_rule is None:
-            del found["split_rule"]
+        for name in ("split_rule", "labels_are", "labels_separator"):
+            if getattr(self, name) == type(self).model_fields[name].default:
+                del found[name]
         return found
 
 

@@ -73,7 +73,7 @@ PREAMBLE = """\
 # Settings
 
 A dataset is described by a TOML file: a packaged one ([raymoe/config/presets](../raymoe/config/presets)) or
-your own ([README](../README.md#your-own-data)). Its tables are the sections below. `[data]` and
+your own ([own-data.md](own-data.md)). Its tables are the sections below. `[data]` and
 `[[data.modalities]]` say what the data is; all other fields have defaults, the recipe of the paper's MM-IMDb.
 Paths are relative to the file.
 

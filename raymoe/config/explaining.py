@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from raymoe.catalogue import ESTIMATORS
+from raymoe.catalogue import ALL, ESTIMATORS, MIXTURE
+from raymoe.config.problems import likely_first
 from raymoe.config.section import Section
+from raymoe.errors import InputError
+from raymoe.runtime.quoting import quoted
 
 
 class AttributeConfig(Section):
@@ -32,6 +36,34 @@ class AttributeConfig(Section):
         others = {"steps": "ig", "seed": "random"}
         useless = {name for name, method in others.items() if method != self.method}
         return self.model_dump(exclude={"batch_size", *useless})
+
+    def refuse_model(self, kind: str) -> None:
+        """Refuse a kind of model that has nothing to attribute to.
+
+        Raises:
+            InputError: it is an i2moe.
+        """
+        if kind == "i2moe":
+            raise InputError(
+                "i2moe works on pooled vectors: there are no tokens or patches to attribute to",
+                "Attribute a model of kind fl-i2moe or dense.",
+            )
+
+    def refuse_split(self, splits: Collection[str], path: str) -> None:
+        """Refuse a split that has no samples.
+
+        Args:
+            splits: those that have.
+            path: where the samples are, for the message.
+
+        Raises:
+            InputError: says which there are.
+        """
+        if self.split not in splits:
+            raise InputError(
+                f"{path} has no sample in the split {self.split!r}",
+                f"Choose one of {', '.join(sorted(splits))} with --set attribute.split=NAME.",
+            )
 
 
 class ProbeConfig(Section):
@@ -73,6 +105,30 @@ class ProbeConfig(Section):
             expected = f"{', '.join(most)} or {last}"
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
         return value
+
+    def experts_among(self, known: Sequence[str]) -> tuple[str, ...]:
+        """The experts that are measured, by name: ``all`` are the model's, and ``mixture`` is one more.
+
+        Args:
+            known: those that the model has, in its order.
+
+        Raises:
+            InputError: it names none, or some that the model does not have; says which it has.
+        """
+        possible = (*known, ALL, MIXTURE)
+        unknown = [expert for expert in self.experts if expert not in possible]
+        if unknown:
+            named = ", ".join(map(quoted, unknown))
+            raise InputError(
+                f"probe.experts names {named}, which the model will not have",
+                f"Its experts: {', '.join(likely_first(unknown[0], possible))}.",
+            )
+        if not self.experts:
+            raise InputError("probe.experts is empty", f"The model's experts: {', '.join(possible)}.")
+        found: dict[str, None] = {}
+        for name in self.experts:
+            found |= dict.fromkeys(known if name == ALL else [name])
+        return tuple(found)
 
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:

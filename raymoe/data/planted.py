@@ -32,6 +32,7 @@ from PIL import Image, ImageChops
 from raymoe.config import PlantedData
 from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, read_raw
+from raymoe.data.readers.reader import ROWS
 from raymoe.errors import InputError
 
 # The drawing of each word. Every word is one token of BERT's vocabulary.
@@ -258,8 +259,9 @@ def read_planted(data: PlantedData) -> SceneTable:
             f"data.format planted has the classes {', '.join(KINDS)}, not {', '.join(data.classes)}",
             "Leave data.classes as the preset planted has it.",
         )
-    source = read_raw(data.source, ["sample_id", "image"])
-    drawings = dict(zip(source.columns["sample_id"], source.columns["image"], strict=True))
+    source = read_raw(data.source, ["sample_id", "image"], ["image"])
+    rows = (row for batch in source.batches(["sample_id", "image"], ROWS) for row in batch)
+    drawings = {name: source.picture(cell) for name, cell in rows if name in DRAWINGS.values()}
     missing = [name for name in DRAWINGS.values() if name not in drawings]
     if missing:
         raise InputError(

@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from raymoe.config import DataConfig, ModalityConfig, PlantedData, Preset, Split, TableData
 from raymoe.data import enrico, mmhs150k, mmimdb
+from raymoe.data.meaning import SPLITS, Labels, Problems, id_if_any, id_of, is_null, split_of
 from raymoe.data.pictures import decode
 from raymoe.data.planted import read_planted
-from raymoe.data.raw import RawTable, locate, read_raw
+from raymoe.data.raw import RawTable, read_raw
+from raymoe.data.readers.sources import is_there
 from raymoe.data.summary import print_summary
 from raymoe.errors import InputError
 from raymoe.project import Project, StageResult, contracts
@@ -27,10 +29,10 @@ from raymoe.project.artifacts import SAMPLES
 from raymoe.project.provenance import Metadata, Provenance, Skipped
 from raymoe.runtime.ordered import in_order
 from raymoe.runtime.progress import console, track
+from raymoe.runtime.quoting import listed, quoted
 from raymoe.task import Task
 
 ARCHIVES = {"mmimdb": mmimdb.ARCHIVE, "enrico": enrico.ARCHIVE, "mmhs150k": mmhs150k.ARCHIVE}
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 SHOWN_PROBLEMS = 10
 ROWS_AT_A_TIME = 256  # rows whose pictures are in memory at once, and of a row group at most
 BYTES_AT_A_TIME = 64 << 20  # of a row group, about
@@ -58,7 +60,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     if not data.source:
         return _without_source(project, overwrite)
     there = not overwrite and samples.exists()
-    if there and isinstance(data, TableData) and not locate(data.source).is_file():
+    if there and isinstance(data, TableData) and not is_there(data.source):
         _say_gone(f"{data.source} is", samples.path)
         return _as_it_is(project)
     raw = _read(data)
@@ -79,8 +81,9 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
 
     project.workspace.check_writable()
     for note in raw.notes:
-        console.print(f"  warning: {note}", markup=False)
+        console.print(f"  warning: {note}")
     ids, splits, labels = _check_rows(raw, data, samples.command)
+    merged = _merged_splits(raw, data)
     texts, reasons = _texts(raw, data)
     for row, reason in _bad_pictures(raw, data).items():
         reasons.setdefault(row, reason)
@@ -90,6 +93,12 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         skipped.append({"sample_id": ids[i], "row": numbered, "reason": reasons[i]})
     kept = [i for i in range(len(ids)) if i not in reasons]
     _check_splits({splits[i] for i in kept}, raw.name, skipped)
+    if not any(labels[i] for i in kept):
+        raise InputError(
+            f"{raw.name}: no sample has any of the classes",
+            f"Name the column of labels (labels_column in [data], now {quoted(data.labels_column)}), or give "
+            "labels.",
+        )
     classless = _classless([labels[i] for i in kept if splits[i] == "train"], data.classes, "training")
     unscored = _classless([labels[i] for i in kept if splits[i] == "test"], data.classes, "test")
     classless += [f"{note}: the test scores say nothing of it" for note in unscored]
@@ -99,7 +108,7 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
         "modalities": {m.name: m.kind for m in data.modalities},
         "skipped": skipped,
         "source": {"name": data.source, **raw.provenance},
-        "warnings": [*raw.notes, *classless],
+        "warnings": [*raw.notes, *merged, *classless],
     }
     known: dict[str, list[Any]] = {
         "sample_id": ids,
@@ -111,10 +120,24 @@ def prepare(project: Project, *, overwrite: bool = False) -> StageResult:
     schema = _schema(data, list(raw.carried))
     batches = _batches(raw, data, known, set(reasons), schema)
     samples.write_batches(batches, made, extra, schema=schema)
-    for note in classless:
-        console.print(f"  warning: {note}", markup=False)
+    for note in (*merged, *classless):
+        console.print(f"  warning: {note}")
     print_summary([splits[i] for i in kept], [labels[i] for i in kept], data.classes)
     return StageResult(samples.path, made.fingerprint, ran=True, skipped=tuple(skipped))
+
+
+def read_checked(data: DataConfig) -> tuple[list[str], list[str], list[list[int]], list[Any]]:
+    """What ``prepare`` makes of a raw table's rows, before it looks at texts and pictures.
+
+    Returns:
+        Ids, splits, sorted class indices, and the cells that these were read from.
+
+    Raises:
+        InputError: the raw table can't be used.
+    """
+    _check_config(data)
+    raw = _read(data)
+    return *_check_rows(raw, data, "raymoe prepare"), raw.columns[data.labels_column]
 
 
 def _check_config(data: DataConfig) -> None:
@@ -155,26 +178,34 @@ def _gone(raw: RawTable, data: DataConfig, skipped: list[Skipped]) -> list[str]:
     Not those of samples that were left out then: one of them may have been missing from the start.
     """
     left_out = {entry["sample_id"] for entry in skipped}
-    columns = [column for column in _picture_columns(data) if not raw.is_encoded(column)]
+    columns = [raw.paths(column) for column in _picture_columns(data)]
     return [
-        value
+        listed([path])
         for row, sample_id in enumerate(raw.columns[data.id_column])
-        if str(sample_id) not in left_out
-        for value in (raw.columns[column][row] for column in columns)
-        if isinstance(value, str) and _stat(raw.folder / value) == "missing"
+        if id_if_any(sample_id) not in left_out
+        for path in (column[row] for column in columns)
+        if path is not None and _stat(raw, path) == "missing"
     ]
 
 
 def _say_gone(what: str, path: str) -> None:
-    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made", markup=False)
+    console.print(f"  warning: {what} no longer on disk; {path} stays as it was made")
 
 
 def _read(data: DataConfig) -> RawTable:
     """The raw table, with all the columns that are asked for."""
-    named = [data.id_column, data.labels_column] + ([] if _split_rule(data) else [data.split_column])
-    columns = list(dict.fromkeys(named + [c for m in data.modalities for c in m.columns]))
+    settings = {data.id_column: "id_column", data.labels_column: "labels_column"}
+    if not _split_rule(data):
+        settings[data.split_column] = "split_column"
+    for modality in data.modalities:
+        for name in modality.columns:
+            settings.setdefault(name, f"columns of modality {modality.name}")
+    columns = list(settings)
     if isinstance(data, TableData):
-        return read_raw(data.source, columns, _picture_columns(data))
+        numbers = [data.labels_column] if data.labels_are == "indices" else []
+        raw = read_raw(data.source, columns, _picture_columns(data), settings=settings, as_numbers=numbers)
+        _refuse_pictures_as_text(raw, data)
+        return raw
     if isinstance(data, PlantedData):
         return read_planted(data)
     raw = ARCHIVES[data.format].read(Path(data.source).expanduser(), data)
@@ -185,6 +216,17 @@ def _read(data: DataConfig) -> RawTable:
             f"Its columns are {', '.join(raw.columns)}; name the right ones in the preset's data section.",
         )
     return raw
+
+
+def _refuse_pictures_as_text(raw: RawTable, data: DataConfig) -> None:
+    """A column of paths can be ids or texts as well; one that holds the pictures themselves can't."""
+    texts = [c for m in data.modalities if m.kind == "text" for c in m.columns]
+    for column in (data.id_column, data.labels_column, data.split_column, *texts):
+        if raw.is_encoded(column):
+            raise InputError(
+                f"{raw.name}: the column {quoted(column)} holds pictures, and can be nothing else",
+                "Name another one in the preset's [data]: id_column, labels_column, split_column or columns.",
+            )
 
 
 def _picture_columns(data: DataConfig) -> list[str]:
@@ -219,15 +261,15 @@ def _picture_files(raw: RawTable, data: DataConfig) -> str:
     """One hash over name, size and time of change of every picture that is a file."""
     digest = hashlib.sha256()
     for column in _picture_columns(data):
-        for value in [] if raw.is_encoded(column) else raw.columns[column]:
-            if isinstance(value, str):
-                digest.update(f"{value}\0{_stat(raw.folder / value)}\n".encode())
+        for path in raw.paths(column):
+            if path is not None:
+                digest.update(f"{path}\0{_stat(raw, path)}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 
-def _stat(path: Path) -> str:
+def _stat(raw: RawTable, path: str) -> str:
     try:
-        info = path.stat()
+        info = raw.path(path).stat()
     except (OSError, ValueError):  # ValueError: a name with a null character
         return "missing"
     return f"{info.st_size} {info.st_mtime_ns}"
@@ -238,10 +280,10 @@ def _split_rule(data: DataConfig) -> dict[Split, float] | None:
     return data.split_rule if isinstance(data, TableData) else None
 
 
-def _ruled(ids: Iterable[Any], shares: Mapping[Split, float]) -> Iterator[str]:
+def _ruled(ids: Iterable[str], shares: Mapping[Split, float]) -> Iterator[str]:
     """The split of each id, by its hash: it stays where it is when other rows come or go."""
     for sample_id in ids:
-        digest = hashlib.blake2b(str(sample_id).encode(errors="replace"), digest_size=8).digest()
+        digest = hashlib.blake2b(sample_id.encode(errors="replace"), digest_size=8).digest()
         place = int.from_bytes(digest, "little") / 2**64
         yield next((name for name, end in _ends(shares) if place < end), "test")
 
@@ -254,49 +296,18 @@ def _check_rows(
     raw: RawTable, data: DataConfig, command: str
 ) -> tuple[list[str], list[str], list[list[int]]]:
     """Ids, splits and sorted label indices of all rows, or one InputError that names what is wrong."""
-    problems: list[str] = []
-    task, index = Task.named(data.task), {name: i for i, name in enumerate(data.classes)}
-    ids: list[str] = []
-    splits: list[str] = []
-    labels: list[list[int]] = []
-    first_row: dict[str, int] = {}
+    problems = Problems()
+    ids = _ids(raw, data, problems)
     rule = _split_rule(data)
-    rows = zip(
-        raw.columns[data.id_column],
-        _ruled(raw.columns[data.id_column], rule) if rule else raw.columns[data.split_column],
-        raw.columns[data.labels_column],
-        strict=True,
-    )
-    for row, (sample_id, split, label) in enumerate(rows, 1):
-        ids.append("" if sample_id is None else str(sample_id))
-        splits.append(SPLITS.get(split, "") if isinstance(split, str) else "")
-        labels.append([])
-        if not ids[-1]:
-            problems.append(f"row {row}, column {data.id_column}: no id")
-        elif ids[-1] in first_row:
-            earlier = first_row[ids[-1]]
-            both = {splits[earlier - 1], splits[-1]} - {""}
-            overlap = f", and the splits {' and '.join(sorted(both))} overlap" if len(both) > 1 else ""
-            problems.append(
-                f"row {row}, column {data.id_column}: {ids[-1]!r} is the id of row {earlier} too{overlap}"
-            )
-        else:
-            first_row[ids[-1]] = row
-        if not splits[-1]:
-            problems.append(
-                f"row {row}, column {data.split_column}: unknown split {split!r} (known: {', '.join(SPLITS)})"
-            )
-        try:
-            labels[-1] = _label_indices(label, index, task)
-        except ValueError as error:
-            problems.append(f"row {row}, column {data.labels_column}: {error}")
+    splits = list(_ruled(ids, rule)) if rule else _splits(raw, data, problems)
+    _refuse_twice(ids, splits, data.id_column, problems)
+    labels = _labels(raw, data).indices(raw.columns[data.labels_column], problems)
     for modality in data.modalities:
-        problems += _type_problems(raw, modality)
-    if not ids:
-        problems.append("no rows")
-    if problems:
-        shown = [f"\n    {p}" for p in problems[:SHOWN_PROBLEMS]]
-        more = f"\n    and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        _check_types(raw, modality, problems)
+    lines = problems.lines() or ([] if ids else ["no rows"])
+    if lines:
+        shown = [f"\n    {line}" for line in lines[:SHOWN_PROBLEMS]]
+        more = f"\n    and {len(lines) - SHOWN_PROBLEMS} more" if len(lines) > SHOWN_PROBLEMS else ""
         raise InputError(
             f"{raw.name} can't be used:{''.join(shown)}{more}",
             f"Correct these in the file, or the columns and classes in the preset; then run again: {command}",
@@ -304,41 +315,75 @@ def _check_rows(
     return ids, splits, labels
 
 
-def _label_indices(value: Any, index: dict[str, int], task: Task) -> list[int]:
-    """Class indices from an index, a name, a list of either, or a string of several separated by | or ;."""
-    if value is None or value == "":
-        raise ValueError("no label")
-    if isinstance(value, str) and value not in index:
-        value = [part.strip() for part in value.replace(";", "|").split("|")]
-    found: set[int] = set()
-    for label in value if isinstance(value, list) else [value]:
-        if isinstance(label, str) and label not in index and label.isdecimal():
-            label = int(label)
-        if isinstance(label, str):
-            if label not in index:
-                raise ValueError(f"{label!r} is not one of the classes")
-            label = index[label]
-        if not isinstance(label, int) or isinstance(label, bool):
-            raise ValueError(f"{label!r} is neither a class name nor an index")
-        if not 0 <= label < len(index):
-            raise ValueError(f"class {label} is outside 0..{len(index) - 1}")
-        if label in found and isinstance(value, list):
-            raise ValueError(
-                f"class {label} is there twice: labels are class names or indices, not a 0 or 1 per class"
-            )
-        found.add(label)
-    if task.one_label and len(found) != 1:
-        raise ValueError(f"{len(found)} labels, but the task is {task.name}: exactly one")
-    return sorted(found)
+def _ids(raw: RawTable, data: DataConfig, problems: Problems) -> list[str]:
+    """The id of each row, "" where there is none."""
+    ids = []
+    for row, value in enumerate(raw.columns[data.id_column], 1):
+        try:
+            ids.append(id_of(value))
+        except ValueError as error:
+            ids.append("")
+            problems.add(row, data.id_column, str(error), "" if value in (None, "") else quoted(value))
+    return ids
 
 
-def _type_problems(raw: RawTable, modality: ModalityConfig) -> Iterator[str]:
+def _splits(raw: RawTable, data: DataConfig, problems: Problems) -> list[str]:
+    """The split of each row, "" where it is none."""
+    splits = []
+    for row, value in enumerate(raw.columns[data.split_column], 1):
+        try:
+            splits.append(split_of(value))
+        except ValueError as error:
+            splits.append("")
+            kind = f"unknown splits (known: {', '.join(SPLITS)})"
+            problems.add(row, data.split_column, kind, quoted(value), str(error))
+    return splits
+
+
+def _merged_splits(raw: RawTable, data: DataConfig) -> list[str]:
+    """A warning where a split goes by several names, as they may have been meant to be several."""
+    if _split_rule(data):
+        return []
+    names: dict[str, set[str]] = {}
+    for value in raw.columns[data.split_column]:
+        names.setdefault(split_of(value), set()).add(value.strip().lower())
+    return [f"the splits {' and '.join(sorted(n))} are both {s}" for s, n in names.items() if len(n) > 1]
+
+
+def _refuse_twice(ids: list[str], splits: list[str], column: str, problems: Problems) -> None:
+    """An id stands for one sample; two numbers that are written otherwise can be the same id."""
+    first_row: dict[str, int] = {}
+    for row, sample_id in enumerate(ids, 1):
+        if not sample_id:
+            continue
+        earlier = first_row.setdefault(sample_id, row)
+        if earlier != row:
+            both = {splits[earlier - 1], splits[row - 1]} - {""}
+            overlap = f", and the splits {' and '.join(sorted(both))} overlap" if len(both) > 1 else ""
+            said = f"{quoted(sample_id)} is the id of row {earlier} too{overlap}"
+            problems.add(row, column, f"ids that earlier rows have{overlap}", quoted(sample_id), said)
+
+
+def _labels(raw: RawTable, data: DataConfig) -> Labels:
+    """How the labels are to be read; datasets have indices, and classes that are no numbers."""
+    labels = Labels(data.labels_column, data.classes, Task.named(data.task))
+    if not isinstance(data, TableData):
+        return labels
+    named = data.labels_column in raw.named
+    return replace(labels, are=data.labels_are, separator=data.labels_separator, named=named)
+
+
+def _check_types(raw: RawTable, modality: ModalityConfig, problems: Problems) -> None:
     """Values that are of no usable type; what merely can't be decoded is left out later."""
-    wanted, names = (str, "text") if modality.kind == "text" else ((str, bytes), "a path or bytes")
     for column in modality.columns:
-        for row, value in enumerate([] if raw.is_encoded(column) else raw.columns[column], 1):
-            if value is not None and not isinstance(value, wanted):
-                yield f"row {row}, column {column}: {type(value).__name__}, not {names}"
+        if modality.kind == "image":
+            for name, rows in raw.wrong.get(column, {}).items():
+                for row in rows:
+                    problems.add(row, column, f"{name}, not a path or bytes")
+            continue
+        for row, value in enumerate(raw.columns[column], 1):
+            if not isinstance(value, str) and not is_null(value):
+                problems.add(row, column, f"{type(value).__name__}, not text")
 
 
 def _check_splits(found: set[str], name: str, skipped: list[Skipped]) -> None:
@@ -367,7 +412,7 @@ def _texts(raw: RawTable, data: DataConfig) -> tuple[dict[str, list[str]], dict[
     for modality in data.modalities:
         if modality.kind == "text":
             rows = zip(*(raw.columns[column] for column in modality.columns), strict=True)
-            parts = [[(value or "").strip() for value in row] for row in rows]
+            parts = [["" if is_null(value) else value.strip() for value in row] for row in rows]
             # Half of a surrogate pair, as JSON can hold where a text was cut, is no text to Arrow.
             texts[modality.name] = [_join(p).encode(errors="replace").decode() for p in parts]
             if data.empty_text == "skip":
@@ -397,13 +442,11 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
 
     def check(values: tuple[Any, ...]) -> str | None:
         for column, value in zip(columns, values, strict=True):
-            if value is None or len(value) == 0:
+            if value is None or value in ("", b""):
                 return f"no picture in column {column}"
             try:
-                decode(_encoded(raw, value))
-            except FileNotFoundError:
-                return f"there is no picture {value}"
-            except (OSError, ValueError) as error:
+                decode(raw.picture(value))
+            except ValueError as error:
                 return str(error)
         return None
 
@@ -416,10 +459,6 @@ def _bad_pictures(raw: RawTable, data: DataConfig) -> dict[int, str]:
             if reason:
                 reasons[i] = reason
     return reasons
-
-
-def _encoded(raw: RawTable, value: str | bytes) -> bytes:
-    return value if isinstance(value, bytes) else (raw.folder / value).read_bytes()
 
 
 def _schema(data: DataConfig, carried: list[str]) -> pa.Schema:
@@ -442,7 +481,15 @@ def _batches(
 
     def load(row: tuple[int, tuple[Any, ...]]) -> dict[str, bytes] | None:
         i, values = row
-        return None if i in left_out else dict(zip(names, (_encoded(raw, v) for v in values), strict=True))
+        if i in left_out:
+            return None
+        try:
+            return dict(zip(names, map(raw.picture, values), strict=True))
+        except ValueError as error:
+            raise InputError(
+                f"a picture could be read when it was checked, but not afterwards: {error}",
+                "Leave the files alone while this runs, or look after the disk; then run it again.",
+            ) from None
 
     def batch() -> pa.RecordBatch:
         filled = [[row[f.name] for row in rows] for f in schema]
@@ -451,23 +498,19 @@ def _batches(
         )
 
     rows: list[dict[str, Any]] = []
-    size = 0
+    size = letters = 0
+    texts = [m.name for m in data.modalities if m.kind == "text"]
     with track("write samples", len(raw)) as task, ThreadPoolExecutor() as pool:
         found = enumerate(row for part in raw.batches(columns, ROWS_AT_A_TIME) for row in part)
-        try:
-            for i, pictures in enumerate(in_order(pool, load, found, READ_AHEAD)):
-                task.advance()
-                if pictures is None:
-                    continue
-                rows.append({name: column[i] for name, column in known.items()} | pictures)
-                size += sum(map(len, pictures.values()))
-                if len(rows) == ROWS_AT_A_TIME or size >= BYTES_AT_A_TIME:
-                    yield batch()
-                    rows, size = [], 0
-        except OSError as error:  # not the workspace's
-            raise InputError(
-                f"a picture could be read when it was checked, but not afterwards: {error}",
-                "Leave the files alone while this runs, or look after the disk; then run it again.",
-            ) from None
+        for i, pictures in enumerate(in_order(pool, load, found, READ_AHEAD)):
+            task.advance()
+            if pictures is None:
+                continue
+            rows.append({name: column[i] for name, column in known.items()} | pictures)
+            size += sum(map(len, pictures.values()))
+            letters += sum(len(known[name][i]) for name in texts)
+            if len(rows) == ROWS_AT_A_TIME or max(size, letters) >= BYTES_AT_A_TIME:
+                yield batch()
+                rows, size, letters = [], 0, 0
     if rows:
         yield batch()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from raymoe.runtime.characters import one_line
 from raymoe.runtime.progress import console
 
 SPLITS = ("train", "val", "test")
@@ -23,7 +24,7 @@ def print_summary(splits: Sequence[str], labels: Sequence[Sequence[int]], classe
     totals = Counter(splits)
     counts = Counter((k, split) for split, found in zip(splits, labels, strict=True) for k in found)
     rows = [("samples", [totals[split] for split in SPLITS])]
-    rows += [(name, [counts[k, split] for split in SPLITS]) for k, name in enumerate(classes)]
+    rows += [(one_line(name), [counts[k, split] for split in SPLITS]) for k, name in enumerate(classes)]
     if console.is_terminal:
         table = Table("", *SPLITS)
         for column in table.columns[1:]:
@@ -34,4 +35,4 @@ def print_summary(splits: Sequence[str], labels: Sequence[Sequence[int]], classe
         return
     for name, numbers in rows:
         found = ", ".join(f"{split} {n:,}" for split, n in zip(SPLITS, numbers, strict=True))
-        console.print(f"  {name}: {found}", markup=False)
+        console.print(f"  {name}: {found}")

@@ -6,10 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raymoe.attribution.mixture import with_mixture
 from raymoe.catalogue import MIXTURE
+from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile
+from raymoe.errors import ParentError, RaymoeError
+from raymoe.features.geometry import Geometry
+from raymoe.features.lookup import seen
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project
 from raymoe.project.artifacts import (
@@ -41,6 +46,32 @@ class Explained:
     importance: pa.Table
     interactions: pa.Table
     store: FeatureStore
+    modality_settings: tuple[ModalityConfig, ...]
+
+    def measured(self, modality: str, size: tuple[int, int] | None) -> Geometry:
+        """What a picture's patches show of it, where the store does not say: measured with its processor.
+
+        Args:
+            modality: its name.
+            size: width and height of the picture; None where it is gone.
+
+        Raises:
+            ParentError: the encoder's files aren't there.
+        """
+        info = next(m for m in self.store.modalities if m.name == modality)
+        encoder = next(m.encoder for m in self.modality_settings if m.name == modality)
+        if info.grid and not size:
+            return Geometry(*info.grid)  # there is no picture to draw on
+        try:
+            if info.grid and size:
+                return seen(encoder, size, info.grid)
+            reason = "its grids are missing"
+        except (RaymoeError, ValueError) as error:
+            reason = error.message if isinstance(error, RaymoeError) else str(error)
+        raise ParentError(
+            f"{self.store.path} does not say which part of a picture its patches show ({reason})",
+            f"Encode again with --overwrite, or give {encoder.source} back.",
+        )
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables by name, in the order of the data flow."""
@@ -127,6 +158,7 @@ def read_explained(project: Project) -> Explained:
         importance=IMPORTANCE.of(project).read(),
         interactions=interactions,
         store=FeatureStore.open(FEATURES.of(project)),
+        modality_settings=tuple(project.preset.data.modalities),
     )
     # predictions, importance and interactions have to be of one checkpoint
     predicted = {"checkpoint": found.metadata("predictions").get("checkpoint", "unknown")}
@@ -140,6 +172,12 @@ def read_explained(project: Project) -> Explained:
 
 def _parents(table: pa.Table) -> dict[str, str]:
     return parents_in(metadata_of(table.schema))
+
+
+def has_test_labels(inputs: Explained) -> bool:
+    """Whether a sample of the test split has one: of data without, test scores say nothing."""
+    of_test = pc.equal(inputs.samples["split"], "test")
+    return any(inputs.samples.filter(of_test)["labels"].to_pylist())
 
 
 def matrix(column: pa.ChunkedArray) -> np.ndarray:

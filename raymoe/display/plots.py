@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from raymoe.display.fonts import cover, families
 from raymoe.display.shown import Plot
 from raymoe.display.vocabulary import INK, LINE, MUTED, SHADES
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,
     "text.parse_math": False,
@@ -52,22 +52,39 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "path",  # looks the same where the font isn't installed
 }
 MARKERS = "osD^vPX"
+ROUNDING = 1e-12  # a smaller value is none
 WHISKERS: dict[str, Any] = {"elinewidth": 1.1, "capsize": 2.5}
 # A value, and the low and high end of its interval; NaN where there is none.
 Interval = tuple[float, float, float]
 
 
 def drawn(plot: Plot) -> Figure:
-    """The figure, in the style of all others."""
+    """The figure, in the style of all others, with fonts for all that is written in it."""
     with style():
-        return plot.draw()
+        figure = plot.draw()
+    if cover(written_in(figure)):
+        with style():  # fonts are decided on when things are made
+            figure = plot.draw()
+    return figure
 
 
 def style() -> AbstractContextManager[None]:
     """The style, which matplotlib reads when things are made."""
     import matplotlib as mpl
 
-    return mpl.rc_context(STYLE)
+    return mpl.rc_context(STYLE | {"font.family": families()})
+
+
+def written_in(figure: Figure) -> list[str]:
+    """All texts of a figure; those at the ticks are in no artist before it is drawn."""
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    found = [artist.get_text() for artist in figure.findobj(Text)]
+    for axes in figure.axes:
+        formatters = (axis.get_major_formatter() for axis in (axes.xaxis, axes.yaxis))
+        found += [text for f in formatters if isinstance(f, FixedFormatter) for text in f.seq]
+    return found
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -90,7 +107,7 @@ def svg(figure: Figure) -> bytes:
 def _saved(figure: Figure, **options: Any) -> bytes:
     buffer = io.BytesIO()
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # fonts.cover has said so
         figure.savefig(buffer, **options)
     return buffer.getvalue()
 
@@ -106,6 +123,9 @@ def grouped_bars(
         axes.bar(x, value, width * 0.94, color=color, label=label)
         _whiskers(axes, x, value, low, high, INK)
     axes.axhline(0, color=MUTED, linewidth=0.8)
+    found = [value for _, _, values in series for value in np.ravel(values) if np.isfinite(value)]
+    if found and np.abs(found).max() < ROUNDING:
+        axes.set_ylim(-1, 1)  # else the scale would be that of rounding
     axes.set_xticks(range(len(groups)), groups)
     axes.tick_params(axis="x", length=0, labelcolor=INK)
 

@@ -17,6 +17,7 @@ from matplotlib.patches import FancyBboxPatch, PathPatch, Rectangle
 from matplotlib.path import Path
 from PIL import ImageEnhance
 
+from raymoe.display.fonts import cover, drawable
 from raymoe.display.plots import style
 from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.thumbnails import opened
@@ -26,11 +27,13 @@ from raymoe.display.vocabulary import (
     MUTED,
     NEGATIVE,
     SCORE_TITLES,
+    UNSEEN,
     default_score,
     expert_colors,
     expert_title,
 )
 from raymoe.display.words import is_right_to_left
+from raymoe.features.geometry import Geometry
 
 PIECES_SHOWN = 44  # of a longer text, those around the linked pieces
 CONTEXT = 3
@@ -84,8 +87,11 @@ def pair_panel(sample: Sample, expert: str, experts: list[str], count: int) -> P
 def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], float]]) -> Figure:
     """A figure of lines of panels; each line has its panels' width, in hundredths of an inch."""
     total = max(len(panels) * width for panels, width in lines)
+    names = ", ".join(classes[c] for c in sample.labels) or "none"
+    heading = drawable(f"{sample.sample_id}   true labels: {names}")
+    cover([heading, *(drawable(p.shown) for s in sample.sequences.values() for p in s.pieces)])
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a script that the font lacks
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # fonts.cover has said so
         figure = Figure(figsize=(total / 100, 6))
         FigureCanvasAgg(figure)  # its renderer measures the words
         drawn, heights = [], []
@@ -100,8 +106,9 @@ def paneled(sample: Sample, classes: list[str], lines: list[tuple[list[Panel], f
                 axes_of_line.append(axes)
             drawn.append(axes_of_line)
             heights.append(bottom)
-        names = ", ".join(classes[c] for c in sample.labels) or "none"
-        figure.axes[0].text(MARGIN, 16, f"{sample.sample_id}   true labels: {names}", color=MUTED, fontsize=8)
+        width_of_heading = int(total / 5.2)  # characters of this size, about
+        shown = heading if len(heading) <= width_of_heading else f"{heading[: width_of_heading - 1]}…"
+        figure.axes[0].text(MARGIN, 16, shown, color=MUTED, fontsize=8)
         whole = sum(heights)
         figure.set_size_inches(total / 100, whole / 100)
         above = 0.0
@@ -122,13 +129,14 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
     axes.text(x, y, panel.subtitle, color=MUTED, ha=end, fontsize=8 if narrow else 9)
     if panel.gap:
         lines = textwrap.wrap(panel.gap, max(20, int(width / 6.2)), break_long_words=True)
-        axes.text(MARGIN, 86, "\n".join(lines), color=MUTED, va="top", fontsize=8.5)
+        axes.text(MARGIN, 86, "\n".join(map(drawable, lines)), color=MUTED, va="top", fontsize=8.5)
         return 100 + 17 * len(lines)
     linked: dict[str, set[int]] = {name: set() for name in sample.sequences}
     for pair in panel.pairs:
         for side_of_pair in (pair.u, pair.v):
             linked[side_of_pair.modality].add(side_of_pair.index)
     spots: dict[End, tuple[float, float]] = {}
+    reach: dict[End, float] = {}  # how far from the middle of a patch still is that patch
     bottom = 70.0 if narrow else 58.0
     for name, sequence in sample.sequences.items():
         if sequence.kind == "text":
@@ -144,13 +152,11 @@ def _panel(axes: Axes, sample: Sample, panel: Panel, width: float) -> float:
             side = min(PICTURE_SIDE, room)
             box = _picture(axes, patches, panel.heat.get(name, []), panel.color, top, middle, side)
             bottom = max(bottom, box[1] + box[3])
-            for cell in range(patches.rows * patches.cols):
-                row, column = divmod(cell, patches.cols)
-                spots[End(name, cell)] = (
-                    box[0] + (column + 0.5) * box[2] / patches.cols,
-                    box[1] + (row + 0.5) * box[3] / patches.rows,
-                )
-    return _links(axes, sample, panel, spots, bottom, width) if panel.pairs else bottom + MARGIN
+            for cell in range(len(patches.cells)):
+                x0, y0, x1, y1 = _geometry(patches).patch(cell)
+                spots[End(name, cell)] = box[0] + (x0 + x1) / 2 * box[2], box[1] + (y0 + y1) / 2 * box[3]
+                reach[End(name, cell)] = 0.36 * min((x1 - x0) * box[2], (y1 - y0) * box[3])
+    return _links(axes, sample, panel, spots, reach, bottom, width) if panel.pairs else bottom + MARGIN
 
 
 def _links(
@@ -158,6 +164,7 @@ def _links(
     sample: Sample,
     panel: Panel,
     spots: dict[End, tuple[float, float]],
+    reach: dict[End, float],
     bottom: float,
     width: float,
 ) -> float:
@@ -171,7 +178,8 @@ def _links(
         tone = NEGATIVE if pair.value < 0 else panel.color
         # from a word to a patch, whichever is named first
         start, end = sorted((pair.u, pair.v), key=lambda e: sample.sequences[e.modality].kind == "image")
-        offset, angle = 17.0 * (per_cell[end] > 0), 2.4 * per_cell[end]  # several links end in one patch
+        aside, angle = per_cell[end] > 0, 2.4 * per_cell[end]  # several links end in one patch
+        offset = min(17.0, reach.get(end, 17.0)) * aside
         per_cell[end] += 1
         x, y = spots[end][0] + offset * np.cos(angle), spots[end][1] + offset * np.sin(angle)
         _link(axes, spots[start], (x, y), tone, abs(pair.value) / largest, dashed=pair.value < 0)
@@ -190,7 +198,7 @@ def _links(
 def _name(sample: Sample, end: End) -> str:
     sequence = sample.sequences[end.modality]
     if sequence.kind == "text":
-        return textwrap.shorten(sequence.pieces[end.index].text, 14, placeholder="…") or "…"
+        return textwrap.shorten(drawable(sequence.pieces[end.index].shown), 14, placeholder="…") or "…"
     row, column = divmod(end.index, sequence.cols)
     several = sum(s.kind == "image" for s in sample.sequences.values()) > 1
     return f"{end.modality[:10] + ' ' if several else ''}({row + 1}, {column + 1})"
@@ -260,7 +268,7 @@ def _words(
         if i != previous + 1:
             axes.text(place(x, 8), y, "…", color=MUTED, va="center")
             x += 18
-        text = axes.text(0, 0, piece.text, fontsize=9.5, va="center", zorder=6)
+        text = axes.text(0, 0, drawable(piece.shown), fontsize=9.5, va="center", zorder=6)
         width = text.get_window_extent(renderer).width * scale + 10
         joined = piece.joined and i == previous + 1
         if x + width > right:
@@ -302,7 +310,7 @@ def _kept(words: Sequence, linked: set[int], scores: list[float]) -> list[int]:
 def _picture(
     axes: Axes, patches: Sequence, scores: list[float], color: str, top: float, middle: float, side: float
 ) -> tuple[float, float, float, float]:
-    """Draw the picture with its heat map; left, top, width and height of it."""
+    """Draw the picture with its heat map, grey where it was not seen; left, top, width and height of it."""
     picture = opened(patches.picture) if patches.picture else None
     ratio = picture.width / picture.height if picture else 1.0
     width, height = min(side, side * ratio), min(side, side / ratio)
@@ -312,19 +320,32 @@ def _picture(
         axes.imshow(np.asarray(pale), extent=(left, left + width, top + height, top), zorder=1, aspect="auto")
     else:
         axes.text(left + width / 2, top + height / 2, "no picture", color=MUTED, ha="center", va="center")
+    geometry = _geometry(patches)
+    x, y = left + width * geometry.columns(), top + height * geometry.lines()
     if scores:
         heat = np.zeros((patches.rows, patches.cols, 4))
         heat[..., :3] = to_rgb(color)
         heat[..., 3] = 0.72 * np.asarray(scores).reshape(patches.rows, patches.cols)
-        axes.imshow(
-            heat,
-            extent=(left, left + width, top + height, top),
-            zorder=2,
-            aspect="auto",
-            interpolation="nearest",
-        )
+        axes.pcolormesh(x, y, heat, zorder=2, rasterized=True)
+    for start, stop, upper, lower in (
+        (left, left + width, top, y[0]),
+        (left, left + width, y[-1], top + height),
+        (left, x[0], y[0], y[-1]),
+        (x[-1], left + width, y[0], y[-1]),
+    ):
+        if stop > start and lower > upper:
+            unseen = Rectangle(
+                (start, upper), stop - start, lower - upper, facecolor=UNSEEN, alpha=0.8, zorder=2
+            )
+            unseen.set(edgecolor="none", label="not seen")
+            axes.add_patch(unseen)
     axes.add_patch(Rectangle((left, top), width, height, fill=False, edgecolor=LINE, linewidth=0.8, zorder=3))
     return left, top, width, height
+
+
+def _geometry(patches: Sequence) -> Geometry:
+    assert patches.geometry is not None  # it is a picture
+    return patches.geometry
 
 
 def _badge(axes: Axes, x: float, y: float, rank: int, color: str) -> None:

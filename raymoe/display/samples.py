@@ -19,7 +19,9 @@ from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, default_score, score_columns
-from raymoe.display.words import TextPiece, text_pieces
+from raymoe.errors import ParentError
+from raymoe.features.geometry import Geometry
+from raymoe.features.text_pieces import TextPiece
 from raymoe.task import Task
 
 BLOCK = 256  # samples read at once, about a row group
@@ -32,16 +34,27 @@ class Sequence:
     Attributes:
         pieces: of a text, one per position; empty for a picture.
         cells: of a picture, the sequence position of each grid cell, row by row; empty for a text.
-        rows, cols: of a picture, its grid.
-        picture: small, as WebP; None where it is missing or can't be decoded.
+        geometry: of a picture, what its cells show of it.
+        picture: the whole of it, upright and small, as WebP; None where it is missing or can't be decoded.
+        size: width and height of the picture that was encoded.
     """
 
     kind: str
     pieces: tuple[TextPiece, ...] = ()
     cells: tuple[int, ...] = ()
-    rows: int = 0
-    cols: int = 0
+    geometry: Geometry | None = None
     picture: bytes | None = None
+    size: tuple[int, int] = (1, 1)
+
+    @property
+    def rows(self) -> int:
+        """Of a picture's grid."""
+        return self.geometry.rows if self.geometry else 0
+
+    @property
+    def cols(self) -> int:
+        """Of a picture's grid."""
+        return self.geometry.cols if self.geometry else 0
 
 
 @dataclass(frozen=True)
@@ -168,7 +181,7 @@ def _sequences(inputs: Explained, ids: list[str]) -> Iterator[tuple[str, list[in
                 sample["sample_id"],
                 sample["labels"],
                 {
-                    name: _sequence(inputs.store, sample["sample_id"], name, kind, sample.get(name), share)
+                    name: _sequence(inputs, sample["sample_id"], name, kind, sample.get(name), share)
                     for name, kind in inputs.modalities.items()
                 },
             )
@@ -222,17 +235,24 @@ def _answer(logits: list[float], task: Task) -> tuple[list[int], list[float]]:
     return np.flatnonzero(predicted_C).tolist(), probability_C.tolist()
 
 
-def _sequence(store: Any, sample_id: str, name: str, kind: str, raw: Any, largest: int) -> Sequence:
+def _sequence(inputs: Explained, sample_id: str, name: str, kind: str, raw: Any, largest: int) -> Sequence:
+    store = inputs.store
     i = store.index_of(sample_id)
     _, valid, special = store.sequence(i, name)
     special = np.asarray(special, dtype=bool)
     if kind == "text":
         length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
-        tokens = list(store.tokens(i, name))[:length]
-        return Sequence("text", pieces=tuple(text_pieces(tokens, special[: len(tokens)].tolist())))
-    rows, cols = next(m.grid for m in store.modalities if m.name == name)
-    cells = np.flatnonzero(~special)[: rows * cols].tolist()
-    return Sequence("image", cells=tuple(cells), rows=rows, cols=cols, picture=thumbnail(raw, largest))
+        return Sequence("text", pieces=tuple((store.pieces(i, name) or [])[:length]))
+    found = thumbnail(raw, largest)
+    picture, size = found or (None, (1, 1))
+    geometry = store.geometry(i, name) or inputs.measured(name, size if found else None)
+    cells = tuple(np.flatnonzero(np.asarray(valid, dtype=bool) & ~special).tolist())
+    if len(cells) != geometry.rows * geometry.cols:
+        raise ParentError(
+            f"sample {sample_id}, {name}: {len(cells)} patches are no {geometry.rows} x {geometry.cols} grid",
+            "Its features are damaged, or its encoder is another one; encode again with --overwrite.",
+        )
+    return Sequence("image", cells=cells, geometry=geometry, picture=picture, size=size)
 
 
 def _importance(scored: pa.Table, sequences: dict[str, Sequence]) -> dict[str, dict[str, list[float]]]:

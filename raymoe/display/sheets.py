@@ -5,13 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 import pyarrow as pa
 
+from raymoe.display.fonts import scripts_of
+from raymoe.runtime.characters import MARK, one_line
+
 _LATEX = {
+    MARK: "?",
+    "\0": "{}",  # put between two characters that would become one
+    '"': r"\symbol{34}",  # in some languages, and in some fonts, the character is another
+    "`": r"\textasciigrave{}",
+    "|": r"\textbar{}",
+    "\u00ad": r"\-",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -23,9 +33,13 @@ _LATEX = {
     "–": "--",
     "…": r"\dots{}",
     "\u00a0": "~",
-    "\n": " ",
     **{character: "\\" + character for character in "&%$#_{}"},
 }
+
+
+_LIGATURE = re.compile(r"([-',])(?=\1)")
+_PDFLATEX = "\u017f"  # the last letter that pdfLaTeX knows of itself; and some signs
+_SIGNS = frozenset("‘’‚“”„•†‡€‰‹›™—")
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ def latex(sheet: Sheet) -> str:
     blocks = any(not sheet.begins_block(i) for i in range(len(sheet.rows)))
     lines = [
         r"% needs \usepackage{booktabs}",
+        *_other_letters([sheet.caption, *sheet.columns, *(str(c) for row in sheet.rows for c in row)]),
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{escaped(sheet.caption)}}}",
@@ -127,22 +142,37 @@ def latex(sheet: Sheet) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that LaTeX prints as it is."""
-    return "".join(_LATEX.get(character, character) for character in text)
+    """Text that LaTeX prints as it is, in one line; of ``--`` it would make a dash."""
+    apart = _LIGATURE.sub("\\1\0", one_line(text))
+    return "".join(_LATEX.get(character, character) for character in apart)
 
 
 def to_csv(table: pa.Table) -> bytes:
     """Every column with all its digits, UTF-8; lists are separated by spaces, nulls are empty."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.column_names)
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        writer.writerow([" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row])
+    usual = csv.writer(buffer, lineterminator="\n")
+    quoting = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (table.column_names, *zip(*(column.to_pylist() for column in table.columns), strict=True)):
+        cells = [" ".join(map(str, cell)) if isinstance(cell, list) else cell for cell in row]
+        # A carriage return, which Python leaves bare, ends a line for others.
+        writer = quoting if any(isinstance(cell, str) and "\r" in cell for cell in cells) else usual
+        writer.writerow(cells)
     return buffer.getvalue().encode()
 
 
 def _line(cells: Sequence[Cell]) -> str:
-    return " & ".join(escaped(str(cell)) for cell in cells) + r" \\"
+    line = " & ".join(escaped(str(cell)) for cell in cells) + r" \\"
+    # The line above would take it as its option.
+    return f"{{}}{line}" if line.startswith(("[", "*")) else line
+
+
+def _other_letters(texts: Iterable[str]) -> list[str]:
+    """A comment that says what the table needs where pdfLaTeX alone can't print it."""
+    known = _SIGNS | _LATEX.keys()
+    letters = {c for text in texts for c in one_line(text) if c > _PDFLATEX and c not in known}
+    if not letters:
+        return []
+    return [f"% needs XeLaTeX or LuaLaTeX, and a font with {', '.join(scripts_of(letters))} characters"]
 
 
 def _is_number(value: float | None) -> TypeGuard[float]:

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import base64
 import io
-import warnings
 
 from PIL import Image
+
+from raymoe.data.pictures import decode
 
 LARGEST_SIDE = 320  # pixels
 LARGEST_BYTES = 90_000  # of all pictures of a sample
 
 
-def thumbnail(encoded: bytes | None, largest: int = LARGEST_BYTES) -> bytes | None:
-    """The picture as WebP, transparent parts on white, at most ``LARGEST_SIDE`` wide and high.
+def thumbnail(encoded: bytes | None, largest: int = LARGEST_BYTES) -> tuple[bytes, tuple[int, int]] | None:
+    """The whole picture as encoders get it (upright, on white), as WebP of at most ``LARGEST_SIDE``.
 
-    It gets the best of a few qualities that stays under ``largest`` bytes. None for what can't be decoded.
+    It gets the best of a few qualities that stays under ``largest`` bytes.
+
+    Returns:
+        The thumbnail, and width and height of the picture itself; None for what can't be decoded.
     """
     if not encoded:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd palettes and metadata help nobody here
-            file = Image.open(io.BytesIO(encoded))
-            file.draft("RGB", (LARGEST_SIDE, LARGEST_SIDE))
-            picture = file.convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        picture = decode(encoded)
+    except ValueError:
         return None
+    size = picture.size
     picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.LANCZOS)
-    white = Image.new("RGBA", picture.size, "white")
-    picture = Image.alpha_composite(white, picture).convert("RGB")
     written = b""
     for quality in (82, 60, 35, 10):
         buffer = io.BytesIO()
@@ -37,7 +36,7 @@ def thumbnail(encoded: bytes | None, largest: int = LARGEST_BYTES) -> bytes | No
         written = buffer.getvalue()
         if len(written) <= largest:
             break
-    return written
+    return written, size
 
 
 def opened(webp: bytes) -> Image.Image:

@@ -64,6 +64,7 @@ MODEL_COLORS = {"fl-i2moe": SYNERGY, "dense": DENSE, "i2moe": UNIQUE[1]}
 INK = "#1c2630"
 MUTED = "#64707c"
 LINE = "#d8dde2"
+UNSEEN = "#7e848a"  # over the part of a picture that no encoder saw
 INK_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)"}
 
 

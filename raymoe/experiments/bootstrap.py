@@ -15,7 +15,11 @@ RESAMPLES = 1000
 
 
 def resample_counts(size: int, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """How often each sample is in each resample, [1 + R, N]; the first row is the split itself."""
+    """How often each sample is in each resample, [1 + R, N]; the first row is the split itself.
+
+    One sample is the same in every resample, which would look like certainty: of one there are none (R = 0).
+    """
+    resamples = resamples if size > 1 else 0
     drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), resamples)
     return np.concatenate([np.ones((1, size), drawn.dtype), drawn])
 
@@ -73,7 +77,9 @@ def _macro_f1(
 FORMULAS = {"accuracy": _accuracy, "micro_f1": _micro_f1, "macro_f1": _macro_f1}
 
 
-def interval(values_R: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of the resamples, the split itself (the first) left out."""
+def interval(values_R: np.ndarray, level: float = 0.95) -> tuple[float, float] | tuple[None, None]:
+    """Percentile interval of the resamples, the split itself (the first) left out; of none it is unknown."""
+    if len(values_R) < 2:
+        return None, None
     low, high = np.quantile(values_R[1:], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

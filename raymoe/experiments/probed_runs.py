@@ -108,7 +108,7 @@ def probed(project: Project, store: FeatureStore, seeds: Iterable[int]) -> list[
     if not found:
         raise missing[0][1]
     for seed, why in missing:
-        console.print(f"  seed {seed} left out: {why.message}. {why.remedy}", markup=False)
+        console.print(f"  seed {seed} left out: {why.message}. {why.remedy}")
     return sorted(found, key=lambda run: run.seed)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.text import Text
+
 from raymoe.display.terminal import print_shown
 from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.experiments.registry import experiments, named
@@ -41,7 +43,7 @@ def evaluate(
     if experiment.tables:
         print_shown(experiment.heading, experiment.show(project, experiment.read(project)))
     print_left_out(result.skipped)
-    console.print(f"  -> {result.path}", markup=False)
+    console.print(f"  -> {result.path}")
     return result
 
 
@@ -57,10 +59,10 @@ def evaluate_all(
     for name, experiment in experiments().items():
         if not experiment.suits(project):
             continue
-        console.print(f"[bold]{name}[/bold] {project.dataset}")
+        console.print(Text.assemble((name, "bold"), f" {project.dataset}"))
         try:
             found[name] = evaluate(project, name, device=device, overwrite=overwrite)
         except (ParentError, InputError) as error:
             found[name] = error
-            console.print(f"  left out: {error.message}\n  {error.remedy}", markup=False)
+            console.print(f"  left out: {error.message}\n  {error.remedy}")
     return found

@@ -65,12 +65,12 @@ def finished_runs(project: Project, store: FeatureStore, kinds: tuple[str, ...])
             f"Make them with: {' or '.join(commands.values())} (or sweep, for several seeds)",
         )
     for kind in (kind for kind in kinds if not found[kind]):
-        console.print(f"  no finished run of {kind}; make it with: {commands[kind]}", markup=False)
+        console.print(f"  no finished run of {kind}; make it with: {commands[kind]}")
     for kind in (kind for kind in kinds if found[kind]):
         own, seeds = project.preset.train.seed, [run.seed for run in found[kind]]
         if own not in seeds:
             shown = f"what follows is of seed {', '.join(map(str, seeds))}"
-            console.print(f"  {kind}: seed {own} has no finished run; {shown}", markup=False)
+            console.print(f"  {kind}: seed {own} has no finished run; {shown}")
     return [run for kind in kinds for run in found[kind]]
 
 
@@ -93,7 +93,7 @@ def finished_seeds(
         try:
             fingerprint = finished(of_seed, features)
         except ParentError as error:
-            console.print(f"left out: {error.message}", markup=False)
+            console.print(f"left out: {error.message}")
             continue
         if fingerprint:
             yield TrainedRun(of_seed, of_seed.preset.model.kind, seed, fingerprint)
@@ -123,4 +123,4 @@ def print_left_out(skipped: Sequence[Skipped]) -> None:
     for reason in dict.fromkeys(entry["reason"] for entry in skipped):
         ids = [entry["sample_id"] or "?" for entry in skipped if entry["reason"] == reason]
         more = ", ..." if len(ids) > SHOWN else ""
-        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}", markup=False)
+        console.print(f"  left out: {len(ids)}, {reason}: {', '.join(ids[:SHOWN])}{more}")

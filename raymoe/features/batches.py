@@ -26,6 +26,7 @@ from raymoe.config import ModalityConfig
 from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder
+from raymoe.features.files import stores_spans
 from raymoe.features.lookup import load_encoder
 from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
 from raymoe.project.provenance import Skipped
@@ -58,7 +59,12 @@ class PartEncoder:
     def infos(self) -> list[ModalityInfo]:
         """What the store says about each modality."""
         found = [(m, self._encoders[m.name]) for m in self.modalities]
-        return [ModalityInfo(m.name, m.kind, e.width, e.max_length, e.grid) for m, e in found]
+        return [
+            ModalityInfo(
+                m.name, m.kind, e.width, e.max_length, e.grid, stores_spans(m.kind, m.encoder.source)
+            )
+            for m, e in found
+        ]
 
     def parts(
         self, tables: Iterable[tuple[int, pa.Table]], advance: Callable[[int], None] = lambda _: None
@@ -152,20 +158,32 @@ def _prepare(job: _Job) -> _Batch:
         batch.rows, batch.prepared = job.rows, job.encoder.prepare(job.items)
         return batch
 
-    def pictures() -> Iterator[Any]:  # one at a time: in full size they are large
+    def pictures(tried: bool) -> Iterator[Any]:  # one at a time: in full size they are large
         for row, data in zip(job.rows, job.items, strict=True):
+            if row in batch.reasons:
+                continue
             try:
                 picture = decode(data)
+                if tried:
+                    job.encoder.prepare([picture])
             except ValueError as error:
                 batch.reasons[row] = str(error)
             else:
                 batch.rows.append(row)
                 yield picture
 
-    found = pictures()
-    first = next(found, None)
-    if first is not None:
-        batch.prepared = job.encoder.prepare(chain([first], found))
+    for tried in (False, True):  # again, one by one, where the encoder can't take one of them
+        batch.rows = []
+        found = pictures(tried)
+        first = next(found, None)
+        if first is None:
+            break
+        try:
+            batch.prepared = job.encoder.prepare(chain([first], found))
+            break
+        except ValueError:
+            if tried:
+                raise
     return batch
 
 
@@ -200,6 +218,8 @@ def _fetch(batch: _Batch) -> _Answer:
             special_BT[b, kept_T],
             encoded.tokens[b] if encoded.tokens else None,
             None if pooled_BD is None else pooled_BD[b],
+            encoded.pieces[b] if encoded.pieces else None,
+            encoded.geometry[b] if encoded.geometry else None,
         )
         if not (np.isfinite(found.features_TD).all() and np.isfinite(np.asarray(found.pooled_D)).all()):
             answer.not_finite.append(row)

@@ -8,17 +8,20 @@ cluster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 from raymoe.actors.cluster import address_of
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
+from raymoe.features.files import stores_spans
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
     Marker,
     Part,
     commit_part,
+    longest,
     modality_infos,
     part_name,
     read_marker,
@@ -27,6 +30,8 @@ from raymoe.features.parts import (
 )
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES, SAMPLES
+from raymoe.project.contracts import FEATURES_WITH_SPANS
+from raymoe.project.lock import RunLock
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.device import resolve_device, several_gpus
 from raymoe.runtime.progress import console, track
@@ -57,7 +62,7 @@ def encode(
     Raises:
         ParentError: the samples table is missing or stale, or the store was made from something else.
         InputError: an encoder can't be had, or gives values that aren't finite.
-        RaymoeError: the memory is full, or the cluster can't do it.
+        RaymoeError: the memory is full, the cluster can't do it, or another process is at it.
     """
     workspace, features = project.workspace, FEATURES.of(project)
     samples = SamplesFile(SAMPLES.of(project))
@@ -67,17 +72,22 @@ def encode(
 
     ranges = [(s, min(s + PART_ROWS, len(samples))) for s in range(0, len(samples), PART_ROWS)]
     done: dict[int, Part] = {}
+    if marker:
+        there = replace(provenance, contract=marker.metadata["schema"])
+        done = _whole_parts(project, ranges, there)
+        if len(done) == len(ranges):
+            return StageResult(features.path, there.fingerprint, ran=False, skipped=marker.skipped)
     if not overwrite:
-        found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
-        done = {i: part for i, part in found if part}
-    if marker and len(done) == len(ranges):
-        return StageResult(features.path, provenance.fingerprint, ran=False, skipped=marker.skipped)
+        done = _whole_parts(project, ranges, provenance)
 
     workspace.check_writable()
     todo = {i: rows for i, rows in enumerate(ranges) if i not in done}
     if todo:
         items = sum(stop - start for start, stop in todo.values()) * len(modalities)
-        with track(f"encode {' and '.join(m.name for m in modalities)}", items) as task:
+        with (
+            RunLock(workspace, f"{project.root}/encode.lock", "these features"),
+            track(f"encode {' and '.join(m.name for m in modalities)}", items) as task,
+        ):
             if address_of(address) or _shares_work(num_actors, device):
                 from raymoe.features.sharded import encode_on_actors
 
@@ -102,7 +112,7 @@ def encode(
         workspace,
         features.name,
         provenance,
-        parts[0].modalities,
+        longest(parts),
         [part.rows for part in parts],
         classes=samples.metadata["classes"],
         task=samples.metadata["task"],
@@ -110,8 +120,11 @@ def encode(
         cut=cut,
     )
     for m in modalities:
+        limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
+        asked = m.encoder.max_length if "max_length" in m.encoder.model_fields_set else 0
+        if m.kind == "text" and asked - m.encoder.drop_cls > limit:
+            console.print(f"  {m.name}: max_length is {asked}, but its encoder has {limit} positions")
         if cut.get(m.name):
-            limit = next(info.max_length for info in parts[0].modalities if info.name == m.name)
             console.print(f"  {m.name}: {cut[m.name]} texts were longer than {limit} tokens and cut")
     return StageResult(features.path, provenance.fingerprint, ran=True, skipped=tuple(skipped))
 
@@ -134,18 +147,24 @@ def _provenance(project: Project, samples: SamplesFile) -> Provenance:
     """What the features are made from, if the samples are those of the settings."""
     refuse_other_settings(project, samples.metadata)
     modalities = project.preset.data.modalities
-    return FEATURES.of(project).made_from(
+    made = FEATURES.of(project).made_from(
         {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
         {"samples": samples.metadata["fingerprint"]},
     )
+    if any(stores_spans(m.kind, m.encoder.source) for m in modalities):
+        return replace(made, contract=FEATURES_WITH_SPANS.tag)
+    return made
 
 
 def _marker(project: Project, provenance: Provenance) -> Marker | None:
-    """What the finished store says of itself, if there is one; refuses one made from something else."""
+    """What the finished store says of itself, if there is one; refuses one made from something else.
+
+    One of an older version is as good: its features are the same, only its texts have no spans.
+    """
     features = FEATURES.of(project)
     marker = read_marker(features)
     if marker:
-        features.refuse_other_inputs(marker.metadata, provenance)
+        features.refuse_other_inputs(marker.metadata, replace(provenance, contract=marker.metadata["schema"]))
     return marker
 
 
@@ -185,6 +204,12 @@ def _encode_here(
     where = project.workspace, FEATURES.of(project).name
     for found in encoder.parts(tables, advance):
         yield commit_part(*where, found, todo[found.index], encoder.infos, provenance)
+
+
+def _whole_parts(project: Project, ranges: list[tuple[int, int]], provenance: Provenance) -> dict[int, Part]:
+    """The parts that are there, whole and made from the same, by their index."""
+    found = ((i, _whole_part(project, i, rows, provenance)) for i, rows in enumerate(ranges))
+    return {i: part for i, part in found if part}
 
 
 def _whole_part(project: Project, index: int, span: tuple[int, int], provenance: Provenance) -> Part | None:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 if TYPE_CHECKING:
     import torch
 
+    from raymoe.features.geometry import Geometry
+    from raymoe.features.text_pieces import TextPiece
+
 Item = TypeVar("Item", contravariant=True)  # a text, or a picture as Pillow holds it
 Prepared = TypeVar("Prepared")  # what an encoder makes of items before it runs its model
 
@@ -26,11 +29,16 @@ class EncodedBatch:
         features_BTD: ``[B, T, D]`` float32.
         valid_BT: ``[B, T]`` bool, False at padding.
         special_BT: ``[B, T]`` bool: CLS, SEP and their like; always active, never candidates.
-        tokens: per item the display strings of its valid positions; None for images.
-        grid: rows and columns of the non-special positions, row by row; None for texts.
+        tokens: per item the names of its valid positions, for what is stored without spans; None for images.
+        grid: rows and columns of the non-special valid positions, row by row; None for texts, and where items
+            have different ones.
         pooled_BD: ``[B, D]`` float32, a vector for each whole item; None where it is the mean of the
             positions that aren't special.
         cut: items that were longer than the limit.
+        pieces: per item its valid positions as pieces of the text; None for images, and where ``tokens`` are
+            all that is known.
+        geometry: per picture what its non-special valid positions show of it; None for texts, and where they
+            are always the whole picture, scaled to ``grid``.
     """
 
     features_BTD: torch.Tensor
@@ -40,6 +48,8 @@ class EncodedBatch:
     grid: tuple[int, int] | None
     pooled_BD: torch.Tensor | None = None
     cut: frozenset[int] = frozenset()
+    pieces: list[list[TextPiece]] | None = None
+    geometry: list[Geometry] | None = None
 
     def cpu(self) -> EncodedBatch:
         """The same on the CPU."""
@@ -60,23 +70,29 @@ class Encoder(Protocol[Item, Prepared]):
 
     @property
     def max_length(self) -> int:
-        """The most positions an item can have, special ones included."""
+        """The most positions an item can have, special ones included; where pictures keep their proportions,
+        of those that were tried.
+        """
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """Rows and columns of the non-special positions of a picture; None for texts.
+        """Rows and columns of the non-special positions of every picture.
 
-        The grid covers the picture as the encoder crops and scales it.
+        None for texts, and where that depends on the picture. ``EncodedBatch.geometry`` says what they show.
         """
 
     def prepare(self, items: Iterable[Item]) -> Prepared:
-        """What can be done ahead and in any thread: tokenising, scaling; pictures are taken one by one."""
+        """What can be done ahead and in any thread: tokenising, scaling; pictures are taken one by one.
+
+        Raises:
+            ValueError: a picture can't be taken; says why in one line.
+        """
 
     def run(self, prepared: Prepared) -> EncodedBatch:
         """Encode what was prepared; the features stay on the encoder's device."""
 
     def encode(self, items: Iterable[Item]) -> EncodedBatch:
-        """Encode texts or RGB pictures: ``run`` of ``prepare``, on the CPU."""
+        """Encode texts or upright RGB pictures: ``run`` of ``prepare``, on the CPU."""
 
     def to(self, device: str | torch.device) -> Encoder[Item, Prepared]:
         """Move it to a device, in place."""

@@ -6,24 +6,24 @@ Shape suffixes: B items, T positions, D width.
 from __future__ import annotations
 
 import copy
+import inspect
 import math
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+import transformers
 from PIL import Image
-from tokenizers import decoders
 from torch import nn
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
-    AutoTokenizer,
-    BatchEncoding,
+    AutoModelForTextEncoding,
     CLIPTextModel,
     CLIPVisionModel,
 )
@@ -32,8 +32,14 @@ from transformers.utils import logging
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import EncodedBatch
-from raymoe.features.files import locate
+from raymoe.features.files import is_siglip, locate, stores_spans
+from raymoe.features.folders import from_folder
 from raymoe.features.frozen import Frozen
+from raymoe.features.geometry import Geometry
+from raymoe.features.image_processor import ImageProcessor, PreparedPicture
+from raymoe.features.tokenizing import UNLIMITED, Tokenized, Tokenizer
+
+LONGEST_TRIED = 2048
 
 
 class TextEncoder:
@@ -51,18 +57,25 @@ class TextEncoder:
 
     def __init__(self, config: EncoderConfig) -> None:
         self.config = config
-        folder = locate(config.source).folder
-        model = _load_model(folder, CLIPTextModel, "text_model", config)
-        self._tokenizer = _from_folder(AutoTokenizer, folder)
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token  # any id will do: padding is masked
-        self._tokenizing = threading.Lock()  # a tokenizer's truncation is its state
+        files = locate(config.source)
+        model = _text_tower(files.folder, config)
+        self._tokenizer = Tokenizer(files.folder, spans=stores_spans("text", config.source))
         self._model = Frozen(model, config.precision, config.dropout)
-        self._positions = min(config.max_length, self._tokenizer.model_max_length, _positions(model))
-        self._byte_level = "ByteLevel" in _stages(self._tokenizer)
+        of_model = _positions(model)
+        self._positions = min(config.max_length, self._tokenizer.max_length, of_model)
+        taken = inspect.signature(model.forward).parameters
+        self._taken = frozenset(taken)
+        siglip = is_siglip(files)
+        # A model that was trained without a mask has seen every text padded to its full length.
+        self._padded_to = None
+        if siglip or "attention_mask" not in taken:
+            self._taken -= {"attention_mask"}
+            self._padded_to = of_model if of_model < UNLIMITED else self._positions
+        if siglip:
+            self._tokenizer.lower()
         # CLS is dropped only where the tokenizer puts one: the first position of every item.
-        leading = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"][0]
-        self._dropped = int(config.drop_cls and bool(leading))
+        leading = self._tokenizer.puts_one_first
+        self._dropped = int(config.drop_cls and leading)
         if config.pooling == "cls" and not leading:
             raise InputError(
                 f"{config.source}: pooling = cls, but its tokenizer puts no CLS position first",
@@ -70,6 +83,12 @@ class TextEncoder:
             )
         self.max_length = self._positions - self._dropped
         alone = _tried(self, ["a"])
+        # What it can't take at full length shows itself here, too; beyond this no table of positions ends.
+        _tried(
+            self,
+            ["a " * min(self._positions, LONGEST_TRIED)],
+            f"At {self._positions} positions; set its max_length to what the model was made for.",
+        )
         self.width = alone.features_BTD.shape[2]
         if config.pooling == "model":
             exact = copy.copy(self)
@@ -88,81 +107,55 @@ class TextEncoder:
         self._model.to(device)
         return self
 
-    def prepare(self, items: Iterable[str]) -> _Tokenized:
+    def prepare(self, items: Iterable[str]) -> Tokenized:
         """Token ids; what is longer than the limit is cut and noted."""
-        items = list(items)
-        with self._tokenizing:
-            inputs = self._tokenizer(
-                items,
-                padding=True,
-                padding_side="right",
-                truncation=True,
-                max_length=self._positions,
-                return_special_tokens_mask=True,
-                return_tensors="pt",
-            )
-            valid_BT = inputs["attention_mask"].bool()
-            full = [b for b, length in enumerate(valid_BT.sum(1).tolist()) if length >= self._positions]
-            uncut = self._tokenizer([items[b] for b in full], verbose=False)["input_ids"] if full else []
-        cut = frozenset(b for b, ids in zip(full, uncut, strict=True) if len(ids) > self._positions)
-        special_BT = inputs.pop("special_tokens_mask").bool() & valid_BT  # padding counts as special there
-        tokens = [
-            [self._display(t) for t in self._tokenizer.convert_ids_to_tokens(ids[valid].tolist())]
-            for ids, valid in zip(inputs["input_ids"], valid_BT, strict=True)
-        ]
-        return _Tokenized(inputs, valid_BT, special_BT, tokens, cut)
+        return self._tokenizer(list(items), self._positions, self._padded_to)
 
-    def run(self, prepared: _Tokenized) -> EncodedBatch:
+    def run(self, prepared: Tokenized) -> EncodedBatch:
         """Encode what was prepared."""
-        valid_BT, special_BT, tokens, start = prepared.valid_BT, prepared.special_BT, prepared.tokens, 0
+        valid_BT, special_BT, start = prepared.valid_BT, prepared.special_BT, 0
         if not valid_BT.shape[1]:  # empty texts only, and a tokenizer that adds nothing
             features_BTD = torch.zeros(*valid_BT.shape, self.width, device=self._model.device)
-            return EncodedBatch(features_BTD, valid_BT, special_BT, tokens, None)
-        output = self._model(
-            **prepared.inputs.to(self._model.device),
-            output_hidden_states=self.config.layer != -1,
-            return_dict=True,
-        )
+            return EncodedBatch(
+                features_BTD, valid_BT, special_BT, prepared.tokens, None, pieces=prepared.pieces
+            )
+        inputs: dict[str, Any] = {
+            name: tensor.to(self._model.device)
+            for name, tensor in prepared.inputs.items()
+            if name in self._taken
+        }
+        if "use_cache" in self._taken:  # of a decoder, whose keys nobody asks for again
+            inputs["use_cache"] = False
+        output = self._model(**inputs, output_hidden_states=self.config.layer != -1, return_dict=True)
         features_BTD, start = _layer(output, self.config).float(), self._dropped
+        if features_BTD.shape[:2] != valid_BT.shape:
+            raise ValueError(
+                f"it gives {features_BTD.shape[1]} hidden states for {valid_BT.shape[1]} positions"
+            )
+        pieces = prepared.pieces
         return EncodedBatch(
             features_BTD[:, start:],
             valid_BT[:, start:],
             special_BT[:, start:],
-            [of_item[start:] for of_item in tokens],
+            [of_item[start:] for of_item in prepared.tokens],
             None,
             _pooled(output, features_BTD, self.config),
             prepared.cut,
+            None if pieces is None else [of_item[start:] for of_item in pieces],
         )
 
     def encode(self, items: Iterable[str]) -> EncodedBatch:
         """Encode texts."""
         return self.run(self.prepare(items)).cpu()
 
-    def _display(self, token: str) -> str:
-        """A piece as a reader knows it: a word's start is marked by a space, or its rest by ##."""
-        if token in self._tokenizer.all_special_tokens:
-            return token
-        if self._byte_level:
-            return decoders.ByteLevel().decode([token.removesuffix("</w>")])
-        return token.replace("▁", " ")
-
-
-@dataclass(frozen=True)
-class _Tokenized:
-    """A batch of texts as a model takes it, and which of them were cut."""
-
-    inputs: BatchEncoding
-    valid_BT: torch.Tensor
-    special_BT: torch.Tensor
-    tokens: list[list[str]]
-    cut: frozenset[int]
-
 
 class ImageEncoder:
     """A vision model with its image processor; what comes before the patches (CLS, registers) is special.
 
+    Where the processor keeps proportions each picture has patches of its own, and ``grid`` is None.
+
     Raises:
-        InputError: see ``TextEncoder``.
+        InputError: see ``TextEncoder``; or it can't be told which part of a picture its patches show.
     """
 
     kind = "image"
@@ -172,10 +165,19 @@ class ImageEncoder:
         folder = locate(config.source).folder
         model = _load_model(folder, CLIPVisionModel, "vision_model", config)
         # Always Pillow's resizing: torchvision's differs, and features must not depend on what is installed.
-        self._processor = _from_folder(AutoImageProcessor, folder, backend="pil")
+        processor = from_folder(AutoImageProcessor, folder, backend="pil")
+        self._takes = frozenset(inspect.signature(model.forward).parameters)
         self._model = Frozen(model, config.precision, config.dropout)
-        self._patch = getattr(model.config, "patch_size", None)
-        blank = _tried(self, [Image.new("RGB", (64, 64))])
+        self._patch = _pair(getattr(model.config, "patch_size", None))
+        self._sides = _pair(getattr(model.config, "image_size", None))  # that it has position codes for
+        self._one_by_one = False
+        try:
+            self._processor = ImageProcessor(processor, self._takes, self._patch)
+        except Exception as error:  # whatever the processor raises
+            raise self._unusable(error) from None
+        shapes = [Image.new("RGB", size) for size in ((64, 64), (64, 64), (256, 64), (64, 256))]
+        blank = _tried(self, shapes)
+        self._check_order(self._processor(shapes[0]))
         self.grid = blank.grid
         self.max_length, self.width = blank.features_BTD.shape[1:]
 
@@ -184,23 +186,45 @@ class ImageEncoder:
         self._model.to(device)
         return self
 
-    def prepare(self, items: Iterable[Image.Image]) -> torch.Tensor:
-        """RGB pictures cropped, scaled and normalised as the model wants them: ``[B, 3, H, W]`` float32."""
-        # One by one, so that only one picture in its full size is in memory.
-        return torch.cat([self._processor(images=[p], return_tensors="pt")["pixel_values"] for p in items])
+    def prepare(self, items: Iterable[Image.Image]) -> list[PreparedPicture]:
+        """Upright RGB pictures cropped, scaled and normalised as the model wants them.
 
-    def run(self, prepared: torch.Tensor) -> EncodedBatch:
-        """Encode what was prepared."""
-        output = self._model(
-            pixel_values=prepared.to(self._model.device), output_hidden_states=self.config.layer != -1
-        )
+        Raises:
+            ValueError: the processor can't take one of them; says why in one line.
+        """
+        return [self._processor(picture) for picture in items]  # of which one is in memory in its full size
+
+    def run(self, prepared: list[PreparedPicture]) -> EncodedBatch:
+        """Encode what was prepared: pictures of one shape together."""
+        groups: dict[Any, list[int]] = {}
+        for b, picture in enumerate(prepared):
+            groups.setdefault(b if self._one_by_one else picture.shapes, []).append(b)
+        found = [(group, self._run_alike([prepared[b] for b in group])) for group in groups.values()]
+        if len(found) == 1:
+            return found[0][1]
+        return _merged(found, len(prepared))
+
+    def encode(self, items: Iterable[Image.Image]) -> EncodedBatch:
+        """Encode upright RGB pictures."""
+        return self.run(self.prepare(items)).cpu()
+
+    def _run_alike(self, pictures: list[PreparedPicture]) -> EncodedBatch:
+        output = self._answer(pictures, hidden_states=self.config.layer != -1)
         features = _layer(output, self.config).float()
-        if features.ndim == 4:  # a convolutional network: [B, D, rows, columns]
-            _, _, rows, columns = features.shape
-            grid, features_BTD = (rows, columns), features.flatten(2).transpose(1, 2)
-        else:
-            grid, features_BTD = self._grid(prepared.shape[2:], features.shape[1]), features
-        before = features_BTD.shape[1] - math.prod(grid)
+        if len(features) != len(pictures):  # all in one sequence, as Pixtral does
+            self._one_by_one = True
+            return self.run(pictures)
+        features_BTD = features.flatten(2).transpose(1, 2) if features.ndim == 4 else features
+        valid_BT = torch.zeros(features_BTD.shape[:2], dtype=torch.bool)
+        geometry, before = [], 0
+        for b, picture in enumerate(pictures):
+            rows, cols, *side = self._patches(picture, features)
+            # The rest of a sequence that the processor padded comes after its patches, special ones before.
+            before = 0 if picture.grid else features_BTD.shape[1] - rows * cols
+            shown, kept = picture.view.geometry(rows, cols, *side)
+            valid_BT[b, before : before + rows * cols] = torch.from_numpy(kept)
+            geometry.append(shown)
+        valid_BT[:, :before] = True
         if self.config.pooling == "cls" and not before:
             raise InputError(
                 f"{self.config.source}: pooling = cls, but the model has no CLS position",
@@ -208,45 +232,191 @@ class ImageEncoder:
             )
         pooled_BD = _pooled(output, features_BTD, self.config)
         if self.config.drop_cls:
-            features_BTD, before = features_BTD[:, before:], 0
-        valid_BT = torch.ones(features_BTD.shape[:2], dtype=torch.bool)
+            features_BTD, valid_BT, before = features_BTD[:, before:], valid_BT[:, before:], 0
         special_BT = (torch.arange(features_BTD.shape[1]) < before).expand_as(valid_BT)
-        return EncodedBatch(features_BTD.contiguous(), valid_BT, special_BT, None, grid, pooled_BD)
+        return EncodedBatch(
+            features_BTD.contiguous(),
+            valid_BT,
+            special_BT,
+            None,
+            _shared(geometry),
+            pooled_BD,
+            geometry=geometry,
+        )
 
-    def encode(self, items: Iterable[Image.Image]) -> EncodedBatch:
-        """Encode RGB pictures."""
-        return self.run(self.prepare(items)).cpu()
-
-    def _grid(self, pixels: torch.Size, length: int) -> tuple[int, int]:
-        """Rows and columns of patches in a sequence of that length."""
-        if isinstance(self._patch, int):
-            rows, columns = (side // self._patch for side in pixels)
-            if rows * columns <= length:
-                return rows, columns
-        side = math.isqrt(length)  # a hierarchical model has merged its patches
-        if side * side != length:
+    def _answer(self, pictures: list[PreparedPicture], hidden_states: bool) -> Any:
+        """The model's output for pictures of one shape."""
+        inputs: dict[str, Any] = {
+            name: torch.cat([picture.inputs[name] for picture in pictures]).to(self._model.device)
+            for name in pictures[0].inputs
+        }
+        sides = pictures[0].sides
+        if self._sides and sides != self._sides and "interpolate_pos_encoding" in self._takes:
+            inputs["interpolate_pos_encoding"] = True
+        try:
+            return self._model(**inputs, output_hidden_states=hidden_states)
+        except ValueError as error:
             raise InputError(
-                f"{self.config.source}: {length} positions are no grid of patches", "Take another encoder."
-            )
-        return side, side
+                f"{self.config.source} can't take pictures of {sides[1]} x {sides[0]} pixels, as its own "
+                f"image processor makes them: {' '.join(str(error).split())[:160]}",
+                "Give its folder a preprocessor_config.json that scales every picture to the model's size.",
+            ) from None
+
+    def _patches(self, picture: PreparedPicture, features: torch.Tensor) -> tuple[int, int, float, float]:
+        """Rows and columns of patches in a model's input, and their height and width in its pixels."""
+        height, width = picture.sides
+        if picture.grid:
+            rows, cols = picture.grid
+        elif features.ndim == 4:  # a convolutional network: [B, D, rows, columns]
+            rows, cols = features.shape[2:]
+        else:
+            length = features.shape[1]
+            if self._patch:
+                down, across = self._patch
+                rows, cols = height // down, width // across
+                if 0 < rows * cols <= length:
+                    return rows, cols, down, across  # pixels beyond the last whole patch are not seen
+            rows = max(
+                1, round(math.sqrt(length * height / width))
+            )  # a hierarchical model has merged patches
+            cols = length // rows
+            if rows * cols != length or abs(rows * width - cols * height) > max(height, width):
+                raise InputError(
+                    f"{self.config.source}: {length} positions are no grid of patches",
+                    "Take another encoder.",
+                )
+        return rows, cols, height / rows, width / cols
+
+    def _check_order(self, picture: PreparedPicture) -> None:
+        """Refuse a model whose last patch isn't the last position: changing one has to change the other.
+
+        Looks at the embedding, where positions don't know of each other yet; a model without one is believed.
+        """
+        values = picture.inputs["pixel_values"]
+        changed = values.clone()
+        embedded = self._embedding(picture)
+        if embedded is None:
+            return
+        rows, cols, *side = self._patches(picture, embedded)
+        before = 0 if picture.grid else embedded.shape[1] - rows * cols
+        if picture.grid:
+            changed[:, rows * cols - 1] += 1
+        else:
+            down, across = (int(length) for length in side)
+            changed[..., (rows - 1) * down : rows * down, (cols - 1) * across : cols * across] += 1
+        other = self._embedding(replace(picture, inputs={**picture.inputs, "pixel_values": changed}))
+        if other is None or other.shape != embedded.shape:
+            return
+        moved = (other - embedded).abs().amax((0, 2)).nonzero().ravel().tolist()
+        if len(moved) == 1 and moved != [before + rows * cols - 1]:
+            raise self._unusable(f"its last patch is position {moved[0]} of {embedded.shape[1]}")
+
+    def _embedding(self, picture: PreparedPicture) -> torch.Tensor | None:
+        """The first hidden state of one picture ``[1, T, D]``, if it is as long as the last."""
+        output = self._answer([picture], hidden_states=True)
+        states = getattr(output, "hidden_states", None)
+        if not states or states[0].ndim != 3 or states[0].shape[:2] != output.last_hidden_state.shape[:2]:
+            return None
+        return states[0].float()
+
+    def _unusable(self, reason: object) -> InputError:
+        text = " ".join(str(reason).split())[:160]
+        return InputError(
+            f"{self.config.source}: it can't be told which part of a picture each position is: {text}",
+            "Take an encoder whose image processor makes one upright RGB picture of a picture.",
+        )
 
 
-def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any]) -> EncodedBatch:
+@cache
+def bare_processor(source: str) -> ImageProcessor:
+    """An encoder's image processor without its model: for stores that don't say what it showed.
+
+    Raises:
+        InputError: it is missing or damaged, or it can't be told what it shows.
+    """
+    folder = locate(source).folder
+    patch = _pair(getattr(from_folder(AutoConfig, folder), "patch_size", None))
+    try:
+        return ImageProcessor(from_folder(AutoImageProcessor, folder, backend="pil"), frozenset(), patch)
+    except ValueError as error:
+        raise InputError(f"{source}: {error}", "Take another encoder.") from None
+
+
+def _pair(value: Any) -> tuple[int, int] | None:
+    """Height and width, as configurations write them: one number for both, or two."""
+    if isinstance(value, int):
+        return value, value
+    if isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(n, int) for n in value):
+        return value[0], value[1]
+    return None
+
+
+def _shared(geometry: Iterable[Geometry]) -> tuple[int, int] | None:
+    """The grid of all these pictures; None where they have different ones."""
+    grids = {(found.rows, found.cols) for found in geometry}
+    return grids.pop() if len(grids) == 1 else None
+
+
+def _merged(found: list[tuple[list[int], EncodedBatch]], count: int) -> EncodedBatch:
+    """One batch of several: each with the items it holds."""
+    length = max(batch.features_BTD.shape[1] for _, batch in found)
+    some = found[0][1]
+    features_BTD = some.features_BTD.new_zeros(count, length, some.features_BTD.shape[2])
+    valid_BT, special_BT = (torch.zeros(count, length, dtype=torch.bool) for _ in range(2))
+    pooled_BD = None if some.pooled_BD is None else some.pooled_BD.new_zeros(count, some.pooled_BD.shape[1])
+    geometry: dict[int, Geometry] = {}
+    for items, batch in found:
+        there = slice(0, batch.features_BTD.shape[1])
+        features_BTD[items, there] = batch.features_BTD
+        valid_BT[items, there], special_BT[items, there] = batch.valid_BT, batch.special_BT
+        if pooled_BD is not None and batch.pooled_BD is not None:
+            pooled_BD[items] = batch.pooled_BD
+        geometry |= zip(items, batch.geometry or [], strict=True)
+    in_order = [geometry[b] for b in range(count)]
+    return EncodedBatch(
+        features_BTD, valid_BT, special_BT, None, _shared(in_order), pooled_BD, geometry=in_order
+    )
+
+
+def _tried(encoder: TextEncoder | ImageEncoder, items: list[Any], remedy: str = "") -> EncodedBatch:
     """One item encoded: a model that does not take it, or takes something else, shows itself here."""
     try:
         return encoder.encode(items)
-    except (ValueError, TypeError, RuntimeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, RuntimeError, LookupError, AttributeError) as error:
+        said = " ".join(str(error).split())[:300]
         raise InputError(
-            f"{encoder.config.source} does not work as an encoder of kind {encoder.kind}: {error}",
-            "Take a model that maps one text or one picture to a sequence of hidden states.",
+            f"{encoder.config.source} does not work as an encoder of kind {encoder.kind}: {said}",
+            remedy or "Take a model that maps one text or one picture to a sequence of hidden states.",
         ) from None
 
 
+def _text_tower(folder: Path, config: EncoderConfig) -> nn.Module:
+    """The text tower of a folder's model; of an encoder-decoder the encoder, which may be there alone."""
+    described = from_folder(AutoConfig, folder)
+    alone = any(name.endswith("EncoderModel") for name in described.architectures or ())
+    if not (alone or getattr(described, "is_encoder_decoder", False)):
+        return _load_model(folder, CLIPTextModel, "text_model", config)
+    if type(described) in AutoModelForTextEncoding._model_mapping:
+        return _loaded(AutoModelForTextEncoding, folder, config)
+    encoder: nn.Module = _loaded(AutoModel, folder, config).get_encoder()
+    return encoder
+
+
 def _load_model(folder: Path, clip_tower: type, tower: str, config: EncoderConfig) -> nn.Module:
-    is_clip = _from_folder(AutoConfig, folder).model_type == "clip"
-    loader = clip_tower if is_clip else AutoModel
+    described = from_folder(AutoConfig, folder)
+    loader: Any = clip_tower if described.model_type == "clip" else AutoModel
+    if type(described) not in AutoModel._model_mapping:  # a tower alone, such as SigLIP's of texts
+        loader = getattr(transformers, next(iter(described.architectures or ()), ""), AutoModel)
+    model = _loaded(loader, folder, config)
+    # Of a model of both (SigLIP and the like) the tower of the kind asked for.
+    both = hasattr(model, "text_model") and hasattr(model, "vision_model")
+    return getattr(model, tower) if both else model
+
+
+def _loaded(loader: Any, folder: Path, config: EncoderConfig) -> Any:
+    """A model whose weights are all there, in single precision whatever they were saved in."""
     with _quiet():  # its report of weights that aren't used; what is missing is checked below
-        model, report = _from_folder(loader, folder, output_loading_info=True, dtype=torch.float32)
+        model, report = from_folder(loader, folder, output_loading_info=True, dtype=torch.float32)
     missing = sorted(report["missing_keys"])
     if config.pooling != "model":
         missing = [k for k in missing if "pooler" not in k]  # nobody reads it
@@ -256,9 +426,7 @@ def _load_model(folder: Path, clip_tower: type, tower: str, config: EncoderConfi
             "Take the folder of one model as it was saved"
             + ("; or pooling = mean, if only the pooler is missing." if config.pooling == "model" else "."),
         )
-    # Of a model of both (SigLIP and the like) the tower of the kind asked for.
-    both = hasattr(model, "text_model") and hasattr(model, "vision_model")
-    return getattr(model, tower) if both else model
+    return model
 
 
 @contextmanager
@@ -274,29 +442,15 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _from_folder(loader: Any, folder: Path, **options: Any) -> Any:
-    try:
-        return loader.from_pretrained(folder, local_files_only=True, **options)
-    except Exception as error:  # OSError, ValueError, SafetensorError, KeyError: it depends on the file
-        raise InputError(
-            f"{loader.__name__} can't be loaded from {folder}: {error}",
-            "Give a folder that holds the model with its tokenizer or image processor, as save_pretrained "
-            "writes them.",
-        ) from None
-
-
 def _positions(model: nn.Module) -> int:
     """How many positions a text model has codes for."""
+    limit = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
     for name, module in model.named_modules():
         if isinstance(module, nn.Embedding) and "position" in name.rpartition(".")[2]:
-            # RoBERTa counts from after the padding index.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    return getattr(model.config, "max_position_embeddings", None) or 1 << 30
-
-
-def _stages(tokenizer: Any) -> str:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return f"{getattr(backend, 'pre_tokenizer', '')!r} {getattr(backend, 'decoder', '')!r}"
+            # RoBERTa counts from after the padding index; BART's table is longer than what it takes.
+            padding = 0 if module.padding_idx is None else module.padding_idx + 1
+            return min(limit, module.num_embeddings - padding)
+    return limit
 
 
 def _pooled(output: Any, features_BTD: torch.Tensor, config: EncoderConfig) -> torch.Tensor | None:

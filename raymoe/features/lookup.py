@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import Encoder
-from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, locate
+from raymoe.features.files import EFFICIENTNET, EFFICIENTNET_PIXELS, MINILM, is_folder, is_siglip, locate
+from raymoe.features.geometry import Geometry
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,27 @@ def load_encoder(kind: str, config: EncoderConfig, device: str | torch.device = 
     return encoder.to(device)
 
 
+def seen(config: EncoderConfig, size: tuple[int, int], grid: tuple[int, int]) -> Geometry:
+    """What the patches of a picture show of it: measured, for stores that were written before it was kept.
+
+    Loads the encoder's image processor, and no weights.
+
+    Args:
+        config: the encoder.
+        size: width and height of the upright picture.
+        grid: rows and columns of the encoder's patches.
+
+    Raises:
+        InputError: the image processor can't be had.
+        ValueError: it can't take pictures of this size.
+    """
+    if config.source in KIND_OF_PACKAGE:
+        return Geometry(*grid)
+    from raymoe.features.huggingface import bare_processor
+
+    return bare_processor(config.source).geometry(size, grid)
+
+
 def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     """What an encoder's features depend on: name, hash of the weights and of the preprocessing, layer, cut.
 
@@ -58,9 +80,22 @@ def encoder_identity(kind: str, config: EncoderConfig) -> dict[str, Any]:
     identity = {"name": found.name, **chosen, **found.hashes()}
     if config.dropout:  # what is drawn depends on the batch
         identity |= {"dropout": True, "batch_size": config.batch_size}
+    if kind == "text" and is_siglip(found):  # until then they were encoded with a mask, and not lowered
+        identity["reading"] = "lowered, padded to full length, no mask"
     if config.source == EFFICIENTNET:
         identity["preprocessing"] = EFFICIENTNET_PIXELS  # no file says it
     return identity | ({"max_length": config.max_length} if kind == "text" else {})
+
+
+def refuse_absent(kind: str, config: EncoderConfig) -> None:
+    """Refuse an encoder that is known not to be there: a model of the hub is not looked for.
+
+    Raises:
+        InputError: see ``load_encoder``, so far as names and folders tell.
+    """
+    _check(kind, config)
+    if not config.source.startswith("hf:") or is_folder(config.source.removeprefix("hf:")):
+        locate(config.source)
 
 
 def _check(kind: str, config: EncoderConfig) -> None:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TypedDict, cast
+from dataclasses import asdict, dataclass, field, replace
+from typing import NotRequired, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError
-from raymoe.project.contracts import FEATURES
+from raymoe.features.geometry import Geometry
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
+from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Metadata, Provenance, Skipped
 from raymoe.project.tables import conform, metadata_of
 from raymoe.project.workspace import Workspace
 
 MARKER = "features.json"
+TAGS = (FEATURES.tag, FEATURES_WITH_SPANS.tag)
 ROWS_PER_BATCH = 64
 
 
@@ -33,7 +36,9 @@ class ModalityInfo:
         kind: ``text`` or ``image``.
         width: D.
         max_length: the most positions a sample can have, special ones included.
-        grid: rows and columns of a picture's non-special positions; None for texts.
+        grid: rows and columns of a picture's non-special positions; None for texts, and where each picture
+            has its own.
+        spans: of a text, whether its pieces are stored with their words and spans.
     """
 
     name: str
@@ -41,6 +46,14 @@ class ModalityInfo:
     width: int
     max_length: int
     grid: tuple[int, int] | None
+    spans: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """As it stands in metadata: without ``spans`` where there are none, as in version 2."""
+        found = asdict(self)
+        if not self.spans:
+            del found["spans"]
+        return found
 
 
 class StoredModality(TypedDict):
@@ -51,6 +64,7 @@ class StoredModality(TypedDict):
     width: int
     max_length: int
     grid: list[int] | None
+    spans: NotRequired[bool]
 
 
 class PartMetadata(TypedDict):
@@ -104,6 +118,7 @@ class Marker:
 class SequenceRow:
     """One sample's features of one modality, without padding.
 
+    Of a text either ``tokens``, with their tokenizer's marks, or ``pieces``, of a modality with spans.
     ``pooled_D`` is a vector for the whole sample; left out it is the mean over valid non-special positions,
     or over all valid ones if none is left, and 0 without any.
     """
@@ -113,6 +128,8 @@ class SequenceRow:
     special_T: np.ndarray
     tokens: list[str] | None = None
     pooled_D: np.ndarray | None = None  # None when it is made, never afterwards
+    pieces: list[TextPiece] | None = None
+    geometry: Geometry | None = None  # None for texts, and where patches always show the whole picture
 
     def __post_init__(self) -> None:
         if self.pooled_D is None:
@@ -162,7 +179,7 @@ class Part:
 
     def to_json(self) -> bytes:
         """All of it, for its way back from another process."""
-        return json.dumps(asdict(self)).encode()
+        return json.dumps({**asdict(self), "modalities": [m.to_json() for m in self.modalities]}).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Part:
@@ -186,9 +203,24 @@ def commit_part(
 ) -> Part:
     """Write a part that holds the rows ``span`` of the samples table, with what was left out and cut."""
     skipped: list[Skipped] = [{**s, "row": span[0] + (s["row"] or 0)} for s in part.skipped]
+    modalities = tuple(_long_enough(m, part.rows) for m in modalities)
     extra = {"rows": list(span), "skipped": skipped, "cut": part.cut}
     write_part(workspace, part_name(folder, part.index), part.rows, modalities, provenance, extra)
-    return Part(part.index, len(part.rows), tuple(modalities), skipped, part.cut)
+    return Part(part.index, len(part.rows), modalities, skipped, part.cut)
+
+
+def _long_enough(modality: ModalityInfo, rows: list[Row]) -> ModalityInfo:
+    """A modality whose longest sample is among these: an encoder may not know how long a picture can get."""
+    longest = max((len(row.sequences[modality.name].valid_T) for row in rows), default=0)
+    return replace(modality, max_length=max(modality.max_length, longest))
+
+
+def longest(parts: Sequence[Part]) -> tuple[ModalityInfo, ...]:
+    """The modalities of a store of these parts."""
+    return tuple(
+        replace(same[0], max_length=max(m.max_length for m in same))
+        for same in zip(*(part.modalities for part in parts), strict=True)
+    )
 
 
 def write_part(
@@ -200,8 +232,8 @@ def write_part(
     extra: Mapping[str, object] | None = None,
 ) -> None:
     """Write a part, whole or not at all; ``extra`` metadata as in ``write_table``."""
-    metadata = provenance.metadata({**(extra or {}), "modalities": [asdict(m) for m in modalities]})
-    schema = _schema(modalities).with_metadata(metadata)
+    metadata = provenance.metadata({**(extra or {}), "modalities": [m.to_json() for m in modalities]})
+    schema = _schema(modalities, rows).with_metadata(metadata)
 
     def write(sink: pa.NativeFile) -> None:
         with pa.ipc.new_file(sink, schema) as writer:
@@ -228,9 +260,9 @@ def read_part(workspace: Workspace, name: str, fingerprint: str) -> tuple[list[p
     except (pa.ArrowException, OSError) as error:
         raise ParentError(f"{path} is not a whole Arrow file ({error})") from None
     metadata = metadata_of(reader.schema)
-    if metadata.get("schema") != FEATURES.tag:
+    if metadata.get("schema") not in TAGS:
         raise ParentError(
-            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {FEATURES.tag}"
+            f"{path} holds {metadata.get('schema', 'no raymoe table')}, expected {' or '.join(TAGS)}"
         )
     if metadata["fingerprint"] != fingerprint:
         raise ParentError(f"{path} was made from other inputs than the rest of the store")
@@ -255,11 +287,11 @@ def write_marker(
     ``cut`` says per modality how many texts were longer than the limit.
     """
     content = {
-        "schema": FEATURES.tag,
+        "schema": provenance.contract,
         "fingerprint": provenance.fingerprint,
         "made_by": provenance.to_json(),
         "parts": [{"name": part_name("", i)[1:], "rows": rows} for i, rows in enumerate(part_rows)],
-        "modalities": [asdict(m) for m in modalities],
+        "modalities": [m.to_json() for m in modalities],
         "classes": list(classes),
         "task": task,
         "skipped": list(skipped),
@@ -283,14 +315,14 @@ def read_marker(features: Output) -> Marker | None:
     try:
         content = json.loads(workspace.read(name))
         schema = str(content["schema"])
-        if schema != FEATURES.tag and schema.partition("/")[0] == FEATURES.name:
+        if schema not in TAGS and schema.partition("/")[0] == FEATURES.name:
             raise ParentError(
                 f"{features.path} was written by another version of raymoe: it holds {schema}, "
-                f"expected {FEATURES.tag}",
+                f"expected {' or '.join(TAGS)}",
                 f"Make it again with: {features.again}",
             )
-        if schema != FEATURES.tag:
-            raise ValueError(f"holds {schema}, expected {FEATURES.tag}")
+        if schema not in TAGS:
+            raise ValueError(f"holds {schema}, expected {' or '.join(TAGS)}")
         return Marker(
             Metadata(schema=schema, fingerprint=content["fingerprint"], made_by=content["made_by"]),
             modality_infos(content["modalities"]),
@@ -310,7 +342,10 @@ def read_marker(features: Output) -> Marker | None:
 def modality_infos(raw: Iterable[StoredModality]) -> tuple[ModalityInfo, ...]:
     """Modalities as they come out of JSON."""
     return tuple(
-        ModalityInfo(m["name"], m["kind"], m["width"], m["max_length"], _grid(m["grid"])) for m in raw
+        ModalityInfo(
+            m["name"], m["kind"], m["width"], m["max_length"], _grid(m["grid"]), m.get("spans", False)
+        )
+        for m in raw
     )
 
 
@@ -318,7 +353,7 @@ def _grid(raw: Sequence[int] | None) -> tuple[int, int] | None:
     return None if raw is None else (int(raw[0]), int(raw[1]))
 
 
-def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
+def _schema(modalities: Sequence[ModalityInfo], rows: list[Row]) -> pa.Schema:
     fields = list(FEATURES.schema)
     for m in modalities:
         fields.append(pa.field(f"{m.name}.features", pa.large_list(pa.list_(pa.float16(), m.width))))
@@ -327,6 +362,13 @@ def _schema(modalities: Sequence[ModalityInfo]) -> pa.Schema:
         fields.append(pa.field(f"{m.name}.pooled", pa.list_(pa.float32(), m.width)))
         if m.kind == "text":
             fields.append(pa.field(f"{m.name}.tokens", pa.list_(pa.string())))
+        if any(row.sequences[m.name].geometry for row in rows):
+            fields.append(pa.field(f"{m.name}.grid", pa.list_(pa.int32(), 2)))
+            fields.append(pa.field(f"{m.name}.box", pa.list_(pa.float64(), 4)))
+        if m.spans:
+            fields.append(pa.field(f"{m.name}.joined", pa.list_(pa.bool_())))
+            fields.append(pa.field(f"{m.name}.starts", pa.list_(pa.int32())))
+            fields.append(pa.field(f"{m.name}.stops", pa.list_(pa.int32())))
     return pa.schema(fields)
 
 
@@ -349,8 +391,26 @@ def _record_batch(rows: list[Row], modalities: Sequence[ModalityInfo], schema: p
             columns.append(pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values))
         pooled = np.concatenate([np.asarray(s.pooled_D) for s in found])
         columns.append(pa.FixedSizeListArray.from_arrays(pa.array(pooled, pa.float32()), m.width))
-        if m.kind == "text":
+        if m.spans:
+            columns += _piece_columns(
+                [s.pieces or pieces_by_marks(s.tokens or [], s.special_T.tolist()) for s in found]
+            )
+        elif m.kind == "text":
             columns.append(pa.array([s.tokens for s in found], pa.list_(pa.string())))
+        if f"{m.name}.box" in schema.names:
+            shown = [s.geometry for s in found]
+            columns.append(pa.array([g and (g.rows, g.cols) for g in shown], pa.list_(pa.int32(), 2)))
+            columns.append(pa.array([g and g.box for g in shown], pa.list_(pa.float64(), 4)))
     return pa.RecordBatch.from_arrays(
         [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def _piece_columns(rows: list[list[TextPiece]]) -> list[pa.Array]:
+    """What is shown, joined, starts and stops."""
+    spans = [[piece.span or (None, None) for piece in pieces] for pieces in rows]
+    return [
+        pa.array([[piece.text for piece in pieces] for pieces in rows], pa.list_(pa.string())),
+        pa.array([[piece.joined for piece in pieces] for pieces in rows], pa.list_(pa.bool_())),
+        *(pa.array([[span[k] for span in of_row] for of_row in spans], pa.list_(pa.int32())) for k in (0, 1)),
+    ]

@@ -9,14 +9,15 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from raymoe.actors.fleet import open_fleet
 from raymoe.actors.pool import run_units
 from raymoe.config import ModalityConfig
+from raymoe.config.paths import expanded
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import InputError, RaymoeError
+from raymoe.features.files import is_folder
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import Part, commit_part
 from raymoe.project import Project
@@ -81,7 +82,7 @@ def encode_on_actors(
         console.print(f"  {len(todo)} parts on {fleet.fitting()} x {fleet.shape.device}")
         outcome = run_units(units(), fleet, finished, total=len(todo), name="encode")
     for remark in outcome.remarks:
-        console.print(f"  {remark}", markup=False)
+        console.print(f"  {remark}")
     outcome.raise_if_failed(
         len(todo),
         "parts could not be encoded",
@@ -171,7 +172,7 @@ class PartRunner:
 def _absolute(modality: ModalityConfig) -> ModalityConfig:
     """A folder's path as it is from anywhere: actors need not be where the driver is."""
     name = modality.encoder.source.removeprefix("hf:")
-    if modality.encoder.source == name or not Path(name).expanduser().is_dir():
+    if modality.encoder.source == name or not is_folder(name):
         return modality
-    source = f"hf:{Path(name).expanduser().resolve()}"
+    source = f"hf:{expanded(name).resolve()}"
     return modality.model_copy(update={"encoder": modality.encoder.model_copy(update={"source": source})})

@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from raymoe.errors import InputError, ParentError
+from raymoe.features.files import EFFICIENTNET
+from raymoe.features.geometry import Geometry
 from raymoe.features.parts import MARKER, ModalityInfo, read_marker, read_part
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project.outputs import Output
+from raymoe.project.provenance import Provenance
 from raymoe.runtime.ordered import in_order
 from raymoe.task import Task
 
@@ -113,6 +118,8 @@ class FeatureStore:
         self.classes: tuple[str, ...] = marker.classes
         self.task: Task = Task.named(marker.task)
         self.cut: dict[str, int] = marker.cut
+        made_by = Provenance.from_json(marker.metadata["made_by"])
+        self._encoders = cast(dict[str, dict[str, object]], made_by.config.get("modalities", {}))
         self._batches: list[pa.RecordBatch] = []
         for part, wanted in marker.parts:
             name = f"{features.name}/{part}"
@@ -186,12 +193,44 @@ class FeatureStore:
         masks = {m.name: self.sequence(i, m.name)[1:] for m in self.modalities}
         return {name: valid & ~special for name, (valid, special) in masks.items()}
 
-    def tokens(self, i: int, modality: str) -> list[str] | None:
-        """Display strings of a text's positions; None for a picture."""
-        if self._info[modality].kind != "text":
+    def pieces(self, i: int, modality: str) -> list[TextPiece] | None:
+        """A text's positions as pieces of it, one each; None for a picture."""
+        info = self._info[modality]
+        if info.kind != "text":
             return None
         batch, row = self._locate(i)
-        return self._batches[batch][f"{modality}.tokens"][row].as_py()
+        special = self.sequence(i, modality)[2].tolist()
+
+        def column(name: str) -> list:
+            return self._batches[batch][f"{modality}.{name}"][row].as_py()
+
+        if not info.spans:
+            return pieces_by_marks(column("tokens"), special)
+        return [
+            TextPiece(text, joined, is_special, None if start is None else (start, stop))
+            for text, joined, is_special, start, stop in zip(
+                column("tokens"), column("joined"), special, column("starts"), column("stops"), strict=True
+            )
+        ]
+
+    def geometry(self, i: int, modality: str) -> Geometry | None:
+        """What a picture's valid non-special positions show of it, row by row.
+
+        None for a text, and in stores of Hugging Face encoders that were written before this was kept:
+        ``raymoe.features.lookup.seen`` measures it again.
+        """
+        info = self._info[modality]
+        if info.kind != "image":
+            return None
+        batch, row = self._locate(i)
+        columns = self._batches[batch]
+        if f"{modality}.box" in columns.schema.names and columns[f"{modality}.box"][row].is_valid:
+            rows, cols = columns[f"{modality}.grid"][row].as_py()
+            left, top, right, bottom = columns[f"{modality}.box"][row].as_py()
+            return Geometry(rows, cols, (left, top, right, bottom))
+        if info.grid is None or self._encoders.get(modality, {}).get("name", EFFICIENTNET) != EFFICIENTNET:
+            return None
+        return Geometry(*info.grid)
 
     def batch(
         self,

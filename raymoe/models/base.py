@@ -12,6 +12,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from raymoe.catalogue import expert_names
 from raymoe.config import ModelConfig
 from raymoe.models.fusion import FusionExperts, Segments, position_code
 
@@ -232,10 +233,3 @@ class FusionModel(nn.Module):
 
     def _position(self, config: ModelConfig) -> Tensor:
         return position_code(sum(self.lengths), config.hidden_dim)
-
-
-def expert_names(kind: str, modalities: list[str]) -> list[str]:
-    """One unique expert per modality, then synergy and redundancy; the dense Transformer is one expert."""
-    if kind == "dense":
-        return ["dense"]
-    return [*(f"unique:{name}" for name in modalities), "synergy", "redundancy"]

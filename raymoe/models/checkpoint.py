@@ -14,9 +14,10 @@ import safetensors
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from raymoe.catalogue import expert_names
 from raymoe.config import ModelConfig
 from raymoe.errors import ParentError
-from raymoe.models.base import FusionModel, expert_names
+from raymoe.models.base import FusionModel
 from raymoe.models.build import build_model
 from raymoe.project.outputs import Output
 

@@ -285,7 +285,7 @@ class UnitFiles:
             self._some[range_] = left
 
     def _drop(self, name: str) -> None:
-        console.print(f"  {name} was damaged and has been removed: its units are done again", markup=False)
+        console.print(f"  {name} was damaged and has been removed: its units are done again")
         self.workspace.remove(f"{self.folder}/{name}")
         self.removed.append(name)
 

@@ -14,10 +14,10 @@ from raymoe.actors.pool import first_actor, own_error, run_units
 from raymoe.models.model_source import ModelSource
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import Cut, open_cut, save_cut
-from raymoe.probe.lock import RunLock
 from raymoe.probe.plan import Plan, Unit, Units
 from raymoe.probe.runner import UnitRunner
 from raymoe.project import Project
+from raymoe.project.lock import RunLock
 from raymoe.project.provenance import Provenance
 from raymoe.runtime.progress import console, duration, track
 
@@ -86,7 +86,7 @@ def _do_units(work: Opened, fleet: Fleet) -> dict[str, str]:
             name="probe",
         )
     for remark in outcome.remarks:
-        console.print(f"  {remark}", markup=False)
+        console.print(f"  {remark}")
     return outcome.failed
 
 
@@ -174,7 +174,7 @@ class Opened:
         """Store an answer.
 
         Raises:
-            RaymoeError: the workspace is full or gone, or another driver has taken over.
+            RaymoeError: the workspace is full or gone, or another process has taken over.
         """
         self.planned.lock.check()
         name = (pa.ipc.open_stream(answer).schema.metadata or {}).get(b"device", b"unknown").decode()
@@ -201,6 +201,6 @@ def measured_rate(fleet: Fleet, plan: Plan) -> float | None:
     try:
         rate: float = ray.get(actor.calibrate.remote(plan.typical_job()))
     except ray.exceptions.RayError as error:
-        console.print(f"  can't measure how fast an actor is: {own_error(error).message}", markup=False)
+        console.print(f"  can't measure how fast an actor is: {own_error(error).message}")
         return None
     return rate

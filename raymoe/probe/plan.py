@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymoe.attribution.importance import mean_over_experts
-from raymoe.catalogue import ALL, MIXTURE
+from raymoe.catalogue import MIXTURE
 from raymoe.config import ProbeConfig
 from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
@@ -174,24 +174,6 @@ def plan_hash(fingerprint: str, units: Units) -> str:
     """Names a plan: what it was made from, how it is cut."""
     text = f"{fingerprint} {units.unit_evaluations} {len(units)}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def experts_asked(asked: Sequence[str], expert_names: Sequence[str]) -> tuple[str, ...]:
-    """The experts that ``probe.experts`` names: ``all`` are the model's, and the mixture is one more.
-
-    Raises:
-        InputError: it names none, or one that the model doesn't have.
-    """
-    known = f"The model's experts: {', '.join(expert_names)}; or {ALL}, or {MIXTURE}."
-    unknown = [name for name in asked if name not in (*expert_names, ALL, MIXTURE)]
-    if unknown:
-        raise InputError(f"probe.experts names {', '.join(unknown)}", known)
-    if not asked:
-        raise InputError("probe.experts is empty", known)
-    found: dict[str, None] = {}
-    for name in asked:
-        found |= dict.fromkeys(expert_names if name == ALL else [name])
-    return tuple(found)
 
 
 def make_plan(

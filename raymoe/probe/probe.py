@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import cast
@@ -14,10 +15,9 @@ from raymoe.features.parts import read_marker
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.cut import earlier_size, resumable
-from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
-from raymoe.probe.plan import Units, experts_asked, make_plan
+from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
 from raymoe.project.interaction_tables import (
@@ -26,6 +26,7 @@ from raymoe.project.interaction_tables import (
     is_of_earlier_version,
     read_interactions_metadata,
 )
+from raymoe.project.lock import RunLock
 from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
@@ -80,8 +81,9 @@ def probe(
     plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
     if not len(plan.jobs):
         raise RaymoeError(
-            f"no sample has a cross-modal pair ({len(plan.skipped)} skipped)",
-            "Raise probe.rho or probe.min_features, or look at the samples' texts.",
+            f"no sample has a cross-modal pair: {_why_none(plan.skipped)}",
+            "Look at these samples' texts and pictures, or choose another split with --set "
+            "attribute.split=NAME.",
         )
     folder = f"{project.run}/units/{provenance.fingerprint}-{config.unit_evaluations or 'auto'}"
     with RunLock(workspace, f"{project.run}/probe.lock") as lock:
@@ -129,7 +131,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
         )
     named = {key: _named(units, int(key), reason) for key, reason in sorted(failed.items())}
     for key, reason in list(named.items())[:10]:
-        console.print(f"  unit {key} failed: {reason}", markup=False)
+        console.print(f"  unit {key} failed: {reason}")
     if len(named) > 10:
         console.print(f"  ... and {len(named) - 10} more, all in the tables' metadata raymoe.failed")
     if failed and len({units.job_of(number) for number in numbers}) == len(units.plan.jobs):
@@ -150,6 +152,12 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
     return notes
 
 
+def _why_none(skipped: list[Skipped]) -> str:
+    """Why samples were left out, each reason once with how many it is of."""
+    reasons = Counter(entry["reason"] for entry in skipped)
+    return ", ".join(f"{count} have {why}" for why, count in reasons.items()) or "none was attributed"
+
+
 def _named(units: Units, number: int, reason: str) -> str:
     """Why a unit failed, with its sample and expert."""
     name = units.plan.jobs[units.job_of(number)].name
@@ -161,11 +169,10 @@ def with_experts(project: Project) -> Project:
 
     Raises:
         ParentError: there is no checkpoint.
-        InputError: see ``experts_asked``.
+        InputError: see ``ProbeConfig.experts_among``.
     """
-    asked = project.preset.probe.experts
-    experts = experts_asked(asked, read_info(CHECKPOINT.of(project)).experts)
-    if experts == asked:
+    experts = project.preset.probe.experts_among(read_info(CHECKPOINT.of(project)).experts)
+    if experts == project.preset.probe.experts:
         return project
     return replace(project, preset=project.preset.with_fields({"probe.experts": list(experts)}))
 

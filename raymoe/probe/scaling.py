@@ -248,4 +248,4 @@ def _report(project: Project, found: Scaling) -> None:
     workspace = project.workspace
     workspace.write(f"{project.run}/scaling.json", json.dumps(asdict(found), indent=1).encode())
     workspace.write(f"{project.run}/scaling.svg", scaling_plot(found))
-    console.print(f"  -> {workspace.path(project.run)}/scaling.json, scaling.svg", markup=False)
+    console.print(f"  -> {workspace.path(project.run)}/scaling.json, scaling.svg")

@@ -31,7 +31,7 @@ def with_chosen(project: Project) -> Project:
     path = CHOSEN.of(project).path
     own = sorted({setting.partition("=")[0].strip() for setting in project.settings} & set(chosen["chosen"]))
     if own:
-        console.print(f"{', '.join(own)} as you set it, not as chosen in {path}", markup=False)
+        console.print(f"{', '.join(own)} as you set it, not as chosen in {path}")
         return project
     from pydantic import ValidationError  # `raymoe --help` need not wait for it
 
@@ -42,7 +42,7 @@ def with_chosen(project: Project) -> Project:
     what = (
         ", ".join(f"{key}={value}" for key, value in chosen["chosen"].items()) or "nothing but the defaults"
     )
-    console.print(f"chosen by the sweep: {what} ({path})", markup=False)
+    console.print(f"chosen by the sweep: {what} ({path})")
     return replace(project, preset=preset, variant=chosen["variant"], asked=project)
 
 

@@ -29,13 +29,14 @@ class Workspace:
 
     Args:
         uri: a local path or a URI that ``pyarrow.fs`` understands (``s3://``, ``gs://``, ``file://``).
+        given_by: the option or variable of the environment that says so, for messages.
 
     Raises:
         WorkspaceError: the URI names no file system that can be reached.
     """
 
-    def __init__(self, uri: str | os.PathLike[str]) -> None:
-        self.uri = str(uri)
+    def __init__(self, uri: str | os.PathLike[str], given_by: str = "--workspace") -> None:
+        self.uri, self.given_by = str(uri), given_by
         try:
             if "://" in self.uri:
                 self.fs, self.root = fs.FileSystem.from_uri(self.uri)
@@ -43,11 +44,11 @@ class Workspace:
                 self.fs, self.root = fs.LocalFileSystem(), str(Path(self.uri).expanduser().resolve())
         except (pa.ArrowException, OSError, ValueError) as error:
             raise WorkspaceError(
-                f"--workspace {self.uri}: {error}", "Give a local folder or a URI such as s3://bucket/folder."
+                f"{given_by} {self.uri}: {error}", "Give a local folder or a URI such as s3://bucket/folder."
             ) from None
 
-    def __reduce__(self) -> tuple[type[Workspace], tuple[str]]:
-        return Workspace, (self.uri if "://" in self.uri else self.root,)
+    def __reduce__(self) -> tuple[type[Workspace], tuple[str, str]]:
+        return Workspace, (self.uri if "://" in self.uri else self.root, self.given_by)
 
     @property
     def is_local(self) -> bool:
@@ -143,8 +144,11 @@ class Workspace:
     def check_writable(self) -> None:
         """Fail now rather than after the work: write and remove a small file."""
         probe = f"{TEMPORARY}writable-{uuid.uuid4().hex[:8]}"
-        self.write(probe, b"raymoe")
-        self.remove(probe)
+        try:
+            self.write(probe, b"raymoe")
+            self.remove(probe)
+        except WorkspaceError as error:  # of the folder, not of a file that nobody knows
+            raise WorkspaceError(error.message.replace(f"/{probe}:", ":"), error.remedy) from error.__cause__
 
     @contextlib.contextmanager
     def _explained(self, name: str, doing: str) -> Iterator[None]:
@@ -154,21 +158,23 @@ class Workspace:
             if isinstance(error, FileNotFoundError) and doing == "read":
                 missing = f"{self.path(name)}: no such file"
                 raise WorkspaceError(missing, "Run the stage that makes it.") from error
-            raise WorkspaceError(*_explain(error, self.path(name), self.root, doing)) from error
+            raise WorkspaceError(*_explain(error, self.path(name), self, doing)) from error
 
 
-def _explain(error: OSError, path: str, root: str, doing: str) -> tuple[str, str]:
+def _explain(error: OSError, path: str, workspace: Workspace, doing: str) -> tuple[str, str]:
     kept = "What is already computed stays; run the same command again to go on."
-    text = str(error)
+    text, root, given_by = str(error), workspace.root, workspace.given_by
     if error.errno == errno.ENOSPC or "No space left" in text:
         return (
             f"{path}: the workspace is full",
-            f"Free some space on the disk of {root}, or give another --workspace. {kept}",
+            f"Free some space on the disk of {root}, or give another {given_by}. {kept}",
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) or "Read-only" in text or "Permission" in text:
         return (
             f"{path}: no permission to {doing}",
-            f"Make {root} writable, or give another --workspace. {kept}",
+            f"Make {root} writable, or give another {given_by}. {kept}",
         )
-    remedy = f"Check the disk or the connection of {root}, or give another --workspace. {kept}"
+    if error.errno == errno.ENOTDIR:
+        return f"{path}: a file is where a folder should be", f"Give another {given_by}."
+    remedy = f"Check the disk or the connection of {root}, or give another {given_by}. {kept}"
     return f"{path}: can't {doing}: {text}", remedy

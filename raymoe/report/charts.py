@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from raymoe.display.inputs import Inputs, matrix
+from raymoe.display.fonts import drawable
+from raymoe.display.inputs import Inputs, has_test_labels, matrix
 from raymoe.display.plots import new_figure, outside_legend, ramp
 from raymoe.display.shown import Plot
 from raymoe.display.vocabulary import (
@@ -30,6 +32,7 @@ from raymoe.display.vocabulary import (
 )
 
 CLASSES_SHOWN = 30
+CLASS_LETTERS = 40
 
 
 def charts(inputs: Inputs) -> tuple[Plot, ...]:
@@ -50,7 +53,7 @@ def charts(inputs: Inputs) -> tuple[Plot, ...]:
         Plot(
             "test-metrics",
             "FL-I2MoE beside linear probes on the same frozen features, test split.",
-            lambda: test_metrics(inputs.metrics, inputs.baselines),
+            lambda: test_metrics(inputs.metrics, inputs.baselines, labelled=has_test_labels(inputs)),
         ),
         Plot(
             "interactions",
@@ -87,6 +90,8 @@ def training_curves(epochs: pa.Table) -> Figure:
         y = epochs[name].to_numpy() * 100
         metric = name.removeprefix("val_")
         right.plot(x, y, color=color, linewidth=2, label=metric_label(metric))
+        if not np.isfinite(y).any():
+            continue
         best = int(np.nanargmax(y))
         right.plot(x[best], y[best], "o", color=color, markersize=6)
         right.annotate(
@@ -131,6 +136,10 @@ def expert_weights(inputs: Inputs) -> Figure:
     left.set_ylim(0, 1.06 * left.get_ylim()[1])  # room for the whole circle
     left.set_xticklabels(names, rotation=20 if max(map(len, names)) > 10 else 0)
     left.set_xlabel("bar: middle half, circle: mean")
+    if not shown:
+        right.axis("off")
+        _say(right, "no test sample has a label")
+        return figure
     means_CE = np.array([weights_NE[members[c]].mean(axis=0) for c in shown]).reshape(
         len(shown), len(experts)
     )
@@ -148,7 +157,9 @@ def expert_weights(inputs: Inputs) -> Figure:
         )
     right.set(title="Mean weight by true class", xticks=range(len(experts)), yticks=range(len(shown)))
     right.set_xticklabels(names, rotation=20 if max(map(len, names)) > 10 else 0)
-    right.set_yticklabels([f"{inputs.classes[c]} ({len(members[c])})" for c in shown], fontsize=8)
+    right.set_yticklabels(
+        [f"{_short(drawable(inputs.classes[c]))} ({len(members[c])})" for c in shown], fontsize=8
+    )
     right.grid(False)
     right.tick_params(length=0)
     for spine in right.spines.values():
@@ -157,19 +168,23 @@ def expert_weights(inputs: Inputs) -> Figure:
     return figure
 
 
-def test_metrics(metrics: pa.Table, baselines: pa.Table) -> Figure:
-    """FL-I2MoE beside the linear probes, on the test split."""
+def _short(name: str) -> str:
+    return name if len(name) <= CLASS_LETTERS else f"{name[: CLASS_LETTERS - 1]}…"
+
+
+def test_metrics(metrics: pa.Table, baselines: pa.Table, *, labelled: bool) -> Figure:
+    """FL-I2MoE beside the linear probes, on the test split; no bars where it has no label."""
     rows = [r for t in (metrics, baselines) for r in t.to_pylist() if r["split"] == "test"]
     rows = [r for r in rows if not r["model"].startswith("expert:")]
     models = list(dict.fromkeys(r["model"] for r in rows))
     names = [m for m in METRICS if any(r["metric"] == m for r in rows)]
-    values = {(r["model"], r["metric"]): r["value"] * 100 for r in rows}
+    values = {(r["model"], r["metric"]): r["value"] * 100 for r in rows if labelled}
     figure = new_figure(7, 0.8 + 0.5 * len(models))
     for axes, name in zip(figure.subplots(1, len(names), sharey=True, squeeze=False)[0], names, strict=True):
         scores = [values.get((m, name), np.nan) for m in models]
         axes.barh(
             [model_label(m) for m in models],
-            scores,
+            np.nan_to_num(scores),  # a bar of nothing still has its name
             color=[SYNERGY if m == "fl-i2moe" else PLAIN for m in models],
             height=0.62,
         )
@@ -181,8 +196,15 @@ def test_metrics(metrics: pa.Table, baselines: pa.Table) -> Figure:
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
+        if not np.isfinite(scores).any():
+            _say(axes, "no test sample\nhas a label")
     axes.invert_yaxis()
     return figure
+
+
+def _say(axes: Axes, text: str) -> None:
+    """Words where there is nothing to draw."""
+    axes.text(0.5, 0.5, text, color=MUTED, ha="center", va="center", transform=axes.transAxes)
 
 
 def interaction_scores(interactions: pa.Table) -> Figure:
@@ -209,6 +231,7 @@ def interaction_scores(interactions: pa.Table) -> Figure:
         axes.yaxis.set_major_formatter(lambda y, _: f"{y:,.0f}" if y >= 1 else "")
         axes.yaxis.set_minor_formatter(NullFormatter())
         if not len(value):
+            _say(axes, "no pair of this expert was measured")
             continue
         signal = np.abs(value) > 2 * stderr  # False where the error is unknown
         edges = np.histogram_bin_edges(value, 60)

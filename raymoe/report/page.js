@@ -9,6 +9,7 @@ const KEPT = 64; // parsed samples
 const ROW = 66, COLUMN = 84; // an item of the list, pixels, in a list that runs down or across
 const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
 const CONTEXT = 3;
+const TALLEST = 620; // of a picture, pixels
 const state = { sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
@@ -214,7 +215,8 @@ function showSequences() {
   for (const sequence of sample.sequences) {
     const scores = heat[sequence.name] ?? [];
     const block = sequence.kind === "text" ? chips(sequence, scores, linked) : patches(sequence, scores);
-    const name = make("p", { class: "block-name" }, scores.length ? sequence.name : `${sequence.name}: this expert has no heat map`);
+    const unseen = isCropped(sequence) ? " · grey: not seen by the encoder" : "";
+    const name = make("p", { class: "block-name" }, (scores.length ? sequence.name : `${sequence.name}: this expert has no heat map`) + unseen);
     blocks[sequence.kind].push(make("div", {}, name, block));
   }
   $("texts").replaceChildren(...blocks.text);
@@ -234,8 +236,8 @@ function chips(sequence, scores, linked) {
       class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", linked.has(key(name)) && "linked"]
         .filter(Boolean).join(" "),
       role: "button", tabindex: -1, dir: "auto", "--heat": special ? 0 : (scores[i] ?? 0),
-      title: special ? "special token" : `importance ${(scores[i] ?? 0).toFixed(2)}`,
-    }, text);
+      title: special ? "special token" : `${text ? "" : joined ? "continues the letter before: " : "white space: "}importance ${(scores[i] ?? 0).toFixed(2)}`,
+    }, text || unseen(joined));
     register(chip, name);
     row.append(chip);
     previous = i;
@@ -257,15 +259,27 @@ function visiblePieces(sequence, scores, linked) {
   return all.filter((i) => matters.some((j) => Math.abs(i - j) <= CONTEXT));
 }
 
+const isCropped = ({ x, y }) => Boolean(x) && [x, y].some((edges) => edges[0] > 0.001 || edges.at(-1) < 0.999);
+
 function patches(sequence, scores) {
   const frame = make("div", { class: sequence.picture ? "frame" : "frame missing" });
   if (sequence.picture) {
+    const [width, height] = sequence.size;
+    frame.style.width = `min(100%, ${Math.round((TALLEST * width) / height)}px)`;
+    frame.style.aspectRatio = `${width} / ${height}`;
     const image = make("img", { src: sequence.picture, alt: `${sequence.name} of this sample` });
     image.addEventListener("load", drawWires);
     frame.append(image);
   }
   const grid = make("div", { class: "grid", role: "group", "aria-label": `Patches of ${sequence.name}` });
-  grid.style.gridTemplate = `repeat(${sequence.rows}, 1fr) / repeat(${sequence.cols}, 1fr)`;
+  // Over what the encoder saw, column by column and row by row; the rest of the picture is greyed around it.
+  const tracks = (edges, count) =>
+    (edges ? edges.slice(1).map((at, i) => at - edges[i]) : Array(count).fill(1 / count)).map((share) => `${1000 * share}fr`).join(" "); // together at least 1fr, or they don't fill the grid
+  grid.style.gridTemplate = `${tracks(sequence.y, sequence.rows)} / ${tracks(sequence.x, sequence.cols)}`;
+  if (sequence.x) {
+    const percent = (share) => `${100 * share}%`;
+    grid.style.inset = [sequence.y[0], 1 - sequence.x.at(-1), 1 - sequence.y.at(-1), sequence.x[0]].map(percent).join(" ");
+  }
   for (let i = 0; i < sequence.rows * sequence.cols; i++) {
     const cell = make("div", {
       class: "cell", role: "button", tabindex: -1, "--heat": scores[i] ?? 0,
@@ -317,8 +331,11 @@ function written([modality, index]) {
   const prefix = alike ? `${modality}: ` : "";
   if (sequence.kind === "image") return `${prefix}row\u00a0${Math.floor(index / sequence.cols) + 1},\u00a0col\u00a0${(index % sequence.cols) + 1}`;
   const [text, joined] = sequence.pieces[index] ?? ["?", false];
-  return prefix + (joined ? "…" : "") + text;
+  return prefix + (joined ? "…" : "") + (text || unseen(joined));
 }
+
+// What stands for a piece without a letter of its own: a further share of the letter before, or white space.
+const unseen = (joined) => (joined ? "·" : "␣");
 
 // A piece of a word inside its word.
 function emphasised(end) {
@@ -328,7 +345,8 @@ function emphasised(end) {
   while (pieces[from][1]) from--;
   while (pieces[to]?.[1]) to++;
   if (to - from === 1) return [written(end)];
-  return pieces.slice(from, to).map(([text], i) => make(from + i === end[1] ? "b" : "i", {}, text));
+  return pieces.slice(from, to).map(([text, joined], i) =>
+    from + i === end[1] ? make("b", {}, text || unseen(joined)) : make("i", {}, text));
 }
 
 // As many decimals as give the smallest standard error shown two digits.
@@ -481,7 +499,7 @@ function drawWires() {
     if (!chip || !cell) return;
     const roomy = Math.min(cell.width, cell.height) > 20;
     const nth = rank < data.drawn ? count(perCell, key(patch)) : 0;
-    const spread = nth ? Math.max(Math.min(cell.width, cell.height) * 0.28, roomy ? 17 : 10) : 0;
+    const spread = nth ? Math.min(Math.min(cell.width, cell.height) * 0.36, 17) : 0; // stays in its patch
     const x = cell.x - origin.x + cell.width / 2 + spread * Math.cos(nth * 2.4);
     const y = cell.y - origin.y + cell.height / 2 + spread * Math.sin(nth * 2.4);
     const beside = cell.x > chip.right; // picture to the right of the words, or below them

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from raymoe.display.inputs import Inputs, matrix
+from raymoe.display.inputs import Inputs, has_test_labels, matrix
 from raymoe.display.samples import End, Pair, Sample, Sequence
 from raymoe.display.sheets import Amount, Sheet
 from raymoe.display.thumbnails import data_uri
@@ -37,6 +37,7 @@ from raymoe.project import Project
 from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Found
+from raymoe.runtime.characters import one_line, visible
 
 SEARCHED = 2000  # characters of a text that the search looks at
 TARGETS = {"true": "the true labels", "predicted": "the predicted labels"}
@@ -66,6 +67,7 @@ def render(
         loader=PackageLoader("raymoe.report", "."),
         autoescape=select_autoescape(default=True),
         undefined=StrictUndefined,
+        finalize=_printed,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -89,6 +91,7 @@ def render(
         classes=inputs.classes,
         counts=_counts(inputs),
         unscored=_unscored(inputs),
+        labelled=has_test_labels(inputs),
         metrics=_metrics(inputs),
         metric_labels=METRICS,
         experts=_experts(inputs),
@@ -96,6 +99,11 @@ def render(
         provenance=_provenance(inputs, provenance),
         probe=json.loads(inputs.metadata("interactions")["made_by"])["config"],
     )
+
+
+def _printed(value: Any) -> Any:
+    """What the template prints: text of users can hold what no file in UTF-8 can, or what turns the page."""
+    return visible(value) if type(value) is str else value
 
 
 def embedded_json(value: Any) -> str:
@@ -115,7 +123,7 @@ def inline_svg(drawing: bytes, label: str) -> str:
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
     for color, variable in INK_VARIABLES.items():
         text = text.replace(color, variable)
-    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1)
+    text = text.replace("<svg", f'<svg role="img" aria-label="{escape(one_line(label))}"', 1)
     # its size is known before it is laid out, which the browser puts off until it can be seen
     size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', text)
     ratio = f' style="aspect-ratio: {size[1]} / {size[2]}"' if size else ""
@@ -224,7 +232,17 @@ def _sequence(sequence: Sequence) -> dict[str, Any]:
         shown = [[p.text, p.joined, p.special] for p in sequence.pieces]
         return {"kind": "text", "pieces": shown, "rtl": is_right_to_left(sequence.pieces)}
     picture = data_uri(sequence.picture) if sequence.picture else None
-    return {"kind": "image", "rows": sequence.rows, "cols": sequence.cols, "picture": picture}
+    found: dict[str, Any] = {
+        "kind": "image",
+        "rows": sequence.rows,
+        "cols": sequence.cols,
+        "picture": picture,
+    }
+    if sequence.geometry and picture:  # where columns and rows of patches begin and end in the picture
+        lines = {"x": sequence.geometry.columns(), "y": sequence.geometry.lines()}
+        found |= {axis: [round(float(at), 5) for at in edges] for axis, edges in lines.items()}
+        found["size"] = sequence.size
+    return found
 
 
 def _pair(pair: Pair) -> dict[str, Any]:
@@ -260,6 +278,8 @@ def _counts(inputs: Inputs) -> dict[str, int]:
 
 def _unscored(inputs: Inputs) -> list[str]:
     """Names of the classes that no sample of the test split has."""
+    if not has_test_labels(inputs):
+        return []
     test = inputs.samples.filter(pc.equal(inputs.samples["split"], "test"))
     seen = {label for labels in test["labels"].to_pylist() for label in labels}
     return [name for i, name in enumerate(inputs.classes) if i not in seen]
@@ -275,8 +295,9 @@ def _metrics(inputs: Inputs) -> dict[str, Any]:
     ]
     names = [name for name in METRICS if any(row["metric"] == name for row in rows)]
     models: dict[str, dict[str, float]] = {}
+    labelled = has_test_labels(inputs)  # without, a score would be of nothing
     for row in rows:
-        models.setdefault(row["model"], {})[row["metric"]] = row["value"]
+        models.setdefault(row["model"], {}).update({row["metric"]: row["value"]} if labelled else {})
     whole = {m: v for m, v in models.items() if not m.startswith("expert:")}
     best = {n: max((v[n] for v in whole.values() if n in v), default=None) for n in names}
     return {

@@ -55,7 +55,7 @@ def device_name(device: str) -> str:
 
     if device != "cpu":
         return torch.cuda.get_device_name(device)
-    with suppress(OSError), open("/proc/cpuinfo") as file:
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             if line.startswith("model name"):
                 return f"cpu: {line.split(':', 1)[1].strip()}"

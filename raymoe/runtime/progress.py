@@ -1,12 +1,15 @@
-"""Progress of long work: a Rich bar in a terminal, plain lines elsewhere."""
+"""What is printed: one console for everybody, and the progress of long work.
+
+Progress is a Rich bar in a terminal, plain lines elsewhere.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,9 +18,37 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=True)
+from raymoe.runtime.characters import encodable, visible
+
+
+class PlainConsole(Console):
+    """A console that prints text as it is: names of users are no markup and no commands to the terminal.
+
+    ``[red]`` is five characters unless ``markup=True`` is said; what would act on the terminal is a mark; and
+    what its encoding lacks is written plainly instead of ending the command.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what is printed can be changed afterwards, as a bar is."""
+        return self.is_terminal and not self.is_dumb_terminal
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments, their text fit for this terminal."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+            else:
+                yield Segment(encodable(visible(segment.text), self.encoding), segment.style)
+
+
+console = PlainConsole()
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -63,7 +94,7 @@ def duration(seconds: float) -> str:
 def track(title: str, total: int) -> Iterator[Tracked]:
     """Progress of some work for as long as the block runs; ends with one line that says how long it took."""
     start = time.monotonic()
-    if console.is_terminal:
+    if console.is_live:
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from raymoe.runtime.progress import SECONDS_BETWEEN_LINES, console
 from raymoe.training.trials import Trial
@@ -46,12 +47,12 @@ class LiveTable:
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> LiveTable:
-        if console.is_terminal:
+        if console.is_live:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if console.is_terminal:
+        if console.is_live:
             self._live.stop()
 
     def update(self, trial: Trial, state: str, epoch: int | None = None, best: float | None = None) -> None:
@@ -62,12 +63,12 @@ class LiveTable:
         standing.epoch = standing.epoch if epoch is None else epoch
         standing.best = standing.best if best is None else best
         now = time.monotonic()
-        if console.is_terminal or not (changed or now - self._printed > SECONDS_BETWEEN_LINES):
+        if console.is_live or not (changed or now - self._printed > SECONDS_BETWEEN_LINES):
             return
         self._printed = now
         epoch_of = f"epoch {standing.epoch}/{trial.project.preset.train.epochs}"
         words = [f"  {trial.name}: {state}", epoch_of, f"val {self.selection} {_score(standing.best)}"]
-        console.print(", ".join(words if standing.epoch else words[:1]), markup=False)
+        console.print(", ".join(words if standing.epoch else words[:1]))
 
     def _table(self) -> Table:
         count = Counter(standing.state for standing in self.standings.values())
@@ -87,7 +88,7 @@ class LiveTable:
                 str(trial.seed),
                 f"{standing.epoch}/{trial.project.preset.train.epochs}" if standing.epoch else "",
                 _score(standing.best) if standing.epoch else "",
-                f"[{colour}]{standing.state}[/{colour}]" if colour else standing.state,
+                Text(standing.state, style=colour or ""),
             )
         return table
 

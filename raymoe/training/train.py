@@ -17,6 +17,7 @@ from raymoe.models.base import FusionModel
 from raymoe.models.checkpoint import CheckpointInfo, Shape, read_info, save_checkpoint
 from raymoe.project import Project, StageResult, contracts
 from raymoe.project.artifacts import CHECKPOINT, EPOCHS, FEATURES, METRICS, PREDICTIONS, Artifact
+from raymoe.project.lock import RunLock
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
@@ -39,7 +40,8 @@ def train(
 
     Writes, in the run's folder, ``checkpoint/``, ``epochs.parquet``, ``metrics.parquet`` and, last,
     ``predictions.parquet``. A training that was interrupted goes on after its last whole epoch and ends with
-    the same weights, bit for bit, as one that was not (on the same device, with as many threads).
+    the same weights, bit for bit, as one that was not (on the same device, with as many threads). Only one at
+    a time trains a run.
 
     Args:
         project: what to train on, and where.
@@ -52,10 +54,10 @@ def train(
     Raises:
         ParentError: no features, or a run made from other inputs and ``overwrite`` is off.
         InputError: a split has no samples.
-        RaymoeError: the loss became NaN; the best epoch until then stays as the checkpoint.
+        RaymoeError: the loss became NaN, and the best epoch until then stays as the checkpoint; or another
+            process trains this run.
     """
-    workspace, config = project.workspace, project.preset.train
-    checkpoint = CHECKPOINT.of(project)
+    workspace, checkpoint = project.workspace, CHECKPOINT.of(project)
     store = FeatureStore.open(FEATURES.of(project))
     complete = None if overwrite else finished(project, store.fingerprint)
     if complete:
@@ -70,6 +72,24 @@ def train(
             )
     device = resolve_device(device)
     workspace.check_writable()
+    with RunLock(workspace, f"{project.run}/train.lock", "this training") as lock:
+        complete = None if overwrite else finished(project, store.fingerprint)
+        if complete:  # by whoever held the lock before
+            return StageResult(checkpoint.path, complete, ran=False)
+        fingerprint = _train_and_evaluate(project, store, lock, device, overwrite, on_epoch)
+    return StageResult(checkpoint.path, fingerprint, ran=True)
+
+
+def _train_and_evaluate(
+    project: Project,
+    store: FeatureStore,
+    lock: RunLock,
+    device: str,
+    overwrite: bool,
+    on_epoch: Callable[[int, float], None],
+) -> str:
+    """All that a training writes; returns the checkpoint's fingerprint."""
+    config, checkpoint = project.preset.train, CHECKPOINT.of(project)
     PREDICTIONS.of(project).remove()  # it marks the run as finished
     info = CheckpointInfo(
         modalities=tuple(Shape(m.name, m.width, m.max_length) for m in store.modalities),
@@ -84,7 +104,7 @@ def train(
     with torch.random.fork_rng(devices=[] if device == "cpu" else [torch.device(device)]):
         torch.manual_seed(config.seed)
         model = info.build().to(device)
-        state = _train(project, model, store, info, device, overwrite, on_epoch)
+        state = _train(project, model, store, info, lock, device, overwrite, on_epoch)
         info = _save_best(checkpoint, model, state, info)
 
     predictions = {
@@ -105,8 +125,8 @@ def train(
     }
     for artifact, table in outputs.items():
         artifact.of(project).write(table, made_from(project, store.fingerprint, artifact), extra)
-    workspace.remove(_resume_file(project))
-    return StageResult(checkpoint.path, info.fingerprint, ran=True)
+    project.workspace.remove(_resume_file(project))
+    return info.fingerprint
 
 
 def made_from(project: Project, features: str, artifact: Artifact) -> Provenance:
@@ -150,6 +170,7 @@ def _train(
     model: FusionModel,
     store: FeatureStore,
     info: CheckpointInfo,
+    lock: RunLock,
     device: str,
     overwrite: bool,
     on_epoch: Callable[[int, float], None],
@@ -181,6 +202,7 @@ def _train(
                 progress.advance(0, f"loss {state.rows[-1]['train_loss']:.4f}{note}")
                 buffer = io.BytesIO()
                 torch.save({"tag": tag, **vars(state)}, buffer)
+                lock.check()
                 workspace.write(resume, buffer.getvalue())
                 on_epoch(len(state.rows), best)
         except DivergedError as error:

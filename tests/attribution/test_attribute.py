@@ -15,7 +15,7 @@ from raymoe.errors import InputError, ParentError, RaymoeError
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
-from raymoe.project import Project
+from raymoe.project import Project, lock
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.provenance import Provenance
@@ -246,3 +246,14 @@ def test_a_table_of_another_checkpoint_is_refused(project):
     with pytest.raises(ParentError, match="the checkpoint it was made from"):
         attribute(project, device="cpu")
     assert attribute(project, device="cpu", overwrite=True).ran
+
+
+def test_of_two_that_would_attribute_the_same_one_does(tiny, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    with (
+        lock.RunLock(tiny.workspace, f"{tiny.run}/attribute.lock", "this attribution"),
+        pytest.raises(RaymoeError, match=r"at work on this attribution: process \d+ on .*, since 20"),
+    ):
+        attribute(tiny, device="cpu", overwrite=True)
+    assert attribute(tiny, device="cpu", overwrite=True).ran
+    assert not tiny.workspace.exists(f"{tiny.run}/attribute.lock")

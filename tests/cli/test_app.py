@@ -108,7 +108,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
         artifact.name: artifact.of(project).metadata()
         for artifact in (BASELINES, EPOCHS, METRICS, PREDICTIONS, IMPORTANCE)
     }
-    made |= {"features": read_marker(FEATURES.of(project))}
+    made |= {"features": read_marker(FEATURES.of(project)).metadata}
     made |= {"interactions": read_interactions_metadata(INTERACTIONS.of(project))}
     for artifact in (value for stage in STAGES.values() for value in stage.makes if value.name in made):
         assert set(parents_in(made[artifact.name])) == {parent.name for parent in artifact.parents}
@@ -280,7 +280,7 @@ def test_a_sweep_from_the_archive_to_the_papers_table(here, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["train", "imdb"], 1, ["unknown dataset 'imdb'", "Presets: demo"]),
+        (["train", "imdb"], 1, ["unknown dataset 'imdb'", "Presets: mmimdb, demo"]),
         (["train", "demo", "--set", "train.lr=fast"], 1, ["train.lr", "valid number"]),
         (["train", "demo", "--device", "tpu"], 1, ["--device tpu", "cpu or cuda"]),
         (["train", "demo", "--workspace", "ftp5://x"], 1, ["--workspace ftp5://x"]),
@@ -296,6 +296,25 @@ def test_wrong_usage_is_explained(here, tmp_path, arguments, code, words):
     for word in words:
         assert word in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("place", ["ftp5://x", "/proc/none"])
+def test_a_workspace_of_the_environment_is_named_as_that(tmp_path, place):
+    """Nobody who set a variable long ago looks for a mistake in options that were not given."""
+    command = "doctor" if place == "/proc/none" else "prepare"
+    dataset = ["demo"] if command == "prepare" else []
+    ended = run_forked(run_command, command, *dataset, PWD=str(tmp_path), RAYMOE_WORKSPACE=place)
+    assert ended.code == 1, ended.said
+    assert "RAYMOE_WORKSPACE" in ended.said
+    assert "--workspace" not in ended.said
+
+
+def test_options_that_stand_for_settings_are_named_as_they_were_given(here, tmp_path):
+    for given in (["--random", "0"], ["--grid", "model.dropout=2"], ["--set", "train.lr=0"]):
+        code, said = here("sweep", "demo", *given, cwd=tmp_path)
+        assert code == 1, said
+        named = f"{given[0]} {given[1]!r}" if given[0] == "--set" else " ".join(given)
+        assert f"raymoe: {named}: " in said
 
 
 def test_a_cluster_that_is_not_there_is_said(tmp_path):

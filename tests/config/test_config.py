@@ -13,6 +13,7 @@ from raymoe.config import (
     MMIMDbData,
     PlantedData,
     Preset,
+    ProbeConfig,
     TableData,
     load_preset,
     preset_names,
@@ -144,7 +145,7 @@ def test_a_file_of_ones_own(tmp_path):
         (('task = "multiclass"', 'task = "regression"'), "data.task"),
         (('name = "image"', 'name = "text"'), "modality names must differ"),
         (('kind = "image"', 'kind = "sound"'), "kind"),
-        (("[train]", "[training]"), "training: Extra inputs are not permitted"),
+        (("[train]", "[training]"), "training: there is no such section; there are train, "),
         (('name = "image"', 'name = "split"'), "a modality can't be called split"),
     ],
 )
@@ -243,9 +244,9 @@ def test_a_data_section_is_of_its_formats_class():
     [
         ('format = "movies"', "data.format: Input should be 'table', 'mmimdb', 'enrico'"),
         ("ocr_text = true", "data: ocr_text is no option of format table"),
-        ("ocr = true", "data.ocr: Extra inputs are not permitted"),
+        ("ocr = true", "data.ocr: there is no such field; there are format, source"),
         ('format = "enrico"\nsplit_rule = {train = 1}', "data: split_rule is no option of format enrico"),
-        ("split_rule = {train = 0.5, val = 0.5}", "data: Value error, split_rule needs shares"),
+        ("split_rule = {train = 0.5, val = 0.5}", "data: split_rule needs shares"),
         ('format = "planted"\nscenes = 1', "data.scenes: Input should be greater than"),
     ],
 )
@@ -278,8 +279,14 @@ def test_every_path_of_a_file_is_relative_to_it(tmp_path, monkeypatch):
         ["hf:", "nothing:models/clip"],
     ):
         assert sources(*others) == others
+    assert sources("hf:models/none", "hf:models/clip/x")[0] == f"hf:{folder / 'models/none'}", (
+        "not of the hub"
+    )
     preset = load_preset("../project/mine.toml", ["data.text.encoder.source=hf:some/model"])
-    assert preset.data.modalities[0].encoder.source == "hf:some/model"  # typed, not written in the file
+    typed = f"hf:{elsewhere / 'some' / 'model'}"  # typed, so from where one is; not written in the file
+    assert preset.data.modalities[0].encoder.source == typed
+    preset = load_preset("../project/mine.toml", ["data.text.encoder.source=hf:other/model"])
+    assert preset.data.modalities[0].encoder.source == "hf:other/model"
     assert preset.data.source == str(folder / "table.csv")
 
 
@@ -295,3 +302,122 @@ def test_what_fits_a_training_to_memory_does_not_define_it():
     whole, pieces = (load_preset("demo", [f"train.micro_batch_size={n}"]).train for n in ("null", "4"))
     assert whole != pieces
     assert whole.defining() == pieces.defining()
+
+
+LINED = OWN.replace('name = "text"', 'name = "text"\n# a comment').lstrip("\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "line", "words"),
+    [
+        (("epochs = 3", "epoch = 3"), 17, "train.epoch: there is no such field; there are epochs, "),
+        (("[train]", "[trian]"), 16, "trian: there is no such section; there are train, "),
+        (("classes =", "class ="), 4, "data.class: there is no such field; there are classes, "),
+        (
+            ("task =", "label_column = 'l'\ntask ="),
+            3,
+            "data.label_column: there is no such field; there are labels_col",
+        ),
+        (
+            ('columns = ["picture"]', 'column = ["picture"]'),
+            14,
+            "data.modalities.1.column: there is no such field; there are columns, ",
+        ),
+        (
+            ('"hf:other/model"}', '"hf:other/model", max_len = 8}'),
+            15,
+            "data.modalities.1.encoder.max_len: there is no such field; there are max_length, ",
+        ),
+        (
+            ('kind = "image"', 'kind = "picture"'),
+            13,
+            "data.modalities.1.kind: Input should be 'text' or 'image'",
+        ),
+        (("epochs = 3", "epochs = 0"), 17, "train.epochs: Input should be greater than or equal to 1, not 0"),
+        (("epochs = 3", f"epochs = '{'x' * 9999}'"), 17, "... (9,999 characters)"),
+        (
+            ("[train]", '[train]\nselection = """\nlr = 3\n"""'),
+            17,
+            "train.selection: Input should be 'micro_f1'",
+        ),
+        (("[train]", "[sweep]\ngrid = {a = [1]}\n[train]"), None, "sweep.grid: 'a' can't be swept"),
+    ],
+)
+def test_a_wrong_field_of_a_file_is_told_with_its_line_and_those_that_there_are(
+    tmp_path, change, line, words
+):
+    path = tmp_path / "mine.toml"
+    path.write_text(LINED.replace(*change))
+    with pytest.raises(InputError) as caught:
+        load_preset(str(path), ["train.lr=0.1"])
+    assert words in caught.value.message
+    assert str(path) in caught.value.message
+    assert "--set" not in caught.value.message + caught.value.remedy
+    assert "at least 2 items" not in caught.value.message, "there are two, and one is wrong"
+    assert line is None or f"line {line}, " in caught.value.message
+    assert len(caught.value.message) < 500 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "typed", "blamed"),
+    [
+        (
+            ["train.epochs=7", "train.lr=-1"],
+            {},
+            "--set 'train.lr=-1': train.lr: Input should be greater than 0",
+        ),
+        (
+            ["data.text.encoder.layer=x"],
+            {},
+            "--set 'data.text.encoder.layer=x': data.modalities.0.encoder.layer",
+        ),
+        (["train.seed=-1"], {"train.seed=-1": "--seed -1"}, "--seed -1: train.seed"),
+        (["sweep.random=0"], {"sweep.random=0": "--random 0"}, "--random 0: sweep.random"),
+        (
+            ["sweep.grid.a=[1]"],
+            {"sweep.grid.a=[1]": "--grid a=1"},
+            "--grid a=1: sweep.grid: 'a' can't be swept",
+        ),
+        (["model.num_heads=3", "train.lr=1"], {}, "--set 'model.num_heads=3': model: hidden_dim 256 is not"),
+        (["data.empty_text=x"], {}, "--set 'data.empty_text=x': data.empty_text: Input should be 'skip' or"),
+    ],
+)
+def test_an_option_at_fault_is_named_and_not_the_file(tmp_path, overrides, typed, blamed):
+    path = tmp_path / "mine.toml"
+    path.write_text(LINED)
+    with pytest.raises(InputError) as caught:
+        load_preset(str(path), overrides, typed=typed)
+    assert caught.value.message.startswith(blamed)
+    assert "mine.toml" not in caught.value.message
+
+
+def test_an_option_that_mends_the_file_is_taken_and_faults_of_both_are_told_apart(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(LINED.replace("epochs = 3", "epochs = 0"))
+    assert load_preset(str(path), ["train.epochs=2"]).train.epochs == 2
+    with pytest.raises(InputError) as caught:
+        load_preset(str(path), ["train.lr=0"])
+    file, option = caught.value.message.split("; ")
+    assert file.startswith(f"{path} doesn't validate: line 17, train.epochs")
+    assert option.startswith("--set 'train.lr=0': train.lr")
+
+
+@pytest.mark.parametrize("override", ["train.epoch=1", "trian.epochs=1", "data.text.encoder.max_len=1"])
+def test_what_was_probably_meant_comes_first(override):
+    with pytest.raises(InputError) as caught:
+        load_preset("demo", [override])
+    assert caught.value.remedy.split(": ")[1].startswith(("epochs", "train", "max_length"))
+
+
+def test_experts_are_asked_for_by_name_all_of_them_and_the_mixture():
+    def among(*experts):
+        return ProbeConfig(experts=experts).experts_among(["unique:text", "synergy"])
+
+    assert among("synergy") == ("synergy",)
+    assert among("all") == ("unique:text", "synergy")
+    assert among("mixture", "all", "synergy") == ("mixture", "unique:text", "synergy")
+    with pytest.raises(InputError, match="experts is empty") as caught:
+        among()
+    assert "synergy, all, mixture" in caught.value.remedy
+    with pytest.raises(InputError, match="names 'magic', 'more'"):
+        among("magic", "synergy", "more")

@@ -25,8 +25,10 @@ from raymoe.experiments.planted.pairs import MEASURES, METHODS, Ranking, chance_
 from raymoe.experiments.planted.truth import patches_in, tokens_of
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.trained_runs import finished_runs
+from raymoe.features.geometry import Geometry
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import pieces_by_marks
 from raymoe.models.checkpoint import load_checkpoint, read_info
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
@@ -109,7 +111,7 @@ def write_tables(project, score, target="true", checkpoint=None):
         index = store.index_of(sample["sample_id"])
         targets = json.loads(sample["planted"])["targets"]
         tokens = tokens_of(store, index, "text", targets["synergistic"]["words"])
-        patches = patches_in((7, 7), targets["synergistic"]["boxes"])
+        patches = patches_in(Geometry(7, 7), targets["synergistic"]["boxes"])
         for expert in experts:
             for modality, length in (("text", 9), ("image", 49)):
                 row = {"sample_id": sample["sample_id"], "expert": expert, "modality": modality}
@@ -279,17 +281,24 @@ def test_a_kind_of_model_that_was_not_trained_is_named(made, capsys):
     assert "fl-i2moe: seed 7 has no finished run; what follows is of seed" in capsys.readouterr().out
 
 
-def test_a_word_in_pieces_is_named(made):
+def test_a_word_in_pieces_is_all_of_them_and_one_that_is_not_there_is_named(made):
+    class Pieces:
+        sample_ids = ("a",)
+
+        def pieces(self, i, modality):
+            return pieces_by_marks(["[CLS]", "a", "Ze", "##bra", "zebra", "sun"], [True] + [False] * 5)
+
+    assert tokens_of(Pieces(), 0, "text", ["zebra", "sun"]) == {2, 3, 5}
     store = FeatureStore.open(FEATURES.of(made))
-    with pytest.raises(InputError, match="'zebra' is no token"):
+    with pytest.raises(InputError, match="'zebra' is no word"):
         tokens_of(store, 0, "text", ["zebra"])
 
 
 def test_a_cell_is_four_patches():
-    assert patches_in((7, 7), [box(0)]) == {0, 1, 7, 8}
-    assert patches_in((7, 7), [box(5)]) == {18, 19, 25, 26}
-    assert patches_in((14, 14), [box(0)]) == {r * 14 + c for r in range(4) for c in range(4)}
-    assert patches_in((7, 7), []) == set()
+    assert patches_in(Geometry(7, 7), [box(0)]) == {0, 1, 7, 8}
+    assert patches_in(Geometry(7, 7), [box(5)]) == {18, 19, 25, 26}
+    assert patches_in(Geometry(14, 14), [box(0)]) == {r * 14 + c for r in range(4) for c in range(4)}
+    assert patches_in(Geometry(7, 7), []) == set()
 
 
 @pytest.mark.parametrize(("positives", "pairs"), [(1, 4), (2, 5), (3, 4)])

@@ -1,7 +1,9 @@
 """encode goes on where it stopped, makes nothing twice, and refuses parents that don't fit."""
 
 import io
+import json
 import multiprocessing
+import os
 import re
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -21,8 +23,9 @@ from raymoe.features import batches, parts
 from raymoe.features import encode as stage
 from raymoe.features.encode import encode
 from raymoe.features.encoder import EncodedBatch
+from raymoe.features.geometry import Geometry
 from raymoe.features.store import FeatureStore
-from raymoe.project import Project, artifacts
+from raymoe.project import Project, artifacts, lock
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import SAMPLES
 from raymoe.project.tables import metadata_of
@@ -77,6 +80,12 @@ def loaded(monkeypatch):
     monkeypatch.setattr(stage, "encoder_identity", lambda kind, config: {"name": config.source})
     monkeypatch.setattr(stage, "PART_ROWS", 10)
     return calls
+
+
+def encoded_picture(size):
+    buffer = io.BytesIO()
+    Image.new("RGB", size).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def picture(i):
@@ -158,9 +167,51 @@ def test_every_sample_is_encoded_in_order(tmp_path, loaded):
         assert features[:, 0].tolist() == [0, *map(ord, text)]  # sorted by length inside, restored here
         assert valid.all()
         assert special.tolist() == [True] + [False] * len(text)
-        assert store.tokens(i, "text") == ["^", *text]
+        assert [piece.text for piece in store.pieces(i, "text")] == ["^", *text]
         assert store.sequence(i, "image")[0].tolist() == [[i, 2 * i, 3 * i]] * 4
-        assert store.tokens(i, "image") is None
+        assert store.pieces(i, "image") is None
+
+
+class Shaped(Corners):
+    """A picture encoder for tests that takes no picture of two pixels' width; a patch per pixel."""
+
+    grid = None
+
+    def prepare(self, items):
+        items = list(items)
+        if any(item.width == 2 for item in items):
+            raise ValueError("the encoder's image processor can't take it")
+        return items
+
+    def run(self, items):
+        longest = max(p.width * p.height for p in items)
+        features, valid = (
+            torch.zeros(len(items), longest, 3),
+            torch.zeros(len(items), longest, dtype=torch.bool),
+        )
+        for b, item in enumerate(items):
+            valid[b, : item.width * item.height] = True
+        geometry = [Geometry(item.height, item.width) for item in items]
+        return EncodedBatch(features, valid, torch.zeros_like(valid), None, None, geometry=geometry)
+
+
+def test_pictures_of_any_shape_are_stored_with_theirs_and_those_that_can_not_be_taken_are_left_out(
+    tmp_path, loaded, monkeypatch
+):
+    monkeypatch.setattr(batches, "load_encoder", lambda kind, *_: Letters() if kind == "text" else Shaped())
+    sizes = [(1 + i % 5, 3) for i in range(N)]
+    monkeypatch.setitem(globals(), "picture", lambda i: encoded_picture(sizes[i]))
+    project = ready(tmp_path)
+    result = encode(project)
+    store = opened(project)
+    assert [s["sample_id"] for s in result.skipped] == [f"s{i}" for i in range(N) if sizes[i][0] == 2]
+    assert {s["reason"] for s in result.skipped} == {"the encoder's image processor can't take it"}
+    for i, sample_id in enumerate(store.sample_ids):
+        width, height = sizes[int(sample_id[1:])]
+        assert store.geometry(i, "image") == Geometry(height, width)
+        assert len(store.sequence(i, "image")[0]) == width * height
+    image = next(m for m in store.modalities if m.name == "image")
+    assert (image.grid, image.max_length) == (None, 15)  # as long as the longest
 
 
 def test_what_is_complete_is_not_run_again_and_loads_nothing(tmp_path, loaded):
@@ -216,6 +267,27 @@ def test_only_a_damaged_part_is_made_again(tmp_path, loaded, complete, monkeypat
     assert encode(project).ran
     assert made == ["toy/features/part-00001.arrow"]
     assert files(project) == wanted
+
+
+def test_a_store_of_an_older_version_is_complete_and_is_read(tmp_path, loaded, monkeypatch):
+    """Its features are the same; its texts have marks in place of words and spans."""
+    project = ready(tmp_path)
+    with monkeypatch.context() as before:
+        for module in (stage, batches):
+            before.setattr(module, "stores_spans", lambda *_: False)
+        old = encode(project)
+        wanted = files(project)
+    assert json.loads(wanted["features.json"])["schema"] == "features/2"
+    assert "spans" not in json.loads(wanted["features.json"])["modalities"][0]
+    again = encode(project)
+    assert (again.ran, again.fingerprint) == (False, old.fingerprint)
+    assert files(project) == wanted
+    assert [piece.text for piece in opened(project).pieces(0, "text")] == ["^", "a", "0"]
+
+    project.workspace.remove(f"{artifacts.FEATURES.of(project).name}/part-00000.arrow")
+    assert encode(project).ran, "what is made again is all of the new version"
+    assert json.loads(files(project)["features.json"])["schema"] == "features/3"
+    assert opened(project).modalities[0].spans
 
 
 def test_another_encoder_is_refused_by_name_unless_overwriting(tmp_path, loaded):
@@ -292,7 +364,11 @@ def test_texts_that_were_cut_are_counted_unless_left_out(tmp_path, loaded, capsy
     pq.write_table(table, artifacts.SAMPLES.of(project).path)
     encode(project)
     assert opened(project).cut == {"text": 14}
-    assert "text: 14 texts were longer than 20 tokens and cut" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "text: 14 texts were longer than 20 tokens and cut" in printed
+    assert "max_length is" not in printed, "it was not asked for"
+    encode(make_project(tmp_path, max_length=60), overwrite=True)
+    assert "text: max_length is 60, but its encoder has 20 positions" in capsys.readouterr().out
 
 
 def test_pooled_vectors_are_those_of_the_encoder_or_else_the_mean(tmp_path, loaded, monkeypatch):
@@ -444,3 +520,16 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, monkeypatch):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         peaks = process.submit(peaks_of_encoding, *projects).result()
     assert peaks[1] - peaks[0] < 60, peaks
+
+
+def test_of_two_that_would_encode_the_same_one_does(tmp_path, loaded, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    project = ready(tmp_path)
+    with (
+        lock.RunLock(project.workspace, f"{project.root}/encode.lock", "these features"),
+        pytest.raises(RaymoeError, match=f"at work on these features: process {os.getpid()} on .*, since 20"),
+    ):
+        encode(project)
+    assert not loaded, "no encoder was loaded"
+    assert encode(project).ran
+    assert not project.workspace.exists(f"{project.root}/encode.lock")

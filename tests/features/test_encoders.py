@@ -109,16 +109,19 @@ def test_features_do_not_depend_on_the_padding(folders, name):
     torch.testing.assert_close(together.features_BTD[0, :length], alone.features_BTD[0], atol=1e-5, rtol=1e-5)
 
 
-def test_tokens_are_readable(folders):
-    assert load("text", f"hf:{folders / 'bert'}").encode(["the dog barking"]).tokens == [
-        ["[CLS]", "the", "dog", "bark", "##ing", "[SEP]"]
-    ]
-    assert load("text", f"hf:{folders / 'roberta'}").encode(["dog dog!"]).tokens == [
-        ["<s>", "dog", " dog", "!", "</s>"]
-    ]
-    assert load("text", f"hf:{folders / 'clip'}").encode(["dog at"]).tokens == [
-        ["<|startoftext|>", "dog", "a", "t", "<|endoftext|>"]
-    ]
+def test_pieces_are_readable(folders):
+    def shown(name, text):
+        return [(p.text, p.joined) for p in load("text", f"hf:{folders / name}").encode([text]).pieces[0]]
+
+    apart, joined = False, True
+    assert shown("bert", "the dog barking")[1:-1] == [
+        ("the", apart), ("dog", apart), ("bark", apart), ("ing", joined)
+    ]  # fmt: skip
+    assert shown("roberta", "dog dog!") == [
+        ("<s>", apart), ("dog", apart), ("dog", apart), ("!", apart), ("</s>", apart)
+    ]  # fmt: skip
+    assert shown("clip", "dog at")[1:-1] == [("dog", apart), ("a", apart), ("t", joined)]
+    assert load("text", MINILM).encode(["barking dogs"]).pieces is None, "stored as they always were"
 
 
 def test_the_cls_can_be_left_out(folders):
@@ -128,6 +131,7 @@ def test_the_cls_can_be_left_out(folders):
     assert dropped.max_length == kept.max_length - 1
     assert torch.equal(b.features_BTD, a.features_BTD[:, 1:])
     assert b.tokens == [tokens[1:] for tokens in a.tokens]
+    assert b.pieces == [pieces[1:] for pieces in a.pieces]
 
 
 @pytest.mark.parametrize("name", ["vit", "clip"])
@@ -172,8 +176,9 @@ def whole_output(folders, kind, name):
             processor = CLIPImageProcessorPil if name == "clip" else ViTImageProcessorPil
             pixels = processor.from_pretrained(folder)(noise(), return_tensors="pt")["pixel_values"]
             return whole(pixel_values=pixels, output_hidden_states=True)
-        inputs = PreTrainedTokenizerFast.from_pretrained(folder)(TEXTS[0], return_tensors="pt")
-        inputs = {k: inputs[k] for k in ("input_ids", "attention_mask")}
+        full = {"padding": "max_length", "max_length": 12} if name == "siglip" else {}
+        inputs = PreTrainedTokenizerFast.from_pretrained(folder)(TEXTS[0], return_tensors="pt", **full)
+        inputs = {k: inputs[k] for k in ("input_ids", *(() if name == "siglip" else ("attention_mask",)))}
         return whole(**inputs, output_hidden_states=True)
 
 
@@ -184,12 +189,8 @@ def test_each_family_gives_its_own_towers_states_and_pooled_output(folders, kind
     found = load(kind, source).encode(items)
     torch.testing.assert_close(found.features_BTD, wanted.last_hidden_state)
     assert found.pooled_BD is None  # the mean is taken where it is stored
-    if (kind, name) == ("text", "siglip"):  # takes the last position, padding or not
-        with pytest.raises(InputError, match="looks at the padding"):
-            load(kind, source, pooling="model")
-    else:
-        pooled_BD = load(kind, source, pooling="model").encode(items).pooled_BD
-        torch.testing.assert_close(pooled_BD, wanted.pooler_output)
+    pooled_BD = load(kind, source, pooling="model").encode(items).pooled_BD
+    torch.testing.assert_close(pooled_BD, wanted.pooler_output)
     middle = load(kind, source, layer=1).encode(items)
     torch.testing.assert_close(middle.features_BTD, wanted.hidden_states[1])
 

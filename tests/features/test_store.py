@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raymoe.errors import InputError, ParentError
+from raymoe.features.geometry import Geometry
 from raymoe.features.parts import ModalityInfo, Row, SequenceRow, part_name, write_marker, write_part
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import TextPiece
 from raymoe.project import artifacts
-from raymoe.project.contracts import FEATURES
+from raymoe.project.contracts import FEATURES, FEATURES_WITH_SPANS
 from raymoe.project.provenance import Provenance
 from raymoe.project.workspace import Workspace
 from raymoe.task import MULTILABEL
@@ -77,7 +80,31 @@ def test_ragged_sequences_come_back_as_they_were(tmp_path_factory, lengths, part
             np.testing.assert_array_equal(features, wanted.features_TD)
             np.testing.assert_array_equal(valid, wanted.valid_T)
             np.testing.assert_array_equal(special, wanted.special_T)
-            assert store.tokens(i, name) == wanted.tokens
+            pieces = store.pieces(i, name)
+            assert (None if pieces is None else [piece.text for piece in pieces]) == wanted.tokens
+
+
+span = st.none() | st.tuples(st.integers(0, 99), st.integers(0, 99))
+piece = st.builds(TextPiece, st.text(max_size=3), st.booleans(), st.just(False), span)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(piece, max_size=6), min_size=1, max_size=5))
+def test_pieces_come_back_as_they_were(tmp_path_factory, texts):
+    info, workspace = dataclasses.replace(TEXT, spans=True), Workspace(tmp_path_factory.mktemp("w"))
+    made = Provenance("encode", FEATURES_WITH_SPANS.tag, {})
+    rows = [
+        Row(f"s{i}", "test", [], {"text": SequenceRow(
+            np.zeros((len(pieces), 3), np.float16), np.ones(len(pieces), bool), np.zeros(len(pieces), bool),
+            pieces=pieces,
+        )})
+        for i, pieces in enumerate(texts)
+    ]  # fmt: skip
+    write_part(workspace, part_name("f", 0), rows, [info], made)
+    write_marker(workspace, "f", made, [info], [len(rows)], classes="ab", task="multilabel")
+    store = open_store(workspace)
+    assert store.modalities == (info,)
+    assert [store.pieces(i, "text") for i in range(len(texts))] == texts
 
 
 def test_metadata_comes_back(tmp_path):
@@ -134,6 +161,31 @@ def test_pooling_takes_candidates_or_else_all_that_is_valid(tmp_path):
     ]
     pooled = open_store(write_store(tmp_path, rows)).pooled([0, 1, 2], "text")
     np.testing.assert_allclose(pooled, [features[1:3].mean(0), features[:2].mean(0), np.zeros(3)])
+
+
+def test_what_patches_show_comes_back_and_is_left_out_where_nothing_is_to_say(tmp_path):
+    rows = make_rows([(2, 6), (3, 2), (1, 0)])
+    kinds = [Geometry(2, 3, (0.25, -0.5, 1 / 3, 1.5)), Geometry(1, 2), None]
+    rows = [
+        dataclasses.replace(
+            row,
+            sequences={**row.sequences, "image": dataclasses.replace(row.sequences["image"], geometry=kind)},
+        )
+        for row, kind in zip(rows, kinds, strict=True)
+    ]
+    store = open_store(write_store(tmp_path / "some", rows))
+    assert [store.geometry(i, "image") for i in range(3)] == [*kinds[:2], Geometry(2, 3)]
+    assert store.geometry(0, "text") is None
+    plain = open_store(write_store(tmp_path / "none", make_rows([(2, 6)])))
+    assert plain.geometry(0, "image") == Geometry(2, 3)
+    schema = pa.ipc.open_file(tmp_path / "none" / "f" / "part-00000.arrow").schema
+    assert not {"image.grid", "image.box"} & set(schema.names)
+
+
+def test_a_store_of_a_cropping_encoder_that_does_not_say_what_it_shows(tmp_path, monkeypatch):
+    made = Provenance("encode", FEATURES.tag, {"modalities": {"image": {"name": "clip"}}})
+    monkeypatch.setattr(sys.modules[__name__], "PROVENANCE", made)
+    assert open_store(write_store(tmp_path, make_rows([(2, 6)]))).geometry(0, "image") is None
 
 
 def test_rows_are_found_by_split_and_id(tmp_path):

@@ -16,7 +16,7 @@ def test_the_quick_benchmark_prints_every_figure():
     assert [re.search(r"wanted: (\d+)", line)[1] for line in ratios] == ["100", "35"]
     shares = [float(re.search(r"(\d+)%  \(", line)[1]) for line in lines if "its own products" in line]
     assert len(shares) == 4
-    assert all(0 < share < 200 for share in shares)
+    assert all(share > 0 for share in shares)  # how large is the machine's affair
     differences = [line for line in lines if "against dense" in line or "noise floor" in line]
     assert len(differences) == 8
     assert all(float(line.split()[-1]) < 1e-4 for line in differences)

@@ -24,11 +24,11 @@ from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import TERMS, independent_sums
 from raymoe.probe import commit, measuring, merge, probe
 from raymoe.probe.commit import UnitFiles
-from raymoe.probe.lock import RunLock
 from raymoe.probe.measuring import runner_arguments
 from raymoe.probe.runner import UnitRunner
 from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS
 from raymoe.project.interaction_tables import of_expert, of_experts, read_interactions
+from raymoe.project.lock import RunLock
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
@@ -252,7 +252,7 @@ def test_a_second_driver_is_refused_while_the_first_runs(tiny, inline, monkeypat
     first = threading.Thread(target=probe, args=(tiny,))
     first.start()
     begun.wait()
-    with pytest.raises(RaymoeError, match=f"another driver is at work on this probe: process {os.getpid()}"):
+    with pytest.raises(RaymoeError, match=f"another process is at work on this probe: process {os.getpid()}"):
         probe(tiny)
     go_on.set()
     first.join()

@@ -13,12 +13,12 @@ from support.tiny import tiny_preset
 
 from raymoe.attribution.mixture import with_mixture
 from raymoe.config import ProbeConfig
-from raymoe.errors import InputError, ParentError
+from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.pieces import Work
 from raymoe.probe.cut import Cut, open_cut, save_cut, unit_size
-from raymoe.probe.plan import Job, Plan, experts_asked, make_plan
+from raymoe.probe.plan import Job, Plan, make_plan
 from raymoe.project.artifacts import FEATURES
 from raymoe.project.contracts import IMPORTANCE
 from raymoe.project.tables import read_table
@@ -122,17 +122,6 @@ def test_a_missing_row_and_no_experts_are_named(tiny):
     ) as caught:
         tiny_plan(tiny, importance.filter(keep))
     assert caught.value.remedy == "Compute it again with: raymoe attribute tiny --overwrite"
-
-
-def test_experts_by_name_all_of_them_and_the_mixture():
-    assert experts_asked(["synergy"], EXPERTS) == ("synergy",)
-    assert experts_asked(["all"], EXPERTS) == tuple(EXPERTS)
-    assert experts_asked(["mixture", "all", "synergy"], EXPERTS) == ("mixture", *EXPERTS)
-    with pytest.raises(InputError, match="experts is empty") as caught:
-        experts_asked([], EXPERTS)
-    assert "redundancy; or all, or mixture" in caught.value.remedy
-    with pytest.raises(InputError, match="names magic, more"):
-        experts_asked(["magic", "synergy", "more"], EXPERTS)
 
 
 def test_the_mixtures_universe_is_what_matters_to_its_experts_in_the_mean(tiny):

@@ -18,6 +18,7 @@ from support import workspace_fixture
 
 from raymoe.display.samples import Sample
 from raymoe.display.vocabulary import SCORES
+from raymoe.features.geometry import Geometry
 from raymoe.project import artifacts
 from raymoe.report import report
 
@@ -583,3 +584,28 @@ def test_the_time_to_open_is_measured(chromium, finished):
     assert [row[0] for row in rows] == ["as it is", "12 samples", "the same, 195 kB each"]
     assert float(rows[2][1]) > 12 * 0.19  # every sample is there
     assert all(0 < float(ready) < float(load) for _, _, ready, load in rows)
+
+
+def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
+    seen = Geometry(workspace_fixture.ROWS, workspace_fixture.COLS, (0.25, -0.1, 0.75, 0.8))
+    monkeypatch.setattr(
+        workspace_fixture.FakeStore, "geometry", lambda self, i, m: seen if m == "image" else None
+    )
+    report(quick)
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(f"file://{artifacts.REPORT.of(quick).path}/index.html")
+    picture = page.locator(".frame img").bounding_box()
+    cells = page.locator(".frame .cell")
+    assert cells.count() == seen.rows * seen.cols
+    for cell in range(cells.count()):
+        box = cells.nth(cell).bounding_box()
+        x0, y0, x1, y1 = seen.patch(cell)
+        found = (
+            (box["x"] - picture["x"]) / picture["width"],
+            (box["y"] - picture["y"]) / picture["height"],
+            (box["x"] + box["width"] - picture["x"]) / picture["width"],
+            (box["y"] + box["height"] - picture["y"]) / picture["height"],
+        )
+        assert found == pytest.approx((x0, y0, x1, y1), abs=0.005)
+    assert "not seen by the encoder" in page.locator("#images .block-name").inner_text()
+    page.close()

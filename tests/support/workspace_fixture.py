@@ -10,6 +10,8 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
+from raymoe.features.geometry import Geometry
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES
@@ -59,11 +61,15 @@ class FakeStore:
     def index_of(self, sample_id: str) -> int:
         return self.ids.index(sample_id)
 
-    def tokens(self, i: int, modality: str) -> list[str]:
-        return self.texts[self.ids[i]]
+    def pieces(self, i: int, modality: str) -> list[TextPiece]:
+        tokens = self.texts[self.ids[i]]
+        return pieces_by_marks(tokens, [t.startswith("[") for t in tokens])
+
+    def geometry(self, i: int, modality: str) -> Geometry | None:
+        return Geometry(ROWS, COLS) if modality == "image" else None
 
     def sequence(self, i: int, modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        tokens = self.tokens(i, "text")
+        tokens = self.texts[self.ids[i]]
         special = (
             [t.startswith("[") for t in tokens] if modality == "text" else [True] + [False] * ROWS * COLS
         )

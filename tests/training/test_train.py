@@ -1,12 +1,16 @@
 """Training learns, is deterministic, goes on exactly after an interruption, and refuses what it can't use."""
 
+import os
 import shutil
+import socket
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from support.forks import forked, run_forked
 from support.readable import SETTINGS, make_project
 from support.tiny import CLASSES, tiny_preset, write_tiny_features
 
@@ -305,3 +309,42 @@ def test_a_disk_that_fills_up_keeps_the_finished_epochs(mounted):
     assert seen == [1, 2, 3, 4]
     assert tables_of(project)["epochs"].num_rows == 4
     assert all(value.equal(whole[name]) for name, value in weights_of(project).items())
+
+
+def train_until(project: Project, go: str) -> None:
+    """A training that waits after each epoch until there is such a file."""
+
+    def wait(epoch: int, best: float) -> None:
+        while not os.path.exists(go):
+            time.sleep(0.02)
+
+    train(project, device="cpu", on_epoch=wait)
+
+
+def train_beside(project: Project) -> None:
+    """What the second command says."""
+    try:
+        train(project, device="cpu")
+    except RaymoeError as error:
+        print(error)
+
+
+def test_of_two_processes_that_would_train_the_same_run_one_does(tmp_path):
+    """The second says who is at it and since when; killed, the first one's lock keeps nobody out."""
+    project, go = make_project(tmp_path, epochs=2), tmp_path / "go"
+    lock = f"{project.run}/train.lock"
+    with forked(tmp_path / "log", train_until, project, str(go)) as first:
+        resume = f"{project.run}/resume.pt"
+        while not project.workspace.exists(resume):
+            assert first.is_alive(), (tmp_path / "log").read_text()
+            time.sleep(0.02)
+        said = run_forked(train_beside, project).said
+        assert "another process is at work on this training: " in said
+        assert f"process {first.pid} on {socket.gethostname()}, since 20" in said
+        assert not project.workspace.exists(f"{project.run}/predictions.parquet")
+        first.kill()
+        first.join()
+    assert project.workspace.exists(lock), "nobody took it away"
+    assert train(project, device="cpu").ran, "it goes on after the first epoch"
+    assert not project.workspace.exists(lock)
+    assert tables_of(project)["epochs"].num_rows == 2

@@ -118,6 +118,6 @@ def draw(rows: Rows) -> Figure:
             ylabel=f"mean {label}",
             xlabel="features, by importance",
         )
-        axes.set_ylim(0, 1.3 * axes.get_ylim()[1])  # room for the legend above the whiskers
+        axes.set_ylim(0, 1.3 * axes.get_ylim()[1] or 1)  # room for the legend above the whiskers
         axes.legend(loc="upper right", ncols=len(tops), columnspacing=1.2, handlelength=1.2)
     return figure

@@ -69,22 +69,22 @@ def measure(project: Project, *, samples: Sequence[str] = (), device: str | None
         name = f"{folder}/{file_name(sample.sample_id)}"
         workspace.write(f"{name}.png", png(figure))
         workspace.write(f"{name}.svg", svg(figure))
-        console.print(
-            f"case study (Fig. 5) of {sample.sample_id}: {workspace.path(name)}.svg and .png", markup=False
-        )
+        console.print(f"case study (Fig. 5) of {sample.sample_id}: {workspace.path(name)}.svg and .png")
     if gap:
-        console.print(f"without the dense Transformer's maps: {gap}", markup=False)
+        console.print(f"without the dense Transformer's maps: {gap}")
     return StageResult(workspace.path(folder), inputs.fingerprints["interactions"], ran=True)
 
 
 def file_name(sample_id: str) -> str:
-    """A sample's id as the name of a file; ids that differ have names that differ."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", sample_id)[:60].strip(".-")
-    return (
-        safe
-        if safe == sample_id
-        else f"{safe}-{hashlib.sha256(sample_id.encode()).hexdigest()[:8]}".lstrip("-")
-    )
+    """A sample's id as the name of a file; ids that differ have names that differ.
+
+    One that reads like such a name, or like that of an unfinished file, gets a hash too.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+|(?<=\.)(?=tmp-)", "-", sample_id)[:60].strip(".-")
+    if safe == sample_id and not re.search(r"-[0-9a-f]{8}$", safe):
+        return safe
+    hashed = hashlib.sha256(sample_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe or 'sample'}-{hashed}"
 
 
 def _lines(
@@ -149,5 +149,6 @@ def _shown(inputs: Explained, place: int, modality: str, scores: np.ndarray) -> 
     """The scores of a text's pieces or of a picture's cells."""
     if inputs.modalities[modality] == "text":
         return scores.tolist()
-    _, _, special = inputs.store.sequence(place, modality)
-    return scores[: len(special)][~np.asarray(special, dtype=bool)].tolist()
+    _, valid, special = inputs.store.sequence(place, modality)
+    cells = np.asarray(valid, dtype=bool) & ~np.asarray(special, dtype=bool)
+    return scores[: len(cells)][cells].tolist()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raymoe.display.vocabulary import MODELS, model_label
-from raymoe.errors import ParentError
+from raymoe.errors import InputError, ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.comparison import COMPARISON, TABLE
 from raymoe.experiments.trained_runs import TrainedRun, finished_seeds
@@ -67,6 +67,7 @@ def measure(project: Project) -> StageResult:
 
     Raises:
         ParentError: no features, no finished run of any kind, or a sweep on other features.
+        InputError: no test sample has a label.
     """
     workspace, task = project.workspace, Task.named(project.preset.data.task)
     marker = read_marker(FEATURES.of(project))
@@ -92,9 +93,7 @@ def measure(project: Project) -> StageResult:
         for metric in task.metrics
     ]
     for kind in [kind for kind in MODELS if kind not in found]:
-        console.print(
-            f"no finished run of {model_label(kind)}; make them with: {commands[kind]}", markup=False
-        )
+        console.print(f"no finished run of {model_label(kind)}; make them with: {commands[kind]}")
     output = TABLE.of(project)
     made = output.made_from(
         {"protocol": "comparison", "dataset": project.dataset, "task": task.name},
@@ -129,6 +128,11 @@ def _resampled(runs: list[TrainedRun], task: Task) -> dict[str, np.ndarray]:
         table = predictions.made_with(predictions.again).read()
         table = table.filter(pc.equal(table["split"], "test")).sort_by("sample_id")
         logits_NC, labels = np.array(table["logits"].to_pylist()), table["labels"].to_pylist()
+        if not any(labels):
+            raise InputError(
+                f"none of the {len(labels)} test samples has a label: nothing says what the right answer is",
+                "Give some of them labels, then prepare, encode and train again with --overwrite-all.",
+            )
         counts_RN = resample_counts(len(labels))
         for metric, values in found.items():
             values.append(resampled_metric(logits_NC[None], labels, task, counts_RN, metric)[0])

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from raymoe.attribution.attribute import explained_split
+from raymoe.attribution.explained import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
 from raymoe.display.vocabulary import ALL_EXPERTS

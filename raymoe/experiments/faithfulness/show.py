@@ -22,6 +22,7 @@ from raymoe.display.vocabulary import (
     model_label,
 )
 from raymoe.experiments.rows import (
+    Row,
     Rows,
     percent,
     rows_of,
@@ -71,12 +72,15 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
 def finding(summary: Rows) -> str:
     """By how much each model's own importance beats chance."""
 
-    def points(value: float | None) -> str:
-        return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    def points(value: float) -> str:
+        return f"{100 * value:+.1f}".replace("-", "−")
+
+    def interval(row: Row) -> str:
+        low, high = row["over_random_low"], row["over_random_high"]
+        return "" if low is None or high is None else f" ({points(low)} to {points(high)})"
 
     found = [
-        f"{model_label(row['kind'])} {points(row['over_random'])} "
-        f"({points(row['over_random_low'])} to {points(row['over_random_high'])})"
+        f"{model_label(row['kind'])} {points(row['over_random'])}{interval(row)}"
         for row in summary
         if row["method"] == "grad_attnroll"
         and (row["kind"] == "dense" or row["expert"] == ALL_EXPERTS)

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from raymoe.attribution.attribute import explained_split
+from raymoe.attribution.explained import explained_split
 from raymoe.display.vocabulary import COMPARED, OF_PAPER
 from raymoe.errors import InputError
 from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe

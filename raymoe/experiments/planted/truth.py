@@ -18,7 +18,9 @@ import pandas as pd
 from raymoe.data.planted import WITH_PAIRS
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.errors import InputError, ParentError
+from raymoe.features.geometry import Geometry
 from raymoe.features.store import FeatureStore
+from raymoe.features.text_pieces import words
 from raymoe.project import Project
 from raymoe.project.artifacts import FEATURES, SAMPLES
 from raymoe.project.tables import metadata_of
@@ -88,8 +90,8 @@ def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: 
     for modality in store.modalities:
         if modality.kind == "text":
             true[modality.name] = tokens_of(store, index, modality.name, target["words"])
-        elif modality.grid is not None:
-            true[modality.name] = patches_in(modality.grid, target["boxes"])
+        else:
+            true[modality.name] = patches_of(store, index, modality.name, target["boxes"])
     kinds = {m.name: m.kind for m in store.modalities}
     u, v = (of_pairs(pairs, side, lambda m, at: np.isin(at, list(true[m]))) for side in "uv")
     across = pairs["u_modality"].map(kinds).to_numpy() != pairs["v_modality"].map(kinds).to_numpy()
@@ -105,34 +107,52 @@ def of_pairs(pairs: pd.DataFrame, side: str, value: Callable[[str, np.ndarray], 
     return found
 
 
-def tokens_of(store: FeatureStore, index: int, modality: str, words: Sequence[str]) -> set[int]:
-    """Positions of the words in a sample's text.
+def tokens_of(store: FeatureStore, index: int, modality: str, given: Sequence[str]) -> set[int]:
+    """Positions of the given words in a sample's text: of each the pieces of its first occurrence.
 
     Raises:
-        InputError: a word is not one of its tokens.
+        InputError: a word is not there.
     """
-    tokens = [token.strip(" Ġ▁").lower() for token in store.tokens(index, modality) or []]
-    missing = [word for word in words if word not in tokens]
+    pieces = store.pieces(index, modality) or []
+    found: dict[str, range] = {}
+    for word in words(pieces):
+        found.setdefault("".join(pieces[i].text for i in word).lower(), word)
+    missing = [word for word in given if word not in found]
     if missing:
         raise InputError(
-            f"sample {store.sample_ids[index]}: {missing[0]!r} is no token of its {modality}",
-            "Take an encoder whose tokens are whole words, and max_length long enough for the sentences.",
+            f"sample {store.sample_ids[index]}: {missing[0]!r} is no word of its {modality}",
+            "Take an encoder whose words are those of the sentences, and max_length long enough for them.",
         )
-    return {tokens.index(word) for word in words}
+    return {i for word in given for i in found[word]}
 
 
-def patches_in(grid: tuple[int, int], boxes: Sequence[Sequence[float]]) -> set[int]:
-    """Positions of the patches whose centre is in one of the boxes; patches go row by row.
+def patches_of(store: FeatureStore, index: int, modality: str, boxes: Sequence[Sequence[float]]) -> set[int]:
+    """Positions of a picture's patches whose centre is in one of the boxes.
 
     Args:
-        grid: rows and columns.
-        boxes: left, top, right, bottom, as shares of the picture.
+        store, index, modality: of the picture.
+        boxes: left, top, right, bottom, as shares of the upright picture.
+
+    Raises:
+        ParentError: the store does not say what its patches show.
     """
-    rows, columns = grid
-    return {
-        row * columns + column
-        for left, top, right, bottom in boxes
-        for row in range(rows)
-        for column in range(columns)
-        if left < (column + 0.5) / columns < right and top < (row + 0.5) / rows < bottom
-    }
+    geometry = store.geometry(index, modality)
+    if geometry is None:
+        raise ParentError(
+            f"{store.path} does not say which part of a picture its patches show",
+            "It was written by an earlier version; encode again with --overwrite.",
+        )
+    _, valid, special = store.sequence(index, modality)
+    positions = np.flatnonzero(valid & ~special)
+    return {int(positions[cell]) for cell in patches_in(geometry, boxes)}
+
+
+def patches_in(geometry: Geometry, boxes: Sequence[Sequence[float]]) -> set[int]:
+    """The patches whose centre is in one of the boxes; patches go row by row."""
+    found = set()
+    for cell in range(geometry.rows * geometry.cols):
+        x0, y0, x1, y1 = geometry.patch(cell)
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        if any(left < x < right and top < y < bottom for left, top, right, bottom in boxes):
+            found.add(cell)
+    return found

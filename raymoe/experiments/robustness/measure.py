@@ -19,7 +19,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from raymoe.attribution.attribute import explained_split
+from raymoe.attribution.explained import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.display.vocabulary import SCORES
 from raymoe.experiments.bins import RHO
@@ -224,7 +224,7 @@ class _Run:
                 parts.append(found)
                 progress.advance()
         if not parts:
-            console.print(f"  no sample of the split has {LEAST_PAIRS} pairs to rank", markup=False)
+            console.print(f"  no sample of the split has {LEAST_PAIRS} pairs to rank")
         for (v, expert, score), quantity in (
             (key, quantity)
             for key in dict.fromkeys(key for part in parts for key in part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 WORDS = {2: "pair", 3: "triple"}  # interactions by their order
 FIRST = 256  # coalitions asked first
 AT_ONCE = 1 << 16  # and then at a time, which bounds memory
+SHOWN_PLAYERS = 12  # of a coalition in a message
+SHOWN_CHARACTERS = 120  # of what somebody else's error says
 
 
 class Game(Protocol):
@@ -52,11 +55,18 @@ def players_of(game: Game, num_players: int | None) -> int:
     n = own if num_players is None else num_players
     if n is None:
         raise InputError("the game has no num_players", "Pass num_players=.")
-    if int(n) != n or n < 2:
-        raise InputError(f"num_players is {n}", "An interaction takes at least two players.")
-    if own is not None and int(own) != int(n):
+    if not _is_count(n) or n < 2:
+        raise InputError(
+            f"num_players is {n!r}", "An interaction takes at least two players: give their number."
+        )
+    if own is not None and own != n:
         raise InputError(f"num_players is {n}, the game has {own} players", "Leave num_players= out.")
     return int(n)
+
+
+def _is_count(n: object) -> bool:
+    """Whether it is a whole number, of whatever type."""
+    return isinstance(n, int | float | np.number) and bool(np.isfinite(n)) and int(n) == n
 
 
 def check_interactions(players: np.ndarray, n: int, order: int) -> np.ndarray:
@@ -101,33 +111,66 @@ def check_modalities(game: Game, interactions: np.ndarray) -> None:
 def evaluate(game: Game, coalitions: np.ndarray) -> np.ndarray:
     """The game's values as float64 [m], checked.
 
+    The game gets copies: whatever it writes into its argument, the estimator's own coalitions stay.
+
     Raises:
         RaymoeError: the game answers with another shape or with values that are not finite; names the game
             where it has a name, and the coalition.
     """
-    parts = [_checked(game, coalitions[:FIRST])]  # so a game that is no good is soon found out
-    parts += [_checked(game, coalitions[i : i + AT_ONCE]) for i in range(FIRST, len(coalitions), AT_ONCE)]
-    return np.concatenate(parts)
+    starts = [0, *range(FIRST, len(coalitions), AT_ONCE)]  # few at first: a game that is no good is found out
+    stops = [*starts[1:], len(coalitions)]
+    return np.concatenate(
+        [_checked(game, coalitions, start, stop) for start, stop in zip(starts, stops, strict=True)]
+    )
 
 
-def _checked(game: Game, coalitions: np.ndarray) -> np.ndarray:
+def _checked(game: Game, coalitions: np.ndarray, start: int, stop: int) -> np.ndarray:
     name = getattr(game, "name", None)
     prefix = f"{name}: " if name else ""
-    answer = game(coalitions)
-    if hasattr(answer, "detach"):  # a tensor, on any device and of any precision
-        answer = answer.detach().double().cpu().numpy()
-    answer = np.asarray(answer)
-    if answer.dtype.kind not in "fiub" or answer.shape != (len(coalitions),):
+    answer = _array(game(np.array(coalitions[start:stop], order="C")), prefix)
+    if answer.dtype.kind not in "fiub" or answer.shape != (stop - start,):
         raise RaymoeError(
-            f"{prefix}the game answered {answer.dtype} {list(answer.shape)} for {len(coalitions)} coalitions",
+            f"{prefix}the game answered {answer.dtype} {list(answer.shape)} for {stop - start} coalitions",
             "It must return one real number for each row of its argument.",
         )
-    values = answer.astype(np.float64)
+    with np.errstate(over="ignore"):  # what float64 can't hold is infinite, and refused
+        values: np.ndarray = answer.astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        members = np.flatnonzero(coalitions[row]).tolist()
         raise RaymoeError(
-            f"{prefix}the game's value is {values[row]} for the coalition of players {members}",
+            f"{prefix}the game's value is {values[row]} for {written_coalition(coalitions[start + row])}, "
+            f"row {row} of the {stop - start} it was asked",
             "Check the model's weights and the sample's features for NaN or infinite values.",
         )
     return values
+
+
+def _array(answer: object, prefix: str) -> np.ndarray:
+    """An answer as an array: a tensor on any device and of any precision, a list, a column of a table."""
+    detached = getattr(answer, "detach", None)
+    if detached is not None:
+        tensor: Tensor = detached()
+        return (tensor if tensor.is_complex() else tensor.double()).cpu().numpy()
+    if isinstance(answer, np.ma.MaskedArray):  # what is masked is no value
+        answer = np.ma.filled(answer.astype(np.float64), np.nan)
+    try:
+        return np.asarray(answer)
+    except (ValueError, TypeError, RuntimeError) as error:  # rows of several lengths, tensors with gradients
+        reason = (str(error).splitlines() or [""])[0][:SHOWN_CHARACTERS]
+        raise RaymoeError(
+            f"{prefix}the game answered a {type(answer).__name__} that is no array ({reason})",
+            "It must return one real number for each row of its argument: an array, a tensor or a list.",
+        ) from None
+
+
+def written_coalition(coalition: np.ndarray, names: Sequence[str] | None = None) -> str:
+    """How messages name a coalition: by its players, the first of many.
+
+    Args:
+        coalition: bool [n].
+        names: of the n players; by default their numbers.
+    """
+    members = np.flatnonzero(coalition).tolist()
+    shown = [repr(m if names is None else names[m]) for m in members[:SHOWN_PLAYERS]]
+    more = f", ... {len(members)} in all" if len(members) > SHOWN_PLAYERS else ""
+    return f"the coalition of players [{', '.join(shown)}{more}]"

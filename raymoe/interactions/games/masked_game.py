@@ -5,10 +5,13 @@ Knows nothing of experts, tokens or batches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from raymoe.errors import InputError, RaymoeError
+from raymoe.interactions.games.game import written_coalition
 from raymoe.interactions.games.precision import full_precision
 
 
@@ -49,16 +52,17 @@ class MaskedGame:
         finite = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(1)
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
-            members = self._members(coalitions[row])
             raise RaymoeError(
-                f"{self._prefix}the model's output is not finite for the coalition of players {members}",
+                f"{self._prefix}the model's output is not finite for "
+                f"{written_coalition(coalitions[row], self._names)}",
                 "Check the model for NaN weights and the features for NaN or infinite values.",
             )
         return values
 
-    def _members(self, coalition: np.ndarray) -> list[int] | list[str]:
-        """How a coalition is named in a message."""
-        return [int(player) for player in np.flatnonzero(coalition)]
+    @property
+    def _names(self) -> Sequence[str] | None:
+        """How messages name the players; None: by their numbers."""
+        return None
 
     @property
     def _prefix(self) -> str:

@@ -85,7 +85,8 @@ class ModuleGame(MaskedGame, Generic[Inputs]):
         values = np.empty(len(coalitions))
         with _evaluating(self.module):
             for start in range(0, len(coalitions), self.batch_size):
-                part = torch.from_numpy(coalitions[start : start + self.batch_size]).to(self.device)
+                # A copy, also on the CPU: mask= may write into it.
+                part = torch.tensor(coalitions[start : start + self.batch_size], device=self.device)
                 values[start : start + len(part)] = self._batch(part).double().cpu().numpy()
         return values
 
@@ -122,10 +123,9 @@ class ModuleGame(MaskedGame, Generic[Inputs]):
             )
         return output[:, torch.from_numpy(classes).to(output.device)].mean(1)
 
-    def _members(self, coalition: np.ndarray) -> list[int] | list[str]:
-        if self.player_names is None:
-            return super()._members(coalition)
-        return [self.player_names[i] for i in np.flatnonzero(coalition)]
+    @property
+    def _names(self) -> Sequence[str] | None:
+        return self.player_names
 
 
 def _call(module: nn.Module, batch: object) -> object:

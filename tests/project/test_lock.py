@@ -11,8 +11,8 @@ import time
 import pytest
 
 from raymoe.errors import RaymoeError, WorkspaceError
-from raymoe.probe import lock
-from raymoe.probe.lock import RunLock
+from raymoe.project import lock
+from raymoe.project.lock import RunLock
 from raymoe.project.workspace import Workspace
 
 NAME = "run/probe.lock"
@@ -48,9 +48,9 @@ def left_behind(workspace, **fields):
 
 def test_a_second_driver_is_refused_by_name_and_the_first_goes_on(workspace, patient):
     with RunLock(workspace, NAME) as first:
-        with pytest.raises(RaymoeError, match="another driver is at work") as caught:
+        with pytest.raises(RaymoeError, match="another process is at work on this probe") as caught:
             RunLock(workspace, NAME).__enter__()
-        assert f"process {os.getpid()} on {socket.gethostname()}" in caught.value.message
+        assert f"process {os.getpid()} on {socket.gethostname()}, since 20" in caught.value.message
         first.check()
     assert not workspace.exists(NAME)
     with RunLock(workspace, NAME):

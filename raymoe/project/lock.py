@@ -1,4 +1,4 @@
-"""One driver at a time: a file in the run's folder whose content changes for as long as its owner is alive.
+"""One process at a time: a file beside what it writes, whose content changes while its owner is alive.
 
 Whether an owner lives is told by watching that content for a while, never by comparing times: clocks jump,
 and those of two machines differ. On the owner's own machine a process that is gone is known at once.
@@ -33,13 +33,15 @@ class RunLock:
 
     Args:
         workspace, name: the file.
+        work: what its owner does, for messages: ``this probe``.
 
     Raises:
-        RaymoeError: another driver holds it and is alive.
+        RaymoeError: another process holds it and is alive; says which, and since when.
     """
 
-    def __init__(self, workspace: Workspace, name: str) -> None:
-        self.workspace, self.name = workspace, name
+    def __init__(self, workspace: Workspace, name: str, work: str = "this probe") -> None:
+        self.workspace, self.name, self.work = workspace, name, work
+        self._since = _now()
         self._token, self._beat = uuid.uuid4().hex, 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="raymoe-lock", daemon=True)
@@ -62,7 +64,7 @@ class RunLock:
         """Go on only if it is still ours.
 
         Raises:
-            RaymoeError: another driver took it over, since this one stood still for too long.
+            RaymoeError: another process took it over, since this one stood still for too long.
         """
         if self._lost is not None:
             raise RaymoeError(
@@ -108,12 +110,10 @@ class RunLock:
     def _refuse_if_alive(self, found: dict[str, object]) -> None:
         here = found.get("host") == socket.gethostname()
         if here and not _runs(found.get("pid")):
-            console.print(f"  {_owner(found)} is gone: going on where it was", markup=False)
+            console.print(f"  {_owner(found)} is gone: going on where it was")
             return
         watch = WATCH_HERE if here else WATCH_ELSEWHERE
-        console.print(
-            f"  {self._place} is held by {_owner(found)}: watching whether it is alive", markup=False
-        )
+        console.print(f"  {self._place} is held by {_owner(found)}: watching whether it is alive")
         until = time.monotonic() + watch
         while time.monotonic() < until:
             time.sleep(min(0.5, watch / 10))
@@ -121,11 +121,12 @@ class RunLock:
             if now is None:
                 return  # released
             if now != found:
+                since = f", since {now['since']}" if "since" in now else ""
                 raise RaymoeError(
-                    f"another driver is at work on this probe: {_owner(now)} ({self._place})",
-                    "Wait for it or stop it. To probe with other settings now, give another --workspace.",
+                    f"another process is at work on {self.work}: {_owner(now)}{since} ({self._place})",
+                    "Wait for it or stop it. To work with other settings now, give another --workspace.",
                 )
-        console.print(f"  {_owner(found)} showed no life for {watch:.0f} s: taking over", markup=False)
+        console.print(f"  {_owner(found)} showed no life for {watch:.0f} s: taking over")
 
     def _keep(self) -> None:
         """Show life, until told to stop or another has taken over."""
@@ -158,9 +159,13 @@ class RunLock:
         self.workspace.write(self.name, self._content())
 
     def _content(self) -> bytes:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "time": now}
+        mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": self._since, "time": _now()}
         return json.dumps(mine | {"beat": self._beat, "token": self._token}).encode()
+
+
+def _now() -> str:
+    """For people to read; nothing is decided by it."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _owner(found: dict[str, object]) -> str:
