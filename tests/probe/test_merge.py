@@ -239,7 +239,7 @@ def test_a_parent_that_changes_in_mid_run_is_refused_at_the_end(tiny, inline, pa
 
 
 def test_a_second_driver_is_refused_while_the_first_runs(tiny, inline, monkeypatch):
-    from raymoe.probe import lock
+    from raymoe.project import lock
 
     monkeypatch.setattr(lock, "BEAT", 0.1)
     begun, go_on = threading.Event(), threading.Event()
