@@ -236,7 +236,7 @@ class MadeUpJobs(Sequence[Job]):
     def __getitem__(self, number: int) -> Job:
         if not 0 <= number < self.count:
             raise IndexError(number)
-        return Job(number, f"sample-{number}", "synergy", 0, "true", self.candidates, number)
+        return Job(number, f"sample-{number}", "synergy", "true", self.candidates, number)
 
     def __iter__(self) -> Iterator[Job]:
         return (self[number] for number in range(self.count))

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raymoe.attribution.mixture import with_mixture
+from raymoe.attribution.mixture_rows import with_mixture
 from raymoe.catalogue import MIXTURE
 from raymoe.config import ModalityConfig
 from raymoe.data.samples_file import SamplesFile

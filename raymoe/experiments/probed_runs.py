@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from raymoe.attribution.mixture import with_mixture
+from raymoe.attribution.mixture_rows import with_mixture
 from raymoe.catalogue import MIXTURE
 from raymoe.errors import ParentError
 from raymoe.experiments.trained_runs import TrainedRun, finished_seeds

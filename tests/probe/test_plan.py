@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny import tiny_preset
 
-from raymoe.attribution.mixture import with_mixture
+from raymoe.attribution.mixture_rows import with_mixture
 from raymoe.config import ProbeConfig
 from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
@@ -40,7 +40,7 @@ class Jobs(Sequence):
 
     def __getitem__(self, number):
         self.asked += 1
-        return Job(number, f"s{number}", "synergy", 0, "true", self.candidates, number)
+        return Job(number, f"s{number}", "synergy", "true", self.candidates, number)
 
 
 def plan_of(works, kinds):
