@@ -136,7 +136,7 @@ _STAGES = (
     Stage(
         (artifacts.INTERACTIONS,),
         "raymoe.probe.probe:probe",
-        "Importance -> synergy (SII) and redundancy gap of cross-modal pairs, on Ray actors; resumes.",
+        "Importance -> synergy, redundancy and antagonism of cross-modal pairs, on Ray actors; resumes.",
         (*ON_ACTORS, "gpu_share"),
         of_run=True,
         foresees={"encode": "raymoe.attribution.explained:refuse_pairless"},

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
-from raymoe.display.vocabulary import OF_PAPER, score_columns, score_label
+from raymoe.display.vocabulary import default_score, expert_title, score_columns, score_label
 from raymoe.features.store import FeatureStore
 from raymoe.features.text_pieces import TextPiece, word_at
 from raymoe.pipeline import Run
@@ -33,8 +33,8 @@ def summary(project: Project, done: Run) -> None:
     console.print(_weights(project))
     interactions = read_interactions(INTERACTIONS.of(project))
     store = FeatureStore.open(FEATURES.of(project))
-    for score, expert in OF_PAPER.items():
-        console.print(_pairs(interactions, store, expert, score))
+    for expert in interactions["expert"].unique().to_pylist():
+        console.print(_pairs(interactions, store, expert, default_score(expert)))
     console.print(f"{sum(done.seconds.values()):.0f} s in all. Open the page:")
     console.print(Text(done.results["report"].path, style="bold"))
     dense = project.with_kind("dense").command("train")
@@ -79,7 +79,12 @@ def _pairs(interactions: pa.Table, store: FeatureStore, expert: str, score: str,
     clear = np.abs(value) > 2 * error
     caption = f"{len(value):,} pairs, {clear.mean():.0%} of them more than two standard errors from 0"
     table = Table(
-        "sample", "pair", score_label(score), title=f"{expert} expert", title_justify="left", caption=caption
+        "sample",
+        "pair",
+        score_label(score),
+        title=expert_title(expert),
+        title_justify="left",
+        caption=caption,
     )
     seen: set[str] = set()
     for i in np.argsort(-np.where(clear, value, -np.inf), kind="stable"):
