@@ -100,7 +100,7 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
     project = Project(load_preset(str(preset)), Workspace(tmp_path / "ws"), str(preset))
     summary(project, run_pipeline(project, "report"))
     printed = capsys.readouterr().out
-    for words in ("linear probe: text+image", "expert:synergy", "redundancy gap", str(page)):
+    for words in ("linear probe: text+image", "expert:synergy", "redundancy expert", str(page)):
         assert words in printed.replace("\n", "")
 
     # what each table says it was made from is what its artifact names as parents
