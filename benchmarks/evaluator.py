@@ -214,7 +214,7 @@ def exactness(sample: Sample, universes: dict[str, list[tuple[str, int]]], quick
     yield "exactness: largest difference of a logit", ""
     for name, players in universes.items():
         rng = np.random.default_rng(0)
-        count = 4 if quick else 64
+        count = 2 if quick else 64
         coalitions = rng.random((count, len(players))) < np.linspace(0, 1, count)[:, None]
         collapsed, dense = sample.game(players), sample.game(players, collapse=False)
         values = collapsed(coalitions)
@@ -242,7 +242,7 @@ def ask(game, bins: list[np.ndarray], coalitions: int) -> list:
 
 def dense_evaluations(device: torch.device, quick: bool) -> int:
     """How many coalitions the dense path is timed on."""
-    return 8 if quick else 64 if device.type == "cpu" else 2048
+    return 4 if quick else 64 if device.type == "cpu" else 2048
 
 
 class PlainCollapse:

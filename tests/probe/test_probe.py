@@ -329,7 +329,7 @@ def test_a_damaged_unit_is_named_and_done_again(tiny, inline, monkeypatch):
 
 
 def test_parents_that_do_not_fit_are_refused(tiny, inline, tmp_path):
-    with pytest.raises(InputError, match=r"probe.experts names magic"):
+    with pytest.raises(InputError, match=r"probe.experts names 'magic'"):
         probe(with_probe(tiny, experts=("magic",)))
     # another checkpoint than the one the importance was computed from
     write_tiny_run(tiny, FeatureStore.open(FEATURES.of(tiny)).fingerprint, seed=1)

@@ -566,6 +566,7 @@ def commanded(monkeypatch):
             return StageResult("", "", ran=False)
 
         monkeypatch.setattr(Stage, "run", nothing)
+        monkeypatch.setattr(Stage, "foresee", lambda *_: None)  # there are no samples to look at
         result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return seen[-1]
