@@ -92,6 +92,12 @@ class ProbeConfig(Section):
     """a work unit is about so many model evaluations; not set, or "auto": as many as take half a second on
     the device that the run begins on"""
 
+    @field_validator("experts", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """Names as they are typed: ``synergy,mixture``."""
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
     @field_validator("unit_evaluations", mode="before")
     @classmethod
     def _auto(cls, value: object) -> object:

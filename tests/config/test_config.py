@@ -414,6 +414,9 @@ def test_experts_are_asked_for_by_name_all_of_them_and_the_mixture():
         return ProbeConfig(experts=experts).experts_among(["unique:text", "synergy"])
 
     assert among("synergy") == ("synergy",)
+    typed = load_preset("demo", ["probe.experts=synergy, mixture"]).probe.experts
+    assert typed == ("synergy", "mixture")
+    assert load_preset("demo", ["probe.experts=all"]).probe.experts == ("all",)
     assert among("all") == ("unique:text", "synergy")
     assert among("mixture", "all", "synergy") == ("mixture", "unique:text", "synergy")
     with pytest.raises(InputError, match="experts is empty") as caught:
