@@ -78,7 +78,7 @@ def test_planted_and_the_time_of_its_experiments(tmp_path):
     settings = [word for setting in small for word in ("--set", setting)]
     out = run("planted.py", "--workspace", tmp_path, "--seeds", "0", "--only", "experiment", *settings)
     assert "average_precision, per cent" in out
-    assert "redundant: redundancy_gap of the redundancy expert has" in out
+    assert "redundant: redundancy of the redundancy expert has" in out
     out = run("experiments.py", "planted", "--workspace", tmp_path, "--quick")
     for words in ("made baselines, train (dense) in", "evaluate: ", "report: ", "together: ", "page: "):
         assert words in out, out
