@@ -37,7 +37,10 @@ UPRIGHT = {
 }
 ORIENTATION = 0x0112
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # of TIFF
+UNSIGNED = ("PNG", "TIFF", "PPM", "JPEG2000")  # formats whose 16-bit greys are unsigned, or read as 32 bits
+GREY, COLOUR = 0, 2  # of PNG
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_HEIF = tuple(b"ftyp" + brand for brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # of PNG: what pixels are made of
 
 
@@ -86,7 +89,26 @@ def _read(data: bytes) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS and picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(f"{picture.width} x {picture.height} pixels")
     picture.load()
+    if picture.format == "PNG" and "transparency" in picture.info:
+        picture.info["transparency"] = _as_read(picture.info["transparency"], *data[24:26])
     return picture
+
+
+def _as_read(transparent: Any, bits: int, kind: int) -> Any:
+    """The transparent grey or colour of a PNG among the numbers that Pillow makes of its pixels.
+
+    Raises:
+        RangeError: pixels that have it can't be told from others any more.
+    """
+    white = 2**bits - 1
+    if kind == COLOUR and bits == 16:
+        raise RangeError("a transparent colour of 16 bits is not read; save it with an alpha channel")
+    if kind == COLOUR:
+        return tuple(value & white for value in transparent)
+    if kind == GREY:
+        grey = transparent & white
+        return grey * (255 // white) if bits < 8 else grey
+    return transparent
 
 
 def _without_metadata(data: bytes) -> bytes | None:
@@ -137,10 +159,18 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def _what_else(data: bytes) -> str:
-    """What it is when it is no picture: most often the error page of a failed download."""
+    """What it is when Pillow finds no picture in it: most often the error page of a failed download."""
     start = data[:1000].lstrip().lower()
     if not data:
         return "the file is empty"
+    if data.startswith((_PNG, _JPEG)):
+        return f"its beginning is damaged, though it is a {'PNG' if data.startswith(_PNG) else 'JPEG'}"
+    if data[4:12] in _HEIF:
+        return "it is a HEIF (HEIC), which is not read; save it as JPEG or PNG"
+    if start.startswith((b"<svg", b"<?xml")) and b"<svg" in start:
+        return "it is an SVG, a drawing without pixels; save it as PNG"
+    if start.startswith(b"%pdf-"):
+        return "it is a PDF; save its page as PNG"
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
         return "it is an HTML page, as a failed download leaves it"
     return "of no known format"
@@ -150,9 +180,7 @@ def _upright(picture: Image.Image) -> Image.Image:
     """Turned as its EXIF (or XMP) says; what can't be read there says nothing."""
     try:
         orientation = picture.getexif().get(ORIENTATION)
-    except (
-        Exception
-    ):  # Pillow raises what its parsers meet: struct.error, SyntaxError, KeyError, UnicodeError
+    except Exception:  # whatever its parsers meet: struct.error, SyntaxError, KeyError, UnicodeError
         return picture
     turn = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
     if turn is None:
@@ -185,9 +213,9 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         RangeError: the range of its numbers is not known.
     """
     mode = picture.mode
-    if mode.startswith("I;16") or (mode == "I" and picture.format == "PPM"):
+    if picture.format in UNSIGNED and (mode.startswith("I;16") or (mode == "I" and picture.format == "PPM")):
         return _from_integers(picture)
-    if mode == "I":
+    if mode == "I" or mode.startswith("I;16"):
         raise RangeError("signed or 32-bit integers have no agreed white; save it with 8 or 16 bits unsigned")
     if mode == "F":
         return _from_floats(picture)

@@ -47,13 +47,16 @@ def chunk(kind, content, checksum=None):
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
-def png16(array_HW, *chunks):
-    """A 16-bit grey PNG, written by hand."""
-    height, width = array_HW.shape
-    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in array_HW)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0))
-    body = chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+def png(size, bits, kind, lines, *chunks):
+    """A PNG of lines of bytes, written by hand."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, bits, kind, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + line for line in lines))) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + body
+
+
+def png16(array_HW, *chunks):
+    """A 16-bit grey PNG."""
+    return png(array_HW.shape[::-1], 16, 0, [line.astype(">u2").tobytes() for line in array_HW], *chunks)
 
 
 @FAST
@@ -107,6 +110,63 @@ def test_a_transparent_grey_of_sixteen_bits_is_white(array, data):
     found = values(png16(array, chunk(b"tRNS", struct.pack(">H", transparent))))
     wanted = np.where(array == transparent, 255, np.rint(array / 257)).astype(int)
     np.testing.assert_array_equal(found, grey(wanted))
+
+
+@FAST
+@given(st.sampled_from([1, 2, 4, 8]), st.data())
+def test_a_transparent_grey_of_few_bits_is_white(bits, data):
+    """The chunk counts in greys of the file, Pillow's pixels in 255ths."""
+    array = data.draw(arrays(np.uint8, SMALL, elements=st.integers(0, 2**bits - 1)))
+    transparent = data.draw(st.integers(0, 2**bits - 1))
+    each = np.unpackbits(array[..., None], axis=2)[..., 8 - bits :].reshape(len(array), -1)
+    lines = [line.tobytes() for line in np.packbits(each, axis=1)]
+    found = values(png(array.shape[::-1], bits, 0, lines, chunk(b"tRNS", struct.pack(">H", transparent))))
+    wanted = np.where(array == transparent, 255, array.astype(int) * 255 // (2**bits - 1))
+    np.testing.assert_array_equal(found, grey(wanted))
+
+
+@FAST
+@given(arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 4), st.just(3))), st.data())
+def test_a_transparent_colour_is_white_or_refused(array, data):
+    transparent = data.draw(st.sampled_from(array.reshape(-1, 3).tolist()))
+    size, mark = array.shape[1::-1], chunk(b"tRNS", struct.pack(">3H", *transparent))
+    found = values(png(size, 8, 2, [line.tobytes() for line in array], mark))
+    np.testing.assert_array_equal(
+        found, np.where((array == transparent).all(2, keepdims=True), 255, array.astype(int))
+    )
+    deep = png(size, 16, 2, [line.astype(">u2").tobytes() for line in array], mark)
+    assert "transparent colour of 16 bits" in refused(deep)
+
+
+@FAST
+@given(arrays(np.int16, SMALL))
+def test_sixteen_bits_that_may_be_signed_are_refused(array):
+    """FITS counts from -32768, which Pillow does not heed."""
+    cards = {"SIMPLE": "T", "BITPIX": 16, "NAXIS": 2, "NAXIS1": array.shape[1], "NAXIS2": array.shape[0]}
+    header = "".join(f"{name:8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END"
+    data = header.ljust(2880).encode() + array.astype(">i2").tobytes().ljust(2880, b"\0")
+    assert "no agreed white" in refused(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"%PDF-1.4", "PDF"),
+        (b"<!DOCTYPE html><p>404", "HTML"),
+        (b"", "empty"),
+        (b"dog", "no known format"),
+    ],
+)
+def test_what_is_no_picture_is_said(data, reason):
+    assert reason in refused(data)
+
+
+def test_a_damaged_picture_is_not_called_unknown():
+    data = saved(Image.new("P", (3, 3)))
+    at = data.index(b"PLTE") + 6
+    assert "is a PNG" in refused(data[:at] + b"\x77" + data[at + 1 :])
 
 
 @FAST
