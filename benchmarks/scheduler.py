@@ -26,7 +26,7 @@ from raymoe.features.parts import ModalityInfo
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.pieces import Work
-from raymoe.interactions.sums import independent_sums
+from raymoe.interactions.sums import TERMS, independent_sums
 from raymoe.probe.commit import MAX_LOOSE, PACK, UnitFiles
 from raymoe.probe.merge import merged
 from raymoe.probe.plan import Job, Plan, make_plan
@@ -245,7 +245,7 @@ class MadeUpJobs(Sequence[Job]):
 def answer(seed: int) -> bytes:
     """Running sums of 60 pairs, as an actor sends them."""
     rng = np.random.default_rng(seed)
-    sums = independent_sums(*(rng.normal(size=(32, PAIRS)) for _ in range(3)))
+    sums = independent_sums(*(rng.normal(size=(32, PAIRS)) for _ in TERMS))
     table = pa.table(sums.columns(), metadata={"device": "cpu"})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:

