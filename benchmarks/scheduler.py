@@ -216,7 +216,7 @@ def importance(samples: int) -> pa.Table:
 def made_up_plan(units: int) -> Plan:
     """Jobs of 60 pairs, of two different costs, with 16 and 24 units of 4,096 evaluations on average 20."""
     config = ProbeConfig(experts=("synergy",), coalitions=64)
-    works = [Work(PAIRS, 16, 4000, 90), Work(PAIRS, 24, 4000, 90)]
+    works = [Work(16, 4000, 90), Work(24, 4000, 90)]
     kinds = (np.arange(max(1, units // 20)) % 2).astype(np.int32)
     return Plan(MadeUpJobs(len(kinds)), works, kinds, [], config)
 

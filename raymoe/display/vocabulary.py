@@ -17,6 +17,7 @@ METRICS = {"micro_f1": "micro F1", "macro_f1": "macro F1", "accuracy": "accuracy
 # Scores of a pair, by their columns in the table of interactions.
 SCORES = {
     "sii": "SII",
+    "pair_specific": "pair-specific SII",
     "synergy": "synergy",
     "redundancy": "redundancy",
     "antagonism": "antagonism",

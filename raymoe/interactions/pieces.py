@@ -19,12 +19,10 @@ from raymoe.interactions.sums import RunningSums
 
 
 class Piece(NamedTuple):
-    """Some pairs and some blocks of an estimate; ``evaluations`` is what they cost, about."""
+    """Some blocks of an estimate, for all its pairs; ``evaluations`` is what they cost, about."""
 
-    first_pair: int
-    last_pair: int  # exclusive, as ``stop``
     start: int
-    stop: int
+    stop: int  # exclusive
     evaluations: int
 
 
@@ -49,26 +47,17 @@ def is_whole(work: Work, aim: int) -> bool:
 
 
 def pieces(work: Work, aim: int) -> list[Piece]:
-    """An estimate cut into pieces of about ``aim`` evaluations: first fewer coalitions, then fewer pairs.
+    """An estimate cut into pieces of about ``aim`` evaluations, and of a block of coalitions at least.
 
-    What a piece costs on top is paid again by each, so an estimate of up to twice the aim stays whole, and
-    pairs are split only where one block of coalitions for all of them would cost more than that.
+    What a piece costs on top is paid again by each, so an estimate of up to twice the aim stays whole. Pairs
+    are never split: what is a pair's own only the whole table tells (``two_way``).
     """
-    p, blocks = work.pairs, work.blocks
+    blocks = work.blocks
     if is_whole(work, aim):
-        return [Piece(0, p, 0, blocks, work.evaluations)]
-    one = work.block + work.fixed
-    if one <= 2 * aim:
-        count = _ceil(blocks, max(1, (aim - work.fixed) // work.block))
-        each = _ceil(blocks, count)
-        spans = [(start, min(start + each, blocks)) for start in range(0, blocks, each)]
-        return [Piece(0, p, a, b, (b - a) * work.block + work.fixed) for a, b in spans]
-    at_once = _ceil(p, min(p, _ceil(one, aim)))
-    return [
-        Piece(first, last, b, b + 1, _ceil(work.block * (last - first), p) + work.fixed)
-        for first, last in ((i, min(i + at_once, p)) for i in range(0, p, at_once))
-        for b in range(blocks)
-    ]
+        return [Piece(0, blocks, work.evaluations)]
+    each = _ceil(blocks, _ceil(blocks, max(1, (aim - work.fixed) // work.block)))
+    spans = [(start, min(start + each, blocks)) for start in range(0, blocks, each)]
+    return [Piece(a, b, (b - a) * work.block + work.fixed) for a, b in spans]
 
 
 def _ceil(a: int, b: int) -> int:
@@ -85,7 +74,6 @@ def block_sums(
     start: int,
     stop: int,
     seed: int,
-    all_pairs: np.ndarray | None = None,
 ) -> RunningSums:
     """Running sums of blocks ``start..stop`` of an estimate of the Shapley Interaction Index.
 
@@ -94,7 +82,5 @@ def block_sums(
         n: players.
         coalitions: of the whole estimate, as in ``work_of``.
         start, stop: which of the blocks of ``work_of``.
-        all_pairs: where ``pairs`` are only some of a table's.
     """
-    question = Question(game, pairs, n, seed, table=all_pairs)
-    return find_estimator(method).block_sums(question, coalitions, start, stop)
+    return find_estimator(method).block_sums(Question(game, pairs, n, seed), coalitions, start, stop)

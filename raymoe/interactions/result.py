@@ -34,6 +34,8 @@ class InteractionEstimate:
     Attributes:
         pairs: as asked for, int [p, 2].
         sii: Shapley Interaction Index (or weighted Banzhaf interaction); positive is synergy.
+        pair_specific: what of it is the pair's own beside what its members do with any partner (``two_way``);
+            NaN where a member is in no other pair, and of ``adaptive``.
         synergy, redundancy, antagonism: what it is made of, none of them negative but for the noise of
             ``surrogate``: more together than the sum; the same brought twice; less together than that.
             ``sii = synergy - redundancy - antagonism``.
@@ -60,6 +62,8 @@ class InteractionEstimate:
     pairs: np.ndarray
     sii: np.ndarray
     sii_stderr: np.ndarray
+    pair_specific: np.ndarray
+    pair_specific_stderr: np.ndarray
     synergy: np.ndarray
     synergy_stderr: np.ndarray
     redundancy: np.ndarray

@@ -22,6 +22,9 @@ duplicate gets. Two features may also say the same thing *against* the target: r
 
 is a part of the synergy, kept apart and never added to the redundancy.
 
+What of delta is the pair's own, beside what its members do with any partner, only the whole table of pairs
+tells (``two_way``): it is one more term, taken coalition by coalition, and its mean the pair-specific score.
+
 The mean of delta under Shapley-distributed contexts is the standard Shapley Interaction Index,
 sum over S of |S|! (n-|S|-2)! / (n-1)! delta; equation (2) of the paper carries 2 n! in the denominator, a
 constant factor 1/(2n) that its own estimator, an average, does not have.
@@ -33,7 +36,7 @@ factor common to all pairs, the design effect: the spread between whole replicat
 members, pooled over the pairs of one table.
 
 Another term, for another score, is one more field of ``Terms`` with its line in ``corner_terms``; sums, their
-columns and the estimators follow from the names.
+columns and the estimators follow from the names. Sums are always of a whole table of pairs.
 
 Shapes: p pairs, t terms, c products of two terms, k draws.
 """
@@ -48,6 +51,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from raymoe.interactions.two_way import TwoWay
+
 DESIGN_PRIOR = 4
 ALIKE = 16  # pairs share their coalitions: more of them tell no more about the design effect
 ROUNDING = 1e-6  # of the largest: squares below that may be rounding, and say nothing
@@ -55,7 +60,7 @@ PRIOR = 2  # degrees of freedom that the other pairs' variances lend to each of 
 
 
 class Terms(NamedTuple):
-    """What is averaged over contexts, each an array of one shape; see the module."""
+    """What four corner values tell, each an array of one shape; see the module."""
 
     delta: np.ndarray
     base: np.ndarray
@@ -67,10 +72,13 @@ class Terms(NamedTuple):
     redundancy_against: np.ndarray
 
 
-TERMS = Terms._fields
+CORNER_TERMS = Terms._fields
+TERMS = (*CORNER_TERMS, "pair_specific")
+"""What is averaged over contexts."""
 MEANS = ("synergy", "redundancy", "antagonism", "redundancy_against")  # scores that are the mean of a term
 SCORES = (
     "sii",
+    "pair_specific",
     "synergy",
     "redundancy",
     "antagonism",
@@ -116,6 +124,11 @@ def corner_terms(f_0: np.ndarray, f_u: np.ndarray, f_v: np.ndarray, f_uv: np.nda
         smaller_gain=smaller_gain,
         redundancy_against=np.minimum(synergy, np.maximum(0.0, -g_max)),
     )
+
+
+def whole_terms(terms: Terms, table: TwoWay) -> tuple[np.ndarray, ...]:
+    """Each of ``TERMS``: those of the corners, [..., p], and what of delta is the pairs' own."""
+    return (*terms, table.rest(terms.delta))
 
 
 def adding_up(delta: np.ndarray, terms: Terms, shares: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Terms:
@@ -176,11 +189,6 @@ class RunningSums:
 
         return _each(at, self, part)
 
-    @staticmethod
-    def side_by_side(parts: Sequence[RunningSums]) -> RunningSums:
-        """Sums of different pairs as one."""
-        return _each(lambda *arrays: np.concatenate(arrays, -1), *parts)
-
     def columns(self) -> dict[str, np.ndarray]:
         """The arrays [p] by the names they are stored under, in the order of ``COLUMNS``."""
         return {
@@ -218,11 +226,12 @@ class RunningSums:
         """Each of ``SCORES`` and its ``_stderr``, and ``base_mean, span_mean, smaller_gain_mean``, each [p].
 
         The errors of the two ratios, the gap and the substitutability, are by the delta method. With a single
-        draw a standard error is NaN. Substitutability is NaN where there is nothing to substitute.
+        draw a standard error is NaN. Substitutability is NaN where there is nothing to substitute, the
+        pair-specific score where a pair has nothing of its own (``TwoWay.known``).
         """
         mean = dict(zip(TERMS, self.totals / self.n_coalitions, strict=True))
         variance = self._variances(mean)
-        delta, base, span = mean["delta"], mean["base"], mean["span"]
+        base, span = mean["base"], mean["span"]
         # Base and span are means of what is never negative, but a surrogate's estimates of them may be.
         support, lead = np.maximum(base, 0), np.maximum(span, 0)
         by_base, by_span = 1 / (1 + lead), -support / (1 + lead) ** 2
@@ -231,8 +240,9 @@ class RunningSums:
             + by_span**2 * variance["span", "span"]
             + 2 * by_base * by_span * variance["base", "span"]
         )
-        values = {"sii": delta, **{name: mean[name] for name in MEANS}}
-        squares = {"sii": variance["delta", "delta"], **{name: variance[name, name] for name in MEANS}}
+        of_term = {"sii": "delta", "pair_specific": "pair_specific", **{name: name for name in MEANS}}
+        values = {score: mean[term] for score, term in of_term.items()}
+        squares = {score: variance[term, term] for score, term in of_term.items()}
         values["substitutability"], squares["substitutability"] = _substitutability(mean, variance)
         values["redundancy_gap"], squares["redundancy_gap"] = support / (1 + lead), var_gap
         found = {}
@@ -266,7 +276,8 @@ class RunningSums:
         with np.errstate(divide="ignore", invalid="ignore"):
             each = np.where(tiled, effect * contrasts / self.n_contrasts, (products - n * a * b) / (n - 1))
         free = np.where(tiled, self.n_contrasts, n - 1)
-        usual = float(np.mean(each))
+        told = each[~np.isnan(each)]
+        usual = float(np.mean(told)) if len(told) else np.nan
         # A pair whose few draws happen to agree, or whose base was never seen above 0, is not known without
         # error: what is usual among the pairs counts too. (Contrasts: as one square more than there are.)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -277,8 +288,9 @@ class RunningSums:
 
     def _design_effect(self, term: str) -> float:
         """What the tiling saves of a term's variance: a factor, 1 where nothing is known."""
-        blocks = self.block_squares[TERMS.index(term)]
-        contrasts = self.contrasts[PRODUCTS.index((term, term))]
+        # what can't be told (NaN) tells nothing here
+        blocks = np.nan_to_num(self.block_squares[TERMS.index(term)])
+        contrasts = np.nan_to_num(self.contrasts[PRODUCTS.index((term, term))])
         known = contrasts > ROUNDING * contrasts.max()
         if not known.any():
             return 1.0

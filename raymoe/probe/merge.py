@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from itertools import groupby
 from typing import TypedDict
 
 import numpy as np
@@ -81,7 +80,7 @@ def merged(units: Units, files: UnitFiles, jobs: Collection[int]) -> Iterator[pa
     rows: list[pa.RecordBatch] = []
     for number in jobs:
         job = units.plan.jobs[number]
-        rows.append(_rows(job, _sums(units.of(job), files)))
+        rows.append(_rows(job, summed(_answer(unit, files) for unit in units.of(job))))
         if sum(batch.num_rows for batch in rows) >= ROWS:
             yield pa.concat_batches(rows)
             rows = []
@@ -89,16 +88,8 @@ def merged(units: Units, files: UnitFiles, jobs: Collection[int]) -> Iterator[pa
         yield pa.concat_batches(rows)
 
 
-def _sums(units: list[Unit], files: UnitFiles) -> RunningSums:
-    """A job's sums: blocks of coalitions added, blocks of pairs put side by side."""
-    blocks = []
-    for _, parts in groupby(units, key=lambda unit: unit.pairs.start):
-        blocks.append(summed(_answer(unit, files) for unit in parts))
-    return RunningSums.side_by_side(blocks)
-
-
 def _answer(unit: Unit, files: UnitFiles) -> RunningSums:
-    answer, rows = files.read(unit.number), unit.pairs.stop - unit.pairs.start
+    answer, rows = files.read(unit.number), len(unit.job.candidates.pairs)
     try:
         table = pa.ipc.open_stream(answer).read_all()
         if table.num_rows != rows:

@@ -49,11 +49,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Unit:
-    """Some pairs and some blocks of coalitions of one job: what an actor does in one call."""
+    """Some blocks of coalitions of one job: what an actor does in one call."""
 
     number: int
     job: Job
-    pairs: slice
     start: int
     stop: int
     coalitions: int
@@ -124,7 +123,6 @@ class Units:
             Unit(
                 first + i,
                 job,
-                slice(piece.first_pair, piece.last_pair),
                 piece.start,
                 piece.stop,
                 config.coalitions,

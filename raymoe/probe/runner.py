@@ -75,17 +75,15 @@ class UnitRunner:
         """
         job = unit.job
         game = self._game(job)
-        pairs = job.candidates.pairs[unit.pairs]
         sums = block_sums(
             game,
-            pairs,
+            job.candidates.pairs,
             len(job.candidates.players),
             method=unit.method,
             coalitions=unit.coalitions,
             start=unit.start,
             stop=unit.stop,
             seed=job.seed,
-            all_pairs=job.candidates.pairs,
         )
         table = pa.table(sums.columns(), metadata={"device": self.device_name})
         sink = pa.BufferOutputStream()

@@ -144,6 +144,7 @@ TERMS = (
     "antagonism",
     "smaller_gain",
     "redundancy_against",
+    "pair_specific",
 )
 SQUARES = (*(f"{term}_sq" for term in TERMS), "base_span", "redundancy_smaller_gain")
 SUMS = (
@@ -153,6 +154,7 @@ SUMS = (
 )
 SCORES = (
     "sii",
+    "pair_specific",
     "synergy",
     "redundancy",
     "antagonism",
@@ -162,7 +164,7 @@ SCORES = (
 )
 INTERACTIONS = Contract(
     "interactions",
-    3,
+    4,
     {
         "sample_id": "string",
         "expert": "string",

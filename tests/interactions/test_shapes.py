@@ -23,7 +23,15 @@ from raymoe.interactions.sampling.coalitions import (
     tiled_coalitions,
 )
 from raymoe.interactions.sampling.grid import FlipGrid
-from raymoe.interactions.sums import TERMS, corner_terms, independent_sums, tiled_sums
+from raymoe.interactions.sums import (
+    CORNER_TERMS,
+    TERMS,
+    corner_terms,
+    independent_sums,
+    tiled_sums,
+    whole_terms,
+)
+from raymoe.interactions.two_way import TwoWay
 from raymoe.models.build import build_model
 from raymoe.models.checkpoint import Shape
 
@@ -62,7 +70,8 @@ def test_the_grid_and_the_terms():
     )
     corners, *_ = measure(bases)
     each = dict.fromkeys(("f_0", "f_u", "f_v", "f_uv"), Float[A, "k p"])
-    terms = shaped(corner_terms, (Float[A, "k p"],) * len(TERMS), **each)(*corners)
+    found = shaped(corner_terms, (Float[A, "k p"],) * len(CORNER_TERMS), **each)(*corners)
+    terms = shaped(whole_terms, (Float[A, "k p"],) * len(TERMS))(found, TwoWay(pairs))
     for sums in (independent_sums(*terms), tiled_sums(*(x.reshape(5, 1, 8)[:4] for x in terms))):
         for name, column in sums.columns().items():
             assert isinstance(column, Int[A, "8"] if name.startswith("n_") else Float[A, "8"]), name

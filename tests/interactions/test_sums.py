@@ -14,14 +14,17 @@ from raymoe.interactions.sums import (
     independent_sums,
     summed,
     tiled_sums,
+    whole_terms,
 )
+from raymoe.interactions.two_way import TwoWay
 from raymoe.project import contracts
 from raymoe.project.contracts import INTERACTIONS, SUMS
 
 
 def drawn(p=5, k=12, seed=0):
-    """The terms of k contexts, each [k, p]."""
-    return corner_terms(*np.random.default_rng(seed).normal(size=(4, k, p)))
+    """The terms of k contexts, each [k, p]; the pairs are of two players with all the others."""
+    terms = corner_terms(*np.random.default_rng(seed).normal(size=(4, k, p)))
+    return whole_terms(terms, TwoWay(np.array([(i % 2, 2 + i // 2) for i in range(p)])))
 
 
 def tiled(p=5, seed=0):
@@ -61,23 +64,23 @@ def test_columns_give_the_sums_back():
         RunningSums.of_columns({**columns, "sum_charm": columns["sum_base"]})
 
 
-def test_blocks_add_and_pairs_stand_side_by_side():
+def test_blocks_add():
     terms = drawn(k=12)
     whole = independent_sums(*terms)
     blocks = [independent_sums(*(x[i : i + 4] for x in terms)) for i in (0, 4, 8)]
-    halves = [independent_sums(*(x[:, part] for x in terms)) for part in (slice(2), slice(2, 5))]
     grown = blocks[0].added(independent_sums(*(x[4:, [1, 3]] for x in terms)), np.array([1, 3]))
     for name, values in whole.columns().items():
         np.testing.assert_allclose(summed(blocks).columns()[name], values, atol=1e-12, err_msg=name)
-        np.testing.assert_array_equal(RunningSums.side_by_side(halves).columns()[name], values)
         expected = np.where(np.isin(np.arange(5), (1, 3)), values, blocks[0].columns()[name])
         np.testing.assert_allclose(grown.columns()[name], expected, atol=1e-12, err_msg=name)
 
 
 def test_what_is_certain_has_no_error():
     means = corner_terms(*np.random.default_rng(1).normal(size=(4, 6)))
-    scores = certain_sums(*means, count=1 << 10).scores()
+    table = TwoWay(np.array([(u, v) for u in (0, 1) for v in (2, 3, 4)]))
+    scores = certain_sums(*whole_terms(means, table), count=1 << 10).scores()
     np.testing.assert_array_equal(scores["sii"], means.delta)
+    np.testing.assert_array_equal(scores["pair_specific"], table.rest(means.delta))
     np.testing.assert_array_equal(scores["redundancy_gap"], means.base / (1 + means.span))
-    assert not scores["sii_stderr"].any()
-    assert not scores["redundancy_gap_stderr"].any()
+    for score in ("sii", "pair_specific", "redundancy_gap"):
+        assert not scores[f"{score}_stderr"].any()

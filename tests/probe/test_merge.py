@@ -40,7 +40,7 @@ stage = importlib.import_module("raymoe.probe.probe")  # the package has a funct
 
 def toy_answer(unit) -> bytes:
     """Sums that depend on the unit alone, of as many pairs as it has."""
-    rng, pairs = np.random.default_rng(unit.number), unit.pairs.stop - unit.pairs.start
+    rng, pairs = np.random.default_rng(unit.number), len(unit.job.candidates.pairs)
     table = pa.table(independent_sums(*(rng.normal(size=(4, pairs)) for _ in TERMS)).columns())
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
@@ -66,7 +66,7 @@ def merged_bytes(folder, units, order, sessions=1, failed=()) -> bytes:
 @given(data=st.data())
 @settings(deadline=None, max_examples=15)
 def test_any_order_and_any_packs_give_the_same_bytes(data):
-    units = plan_of([Work(12, 5, 40, 9), Work(12, 1, 300, 0)], [0, 1, 1, 0, 0]).cut(100)
+    units = plan_of([Work(5, 40, 9), Work(1, 300, 0)], [0, 1, 1, 0, 0]).cut(100)
     numbers = list(range(len(units)))
     failed = data.draw(st.sets(st.sampled_from(numbers), max_size=2))
     order = [number for number in data.draw(st.permutations(numbers)) if number not in failed]
@@ -86,7 +86,7 @@ def test_any_order_and_any_packs_give_the_same_bytes(data):
 
 def test_row_groups_are_filled_job_by_job(tmp_path, monkeypatch):
     monkeypatch.setattr(merge, "ROWS", 30)
-    units = plan_of([Work(12, 1, 10, 0)], [0] * 10).cut(100)
+    units = plan_of([Work(1, 10, 0)], [0] * 10).cut(100)
     merged_bytes(tmp_path, units, range(10))
     file = pq.ParquetFile(tmp_path / "run" / "interactions-synergy.parquet")
     rows = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
@@ -150,7 +150,7 @@ def test_an_actor_that_fails_on_the_job_it_is_measured_with_stops_nothing(tiny, 
     actor = SimpleNamespace(calibrate=SimpleNamespace(remote=lambda job: None))
     monkeypatch.setattr(measuring, "first_actor", lambda fleet: actor)
     monkeypatch.setattr(measuring.ray, "get", get)
-    plan = plan_of([Work(12, 5, 40, 9)], [0])
+    plan = plan_of([Work(5, 40, 9)], [0])
     assert measuring.measured_rate(None, plan) is None
     assert "can't measure how fast an actor is" in capsys.readouterr().out
 

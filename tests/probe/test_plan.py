@@ -75,7 +75,7 @@ def test_two_hundred_thousand_units_take_little_memory_and_each_job_is_looked_at
     kinds = np.arange(10_000, dtype=np.int32) % 2
     tracemalloc.start()
     try:
-        plan = plan_of([Work(12, 16, 4000, 90), Work(12, 24, 4000, 90)], kinds)
+        plan = plan_of([Work(16, 4000, 90), Work(24, 4000, 90)], kinds)
         units = plan.cut(4096)
         done = np.zeros(len(units), dtype=bool)
         for unit in units.left(done):
@@ -145,7 +145,7 @@ def test_the_mixtures_universe_is_what_matters_to_its_experts_in_the_mean(tiny):
     assert with_mixture(with_mixture(importance)).num_rows == len(rows) * 5 // 4
 
 
-MANY = Work(12, 1 << 20, 4000, 0)  # a job that no unit holds
+MANY = Work(1 << 20, 4000, 0)  # a job that no unit holds
 
 
 @given(rate=st.floats(1, 1e9))
@@ -163,7 +163,7 @@ def test_devices_that_are_equal_but_for_noise_choose_alike():
 
 def test_a_size_that_leaves_every_job_whole_is_as_large_as_any():
     """However fast the device, so that the tables of small probes tell nothing of it."""
-    plan = plan_of([Work(12, 16, 100, 0), Work(12, 16, 400, 0)], [0, 1, 1])
+    plan = plan_of([Work(16, 100, 0), Work(16, 400, 0)], [0, 1, 1])
     assert {unit_size(rate, plan) for rate in (1e4, 1e6, 1e9)} == {4096}
     assert len(plan.cut(4096)) == 3
     assert unit_size(1500.0, plan) == 1024
@@ -181,7 +181,7 @@ def never():
 
 
 def test_the_cut_is_decided_once(tmp_path):
-    workspace, plan = Workspace(tmp_path), plan_of([Work(12, 16, 4000, 90)], [0] * 5)
+    workspace, plan = Workspace(tmp_path), plan_of([Work(16, 4000, 90)], [0] * 5)
     units, cut = open_cut(workspace, "u", plan, "abc", None, lambda: 8000.0, "again")
     assert (units.unit_evaluations, cut.rate, cut.units) == (4096, 8000.0, 80)
     assert cut.note_device("b")
@@ -210,7 +210,7 @@ def test_the_cut_is_decided_once(tmp_path):
     ],
 )
 def test_what_another_version_or_plan_left_is_refused(tmp_path, change, message):
-    workspace, plan = Workspace(tmp_path), plan_of([Work(12, 16, 4000, 90)], [0] * 5)
+    workspace, plan = Workspace(tmp_path), plan_of([Work(16, 4000, 90)], [0] * 5)
     _, cut = open_cut(workspace, "u", plan, "abc", 4096, never, "raymoe probe x --overwrite")
     content = json.dumps(vars(cut) | change) if change else json.dumps(vars(cut))[:-9]
     workspace.write("u/plan.json", content.encode())

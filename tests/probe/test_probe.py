@@ -261,9 +261,9 @@ def test_units_of_a_job_cover_it_exactly(tiny):
             work = work_of(
                 job.candidates.pairs, len(job.candidates.players), config.estimator, config.coalitions
             )
-            covered = np.zeros((len(job.candidates.pairs), work.blocks), dtype=int)
+            covered = np.zeros(work.blocks, dtype=int)
             for unit in units.of(job):
-                covered[unit.pairs, unit.start : unit.stop] += 1
+                covered[unit.start : unit.stop] += 1
                 assert units.job_of(unit.number) == job.number
             assert (covered == 1).all()
         nothing = np.zeros(len(units), dtype=bool)

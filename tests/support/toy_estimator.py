@@ -7,7 +7,7 @@ import numpy as np
 from raymoe.interactions.estimators import CoalitionEstimator, Question
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.sampling.coalitions import generator
-from raymoe.interactions.sums import RunningSums, corner_terms, independent_sums
+from raymoe.interactions.sums import RunningSums, corner_terms, independent_sums, whole_terms
 
 TOY = 1000  # the number of its random stream
 
@@ -33,7 +33,8 @@ class Toy(CoalitionEstimator):
             corners_4kpn[[1, 3], :, i, u] = True
             corners_4kpn[[2, 3], :, i, v] = True
         values = evaluate(question.game, corners_4kpn.reshape(-1, n))
-        return independent_sums(*corner_terms(*values.reshape(4, stop - start, len(pairs))))
+        terms = corner_terms(*values.reshape(4, stop - start, len(pairs)))
+        return independent_sums(*whole_terms(terms, question.two_way))
 
     @staticmethod
     def _draw(seed: int, number: int, n: int) -> tuple[np.ndarray, float]:

@@ -56,7 +56,8 @@ class Adaptive(Estimator):
         """Scores of all pairs, the more exact the closer to the boundary; ``top`` and ``settled``.
 
         A pair is left when it looks clear, so scores of pairs left early lean a little away from the
-        boundary.
+        boundary. Of the pair-specific score nothing is known (NaN): it takes coalitions that serve the whole
+        table.
         """
         share, confidence = float(options["share"]), float(options["confidence"])
         budget, pairs, n = checked_budget(budget, self.name), question.pairs, question.num_players
@@ -83,8 +84,11 @@ class Adaptive(Estimator):
             rounds.open_pairs = np.flatnonzero((could >= top) & (surely < top))
             if not len(rounds.open_pairs):
                 break
+        unknown = np.full(p, np.nan)
         return replace(
             found,
+            pair_specific=unknown,
+            pair_specific_stderr=unknown,
             main_effects=rounds.main_effects(),
             empty_value=rounds.empty_value,
             top=chosen,
@@ -117,7 +121,7 @@ class _Rounds:
         """One more round for the open pairs; the estimate of all pairs from all rounds."""
         asked = self.question
         seed = seed_of(asked.seed, int(Stream.ROUNDS), number)
-        part = replace(asked, pairs=self._pairs, seed=seed, table=None)
+        part = replace(asked, pairs=self._pairs, seed=seed)
         sampling = SharedSampling(part, coalitions)
         sums = sampling.sums()
         if self.empty_value is None:

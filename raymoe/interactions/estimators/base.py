@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
@@ -24,6 +25,7 @@ from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw
 from raymoe.interactions.sampling.grid import grid_evaluations
 from raymoe.interactions.sums import RunningSums
+from raymoe.interactions.two_way import TwoWay
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,6 @@ class Question:
         num_players: n.
         seed: what is drawn depends on it alone.
         law: of contexts; says which index is estimated.
-        table: the pairs of the whole table, where ``pairs`` are only a part of it.
     """
 
     game: Game
@@ -44,18 +45,16 @@ class Question:
     num_players: int
     seed: int = 0
     law: SizeLaw = SHAPLEY
-    table: np.ndarray | None = None
 
-    @property
-    def all_pairs(self) -> np.ndarray:
-        """The pairs of the whole table."""
-        return self.pairs if self.table is None else self.table
+    @cached_property
+    def two_way(self) -> TwoWay:
+        """What the pairs have in common, by the modalities of the players where the game knows them."""
+        return TwoWay(self.pairs, getattr(self.game, "player_modality", None))
 
 
 class Work(NamedTuple):
     """What the estimate for one table of pairs costs, in evaluations of the game, and how it can be cut."""
 
-    pairs: int
     blocks: int  # of coalitions
     block: int  # evaluations of one block for all pairs
     fixed: int  # evaluations that come on top of every piece: pilot and edges
@@ -106,7 +105,7 @@ class Estimator(ABC):
         Raises:
             InputError: too many players.
         """
-        return Work(len(pairs), 1, grid_evaluations(pairs) * coalitions + 1, 0, divisible=False)
+        return Work(1, grid_evaluations(pairs) * coalitions + 1, 0, divisible=False)
 
     def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
         """Running sums of blocks ``start..stop`` of the estimate that ``work`` describes."""
@@ -154,7 +153,7 @@ class CoalitionEstimator(Estimator):
 
     def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
         """What so many coalitions cost; every one is a block."""
-        return Work(len(pairs), coalitions, self.evaluations_per_coalition(pairs), 0)
+        return Work(coalitions, self.evaluations_per_coalition(pairs), 0)
 
     def coalitions(self, budget: int | None, pairs: np.ndarray) -> int:
         """How many coalitions a budget buys.

@@ -17,7 +17,7 @@ from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import Game, evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw
-from raymoe.interactions.sums import certain_sums, corner_terms
+from raymoe.interactions.sums import Terms, certain_sums, corner_terms, whole_terms
 
 MAX_PLAYERS = 20
 AT_ONCE = 1 << 15
@@ -39,9 +39,10 @@ class Exact(Estimator):
         if budget is not None and checked_budget(budget, self.name) < 1 << n:
             raise too_small(budget, self.name, pairs, 1 << n)
         values = all_values(question.game, n)
+        terms = whole_terms(pair_scores(values, n, pairs, law), question.two_way)
         return InteractionEstimate.of_sums(
             pairs,
-            certain_sums(*pair_scores(values, n, pairs, law), count=1 << n),
+            certain_sums(*terms, count=1 << n),
             law,
             num_evaluations=1 << n,
             num_players=n,
@@ -56,7 +57,7 @@ class Exact(Estimator):
             InputError: too many players.
         """
         check_players(n)
-        return Work(len(pairs), 1, 1 << n, 0, divisible=False)
+        return Work(1, 1 << n, 0, divisible=False)
 
 
 def check_players(n: int) -> None:
@@ -77,10 +78,11 @@ def all_values(game: Game, n: int) -> np.ndarray:
     return values
 
 
-def pair_scores(values: np.ndarray, n: int, pairs: np.ndarray, law: SizeLaw) -> np.ndarray:
-    """Means of the corner terms (``sums.TERMS``) over all contexts, [t, p]."""
+def pair_scores(values: np.ndarray, n: int, pairs: np.ndarray, law: SizeLaw) -> Terms:
+    """Means of the corner terms over all contexts, [p] each."""
     weight = _context_weights(n, 2, law)
-    return np.array([[weight @ t for t in corner_terms(*_corners(values, n, row))] for row in pairs]).T
+    means = [[weight @ t for t in corner_terms(*_corners(values, n, row))] for row in pairs]
+    return Terms(*np.array(means).T)
 
 
 def derivative_means(values: np.ndarray, n: int, interactions: np.ndarray, law: SizeLaw) -> np.ndarray:

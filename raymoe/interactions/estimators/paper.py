@@ -12,7 +12,7 @@ import numpy as np
 from raymoe.interactions.estimators.base import CoalitionEstimator, Question
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.sampling.coalitions import pair_contexts
-from raymoe.interactions.sums import RunningSums, corner_terms, independent_sums, summed
+from raymoe.interactions.sums import RunningSums, corner_terms, independent_sums, summed, whole_terms
 
 MASKS_AT_ONCE = 1 << 16  # bounds the memory of masks and values
 
@@ -43,4 +43,4 @@ def _context_sums(question: Question, start: int, stop: int) -> RunningSums:
         masks.append(four)
     masks_4kpn = np.stack(masks, 2)
     values_4kp = evaluate(question.game, masks_4kpn.reshape(-1, n)).reshape(masks_4kpn.shape[:3])
-    return independent_sums(*corner_terms(*values_4kp))
+    return independent_sums(*whole_terms(corner_terms(*values_4kp), question.two_way))

@@ -34,13 +34,14 @@ from raymoe.interactions.sampling.coalitions import SizeLaw, context_probability
 from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import (
-    TERMS,
+    CORNER_TERMS,
     RunningSums,
     Terms,
     adding_up,
     corner_terms,
     summed,
     tiled_sums,
+    whole_terms,
 )
 
 MIN_COALITIONS = 4
@@ -67,8 +68,8 @@ class Shared(CoalitionEstimator):
     def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
         """Blocks are pairs of replicates; a pilot, with the edges, is paid for by every piece."""
         plan = pilot_layout(coalitions, pairs, n, SizeLaw())
-        fixed = pilot_evaluations(pairs, pairs) if plan.pilot else 0
-        return Work(len(pairs), plan.blocks, grid_evaluations(pairs) * 2 * plan.length, fixed)
+        fixed = pilot_evaluations(pairs) if plan.pilot else 0
+        return Work(plan.blocks, grid_evaluations(pairs) * 2 * plan.length, fixed)
 
     def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
         """Sums over blocks ``start..stop``: any cut gives the same sums but for rounding."""
@@ -117,14 +118,12 @@ def pilot_layout(coalitions: int, pairs: np.ndarray, n: int, law: SizeLaw) -> La
     if law.index != "sii" or n < 5 or coalitions < MIN_FOR_PILOT:
         return layout(coalitions)
     each = grid_evaluations(pairs)
-    return layout((coalitions * each - pilot_evaluations(pairs, pairs)) // each, pilot=True)
+    return layout((coalitions * each - pilot_evaluations(pairs)) // each, pilot=True)
 
 
-def pilot_evaluations(pairs: np.ndarray, all_pairs: np.ndarray) -> int:
-    """What the pilot costs, with the edges, for a block of a table's pairs."""
-    sample = grid_evaluations(pilot_sample(all_pairs))
-    own_edges = len(pairs) == len(all_pairs)  # the sample's are among them
-    return 2 * grid_evaluations(pairs) + sample * (PILOT[0] * PILOT[1] + (0 if own_edges else 2))
+def pilot_evaluations(pairs: np.ndarray) -> int:
+    """What the pilot costs for a table of pairs, with the edges."""
+    return 2 * grid_evaluations(pairs) + grid_evaluations(pilot_sample(pairs)) * PILOT[0] * PILOT[1]
 
 
 class SharedSampling:
@@ -146,7 +145,7 @@ class SharedSampling:
     def __init__(self, question: Question, coalitions: int) -> None:
         self.question = question
         self._n, self._law = question.num_players, question.law
-        self.layout = pilot_layout(coalitions, question.all_pairs, self._n, self._law)
+        self.layout = pilot_layout(coalitions, question.pairs, self._n, self._law)
         self.grid = FlipGrid(question.pairs, self._n)
         self.num_evaluations = 0
         self._first_sum = np.zeros(len(self.grid.players))
@@ -154,7 +153,7 @@ class SharedSampling:
         self._empty_value: float | None = None
         self._edges: _Edges | None = None
         self.allocation = self._law.sizes(self._n)
-        self._guess_tsp = np.zeros((len(TERMS), self._n - 1, len(question.pairs)))
+        self._guess_tsp = np.zeros((len(CORNER_TERMS), self._n - 1, len(question.pairs)))
         if self.layout.pilot:
             # without the edges, which are exact
             self.allocation = np.where(np.isin(np.arange(self._n + 1), (0, self._n)), 0.0, self.allocation)
@@ -207,12 +206,9 @@ class SharedSampling:
         n, inner, question = self._n, self.allocation, self.question
         key = (question.seed, Stream.PILOT)
         bases = tiled_coalitions(inner, *PILOT, 0, PILOT[0], key).reshape(-1, n)
-        grid = FlipGrid(pilot_sample(question.all_pairs), n)
+        grid = FlipGrid(pilot_sample(question.pairs), n)
         seen = self._measured(bases, grid)
-        if len(question.all_pairs) == len(question.pairs):
-            edge_terms = edges.terms_t2p[..., pilot_sample(np.arange(len(question.pairs)))]
-        else:  # the same pairs decide in every block of pairs
-            edge_terms = np.stack(corner_terms(*self._measured(_edge_coalitions(n), grid).corners))
+        edge_terms = edges.terms_t2p[..., pilot_sample(np.arange(len(question.pairs)))]
         inner_terms = np.stack(corner_terms(*seen.corners))
         inside = (seen.context_size_kp > 0) & (seen.context_size_kp < n - 2)
         sizes = bases.sum(1)
@@ -246,7 +242,7 @@ class SharedSampling:
                 known = known + law.sizes(self._n - 2)[[0, -1]] @ self._edges.terms_t2p[number]
             sampled = weight[sizes] * (term_kp - guess_sp[sizes, each]) * coalitions
             terms.append((known + sampled).reshape(-1, shape[1], p))
-        return tiled_sums(*terms)
+        return tiled_sums(*whole_terms(Terms(*terms), self.question.two_way))
 
     def _weights(self, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:
         """Probability and weight of a context of each size, [n - order + 1]; 0 where the edges are exact."""

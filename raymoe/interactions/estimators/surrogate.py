@@ -35,7 +35,7 @@ from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
 from raymoe.interactions.sampling.grid import FlipGrid
 from raymoe.interactions.sampling.streams import Stream
-from raymoe.interactions.sums import Terms, adding_up, corner_terms, independent_sums
+from raymoe.interactions.sums import Terms, adding_up, corner_terms, independent_sums, whole_terms
 
 FIT_ONLY = 512  # at most so many coalitions, and a quarter of the budget, only fit
 MAX_FITTED = 4096  # a factorisation of more costs more time than it saves evaluations
@@ -118,7 +118,8 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
                 by_term.append(np.stack(means) + np.stack(truth) - np.stack(model))
                 effects.append(model_first + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
-    sums = independent_sums(*_adding_up(delta, Terms(*np.stack(by_term, 1))))
+    terms = _adding_up(delta, Terms(*np.stack(by_term, 1)))
+    sums = independent_sums(*whole_terms(terms, question.two_way))
     main_effects = np.full(n, np.nan)
     main_effects[grid.players] = np.mean(effects, 0)
     return InteractionEstimate.of_sums(
