@@ -24,6 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 SATURATED = 1e-6  # of its variance that a pair keeps beside the effects: below, nothing of its own is left
+ABOVE = 0.95  # level of the test whether there is more than noise
+MANY = 1e6  # degrees of freedom, as good as infinitely many
 
 
 class TwoWay:
@@ -60,6 +62,12 @@ class TwoWay:
         found: np.ndarray = leverage_p < 1 - SATURATED
         return found
 
+    @property
+    def free(self) -> int:
+        """How many values the effects leave free: pairs less effects that can be told apart."""
+        design_pe, inverse_ee = self._fit
+        return len(design_pe) - round(float(np.trace(inverse_ee @ (design_pe.T @ design_pe))))
+
     @cached_property
     def _fit(self) -> tuple[np.ndarray, np.ndarray]:
         """Which effects each pair has, [p, e], and the inverse of their products, [e, e]."""
@@ -79,6 +87,7 @@ class Shares(NamedTuple):
             complete, what both could explain is halved between them.
         own: what is left for the pairs, the noise of the estimate included.
         noise: what of ``own`` is noise, by its standard errors.
+        above_noise: whether ``own`` is more than noise alone would be (F test at 5 %).
     """
 
     total: float
@@ -86,9 +95,12 @@ class Shares(NamedTuple):
     second: float
     own: float
     noise: float
+    above_noise: bool
 
 
-def shares(pairs: np.ndarray, values: np.ndarray, own: np.ndarray, own_stderr: np.ndarray) -> Shares | None:
+def shares(
+    pairs: np.ndarray, values: np.ndarray, own: np.ndarray, own_stderr: np.ndarray, freedom: float = np.inf
+) -> Shares | None:
     """The variance of a score within a table of pairs, by what explains it.
 
     Args:
@@ -96,6 +108,7 @@ def shares(pairs: np.ndarray, values: np.ndarray, own: np.ndarray, own_stderr: n
         values: the score, [p].
         own: its pair-specific part, [p]; NaN where it can't be told.
         own_stderr: the standard errors of that, [p].
+        freedom: degrees of freedom of those.
 
     Returns:
         None where no pair has anything of its own.
@@ -111,7 +124,7 @@ def shares(pairs: np.ndarray, values: np.ndarray, own: np.ndarray, own_stderr: n
     both = total - rest
     first, second = ((alone[i] + both - alone[1 - i]) / 2 for i in (0, 1))
     noise = float(np.sum(own_stderr[known] ** 2)) / len(values)
-    return Shares(total, first, second, rest, noise)
+    return Shares(total, first, second, rest, noise, _is_above(rest, noise, TwoWay(pairs).free, freedom))
 
 
 def _between(level: np.ndarray, centred: np.ndarray) -> float:
@@ -119,3 +132,13 @@ def _between(level: np.ndarray, centred: np.ndarray) -> float:
     _, index, count = np.unique(level, return_inverse=True, return_counts=True)
     mean = np.bincount(index, centred) / count
     return float(np.mean(mean[index] ** 2))
+
+
+def _is_above(own: float, noise: float, free: int, freedom: float) -> bool:
+    """Whether a mean square of so many free values is above that of its noise."""
+    from scipy.stats import f as fisher  # takes a third as long to import as torch
+
+    if not np.isfinite(noise):  # a single draw doesn't know its error
+        return False
+    level = fisher.ppf(ABOVE, free, min(freedom, MANY))
+    return bool(own > level * noise)

@@ -119,5 +119,8 @@ def test_shares_add_up_and_name_the_side_that_decides():
     assert found.first + found.second + found.own == pytest.approx(found.total)
     assert found.second > 5 * found.first > 5 * found.own
     assert found.noise == pytest.approx(0.05**2)
+    assert found.above_noise
+    assert not shares(pairs, values, table.rest(values), np.full(20, 0.1)).above_noise
+    assert table.free == 3 * 4
     one = np.array([(0, 3), (0, 4)])
     assert shares(one, np.ones(2), TwoWay(one).rest(np.ones(2)), np.full(2, np.nan)) is None

@@ -23,7 +23,7 @@ def test_layouts_spend_nearly_all(coalitions, n, words, index):
     pairs = cross_pairs(n, min(words, n - 1))
     plan = pilot_layout(coalitions, pairs, n, SizeLaw(index))
     each = grid_evaluations(pairs)
-    spent = plan.replicates * plan.length * each + plan.pilot * pilot_evaluations(pairs, pairs)
+    spent = plan.replicates * plan.length * each + plan.pilot * pilot_evaluations(pairs)
     assert spent <= coalitions * each
     assert spent >= each * max(4, coalitions - 8 - coalitions // 20)
     assert plan.replicates % 2 == 0
