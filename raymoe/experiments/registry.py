@@ -14,6 +14,7 @@ FOLDERS = (
     "raymoe.experiments.comparison",
     "raymoe.experiments.faithfulness",
     "raymoe.experiments.alignment",
+    "raymoe.experiments.specificity",
     "raymoe.experiments.pair_masking",
     "raymoe.experiments.robustness",
     "raymoe.experiments.planted",
