@@ -27,6 +27,7 @@ from raymoe.display.vocabulary import (
     MUTED,
     NEGATIVE,
     SCORE_TITLES,
+    SIGNED,
     UNSEEN,
     default_score,
     expert_colors,
@@ -211,7 +212,7 @@ def _decimals(pairs: list[Pair]) -> int:
 
 
 def _value(pair: Pair, score: str, decimals: int) -> str:
-    sign = "+" if score == "sii" and pair.value >= 0 else ""
+    sign = "+" if score in SIGNED and pair.value >= 0 else ""
     error = "" if pair.stderr is None else f" ± {pair.stderr:.{decimals}f}"
     return f"{sign}{pair.value:.{decimals}f}{error}".replace("-", "−")
 

@@ -17,8 +17,9 @@ import torch
 
 from raymoe.config import ReportConfig
 from raymoe.display.inputs import Explained
+from raymoe.display.pair_shares import MEMBERS, NEEDED, shares_of, verdict
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
-from raymoe.display.vocabulary import SCORES, default_score, score_columns
+from raymoe.display.vocabulary import SCORES, SIGNED, default_score, score_columns
 from raymoe.errors import ParentError
 from raymoe.features.geometry import Geometry
 from raymoe.features.text_pieces import TextPiece
@@ -86,6 +87,7 @@ class Sample:
         chosen: ``strong`` (by its strongest pair), ``drawn`` (at random) or ``asked`` (by its id).
         importance: per expert and modality, one value in [0, 1] per piece or cell.
         pairs: per expert and score, the top pairs, strongest first.
+        verdicts: per expert, how much of what distinguishes the pairs is their own, in words.
         predicted: class indices.
         probabilities: per class; like ``weights`` empty for a split without predictions.
         weights: per expert, in the order of ``Inputs.experts``.
@@ -97,6 +99,7 @@ class Sample:
     sequences: dict[str, Sequence]
     importance: dict[str, dict[str, list[float]]]
     pairs: dict[str, dict[str, list[Pair]]]
+    verdicts: dict[str, str]
     targets: dict[str, str]
     labels: list[int]
     predicted: list[int]
@@ -154,6 +157,7 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
                 sequences=shown,
                 importance=_importance(importance.get(sample_id, inputs.importance.slice(0, 0)), shown),
                 pairs=pairs,
+                verdicts={expert: _verdict(measured, expert, inputs.modalities) for expert in pairs},
                 targets=targets,
                 labels=labels,
                 predicted=predicted,
@@ -284,7 +288,7 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
     value, stderr = score_columns(score)
     strength = np.nan_to_num(np.abs(rows[value].to_numpy()), nan=-1.0)
     order = np.argsort(-strength, kind="stable")
-    order = order[strength[order] > (-1.0 if score == "sii" else 0.0)][:count]
+    order = order[strength[order] > (-1.0 if score in SIGNED else 0.0)][:count]
     return [
         Pair(
             u=_end(sequences, row["u_modality"], row["u"]),
@@ -297,6 +301,26 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
         )
         for row in rows.take(order).to_pylist()
     ]
+
+
+def _verdict(measured: pa.Table, expert: str, kinds: dict[str, str]) -> str:
+    """What is to be known before the expert's list is read: a sentence for each two modalities."""
+    rows = measured.filter(pc.equal(measured["expert"], expert))
+    rows = rows.filter(pc.equal(rows["target"], rows["target"][0]))
+    names = rows.select(["u_modality", "v_modality"]).to_pylist()
+    said = []
+    for two in dict.fromkeys((row["u_modality"], row["v_modality"]) for row in names):
+        of_two = pc.and_(pc.equal(rows["u_modality"], two[0]), pc.equal(rows["v_modality"], two[1]))
+        columns = {name: rows.filter(of_two)[name].to_numpy() for name in NEEDED}
+        said.append(verdict(shares_of(columns), *(_members(name, kinds) for name in two)))
+    return " ".join(said)
+
+
+def _members(modality: str, kinds: dict[str, str]) -> tuple[str, str]:
+    """What features of a modality are called: words, or title words where there are other texts."""
+    one, many = MEMBERS[kinds[modality]]
+    alone = list(kinds.values()).count(kinds[modality]) == 1
+    return (one, many) if alone else (f"{modality} {one}", f"{modality} {many}")
 
 
 def _end(sequences: dict[str, Sequence], modality: str, position: int) -> End:

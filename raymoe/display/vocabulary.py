@@ -25,6 +25,7 @@ SCORES = {
     "redundancy_against": "redundancy against",
     "redundancy_gap": "redundancy gap",
 }
+SIGNED = ("sii", "pair_specific")  # of these the sign says something: it is always written
 # The same where they stand beside each other: which is whose.
 SCORE_TITLES = SCORES | {"redundancy_gap": "redundancy gap (the paper's)"}
 # Those that experiments compare: what every pair has, in the units of a logit.

@@ -361,7 +361,8 @@ function numberText(value, decimals, signed) {
   return sign + Math.abs(value).toFixed(decimals);
 }
 
-const tone = (pair) => (state.score === "sii" ? (pair.value < 0 ? "negative" : "positive") : "plain");
+const isSigned = () => data.signed.includes(state.score);
+const tone = (pair) => (isSigned() ? (pair.value < 0 ? "negative" : "positive") : "plain");
 
 function wireColor(pair) {
   if (pair.value < 0) return data.negative;
@@ -375,6 +376,7 @@ function showPairs() {
   $("pairs-title").textContent = pairs.length
     ? `Strongest pairs of the ${expert.title}, by ${data.scores[state.score]}`
     : "Strongest pairs";
+  $("pairs-verdict").textContent = current().verdicts[state.expert] ?? "";
   if (!pairs.length) {
     const measured = Object.values(current().pairs[state.expert] ?? {}).some((found) => found.length);
     const reason = measured ? `No pair of this sample has any ${data.scores[state.score]}.`
@@ -473,7 +475,7 @@ function highlight(chosen, origin) {
   if (on.length) {
     const decimals = decimalsFor(pairsShown());
     $("status").textContent = on.slice(0, 4).map((p) =>
-      `${written(p.u)} – ${written(p.v)}: ${numberText(p.value, decimals, state.score === "sii")}`).join("   ·   ") + (on.length > 4 ? "   …" : "");
+      `${written(p.u)} – ${written(p.v)}: ${numberText(p.value, decimals, isSigned())}`).join("   ·   ") + (on.length > 4 ? "   …" : "");
   } else if (chosen) $("status").textContent = "Not in any of the pairs listed.";
   else tellStatus();
 }

@@ -24,6 +24,7 @@ from raymoe.display.vocabulary import (
     METRICS,
     NEGATIVE,
     SCORE_TITLES,
+    SIGNED,
     default_score,
     expert_colors,
     expert_label,
@@ -192,6 +193,7 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str,
             for name in inputs.explained
         ],
         "scores": SCORE_TITLES,
+        "signed": SIGNED,
         "negative": NEGATIVE,
         "drawn": project.preset.report.pairs,
         "samples": [_entry(sample) for sample in samples],
@@ -219,6 +221,7 @@ def _sample(sample: Sample) -> dict[str, Any]:
             expert: {score: [_pair(p) for p in pairs] for score, pairs in scores.items()}
             for expert, scores in sample.pairs.items()
         },
+        "verdicts": sample.verdicts,
         "targets": {expert: TARGETS.get(target, target) for expert, target in sample.targets.items()},
         "labels": sample.labels,
         "predicted": sample.predicted,

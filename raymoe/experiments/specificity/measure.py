@@ -15,18 +15,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from raymoe.display.pair_shares import NEEDED, shares_of
 from raymoe.experiments.bootstrap import interval, resample_counts
 from raymoe.experiments.probed_runs import left_out_of, probed_seeds
 from raymoe.experiments.specificity import SAMPLES, SAMPLES_TABLE, SPECIFICITY, TABLE
 from raymoe.features.store import FeatureStore
-from raymoe.interactions.two_way import shares
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
 
-COLUMNS = (
-    *("sample_id", "expert", "u_modality", "u", "v_modality", "v"),
-    *("sii", "pair_specific", "pair_specific_stderr", "n_coalitions", "n_contrasts"),
-)
+KEYS = ("expert", "sample_id", "u_modality", "v_modality")
 
 
 def measure(project: Project, *, overwrite: bool = False) -> StageResult:
@@ -54,7 +51,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     if ran:
         frames, skipped = [], []
         for run in runs:
-            frames.append(decomposed(run.pairs().select(COLUMNS).to_pandas()).assign(seed=run.seed))
+            frames.append(decomposed(run.pairs().select([*KEYS, *NEEDED]).to_pandas()).assign(seed=run.seed))
             left_out = {e["sample_id"] or "?": e["reason"] for e in run.probe_metadata["skipped"]}
             skipped.append((run.seed, left_out))
         samples = pd.concat(frames, ignore_index=True)
@@ -69,31 +66,18 @@ def decomposed(pairs: pd.DataFrame) -> pd.DataFrame:
     """The decomposition of each sample, expert and pair of modalities: rows of ``SAMPLES`` without the seed.
 
     Args:
-        pairs: rows of the interactions table, with ``COLUMNS``.
+        pairs: rows of the interactions table.
     """
     rows = []
-    keys = ["expert", "sample_id", "u_modality", "v_modality"]
-    for key, of_sample in pairs.groupby(keys, sort=False):
-        found = shares(
-            of_sample[["u", "v"]].to_numpy(),
-            of_sample["sii"].to_numpy(),
-            of_sample["pair_specific"].to_numpy(),
-            of_sample["pair_specific_stderr"].to_numpy(dtype=np.float64),
-            freedom_of(of_sample),
-        )
+    for key, of_sample in pairs.groupby(list(KEYS), sort=False):
+        found = shares_of({name: of_sample[name].to_numpy() for name in NEEDED})
         rows.append(
-            dict(zip(keys, key, strict=True))
+            dict(zip(KEYS, key, strict=True))
             | {"pairs": len(of_sample), "mean": of_sample["sii"].mean()}
             | (found._asdict() if found else {})
         )
     names = [name for name in SAMPLES.schema.names if name != "seed"]
     return pd.DataFrame(rows).reindex(columns=names)
-
-
-def freedom_of(pairs: pd.DataFrame) -> float:
-    """Degrees of freedom of the errors of a sample's pairs."""
-    first = pairs.iloc[0]
-    return float(first["n_contrasts"] or max(first["n_coalitions"] - 1, 1))
 
 
 QUANTITIES = ("between", "first", "second", "own", "noise", "own_of_signal", "noise_of_own", "above_noise")

@@ -102,15 +102,12 @@ def draw(found: dict[Key, dict[str, dict]]) -> Figure:
     """A bar per expert, its parts side by side."""
     several = len({key[1:] for key in found}) > 1
     labels = [expert_title(e) + (f"\n{u} x {v}" if several else "") for e, u, v in found]
-    modalities = (
-        unique([{"u": key[1], "v": key[2]} for key in found], "u"),
-        unique([{"u": key[1], "v": key[2]} for key in found], "v"),
-    )
+    first, second = ("/".join(dict.fromkeys(key[side] for key in found)) for side in (1, 2))
     figure = new_figure(7.5, 1.1 + 0.42 * max(1, len(found)))
     axes, left = figure.subplots(), np.zeros(len(found))
     parts = (
-        ("first", f"{'/'.join(modalities[0])}, with any partner", UNIQUE[0]),
-        ("second", f"{'/'.join(modalities[1])}, with any partner", UNIQUE[1]),
+        ("first", f"{first}, with any partner", UNIQUE[0]),
+        ("second", f"{second}, with any partner", UNIQUE[1]),
         ("own", "the pairs' own", SYNERGY),
         ("noise", "noise of that", PALE),
     )
