@@ -122,6 +122,24 @@ def test_planted_is_of_the_named_experts_over_seeds():
     assert "redundant by redundancy 0.09, by the product 0.64" in said
 
 
+def test_specificity_is_of_the_expert_whose_pairs_are_most_their_own():
+    def row(expert, quantity, value):
+        key = {"expert": expert, "u_modality": "text", "v_modality": "image", "seed": None}
+        return key | {"quantity": quantity, "value": value}
+
+    parts = {"synergy": (0.11, 0.76, 0.1, 0.03), "mixture": (0.2, 0.73, 0.06, 0.01)}
+    rows = [
+        row(expert, name, value)
+        for expert, values in parts.items()
+        for name, value in zip(("first", "second", "own", "noise"), values, strict=True)
+    ]
+    said = finding("specificity", rows)
+    assert said == (
+        "Of what distinguishes a sample's pairs (synergy expert), 11 % is what text features do with any partner, "
+        "76 % what image features do, 10 % the pairs' own, 3 % noise"
+    )
+
+
 @pytest.mark.parametrize(
     ("experiment", "rows"),
     [
@@ -131,6 +149,7 @@ def test_planted_is_of_the_named_experts_over_seeds():
         ("pair-masking", []),
         ("robustness", []),
         ("planted", []),
+        ("specificity", []),
     ],
 )
 def test_tables_without_the_rows_say_nothing(experiment, rows):

@@ -126,8 +126,8 @@ def test_nothing_measured_leaves_gaps_that_name_the_commands(quick):
     [
         ("checkpoint", set(MEASURED)),
         ("features", set(MEASURED) - {"comparison"}),
-        ("importance", {"alignment", "pair-masking"}),
-        ("interactions", {"alignment", "pair-masking"}),
+        ("importance", {"alignment", "specificity", "pair-masking"}),
+        ("interactions", {"alignment", "specificity", "pair-masking"}),
     ],
 )
 def test_tables_of_another_checkpoint_are_never_mixed_in(quick, changed, gone):

@@ -16,7 +16,7 @@ from support.workspace_fixture import folder_of
 
 from raymoe.display.inputs import read_inputs
 from raymoe.display.samples import choose
-from raymoe.display.vocabulary import SCORES
+from raymoe.display.vocabulary import SCORES, SIGNED
 from raymoe.errors import ParentError
 from raymoe.report import report
 from raymoe.report.page import embedded_json
@@ -117,7 +117,9 @@ def test_the_top_pairs_are_those_of_the_table(finished, page):
             for score, pairs in scores.items():
                 value, stderr = columns[score]
                 mine.sort(key=lambda r, value=value: -abs(r[value]))
-                having = [r for r in mine if r[value] or score == "sii"]  # one without any is no such pair
+                mine.sort(key=lambda r, value=value: np.isnan(r[value]))
+                # one without any is no such pair
+                having = [r for r in mine if (r[value] or score in SIGNED) and not np.isnan(r[value])]
                 expected = [
                     (
                         r["u"],

@@ -13,6 +13,8 @@ from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.experiments.pair_masking import PAIR_MASKING
 from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
 from raymoe.experiments.robustness import ROBUSTNESS
+from raymoe.experiments.specificity import SAMPLES as SPECIFICITY_SAMPLES
+from raymoe.experiments.specificity import SPECIFICITY
 from raymoe.project import Project
 from raymoe.project.contracts import Contract
 from raymoe.project.provenance import Provenance
@@ -47,6 +49,8 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
         "faithfulness": (here, FAITHFULNESS, _faithfulness(random), of_runs),
         "faithfulness-summary": (here, FAITHFULNESS_SUMMARY, _summary(random), of_runs),
         "alignment": (here, ALIGNMENT, _alignment(random), measured),
+        "specificity": (here, SPECIFICITY, _specificity(), measured),
+        "specificity-samples": (here, SPECIFICITY_SAMPLES, _specificity_samples(), measured),
         "pair-masking": (here, PAIR_MASKING, _pair_masking(), measured),
         "robustness": (here, ROBUSTNESS, _robustness(), of_runs),
         "planted": (here, PLANTED, _planted(random), of_runs),
@@ -178,6 +182,45 @@ def _alignment(random) -> list[dict]:
         for b, label in enumerate(("top 10 %", "11-20 %", "21-30 %"))
         for top in (5, 10, 20)
     ]
+
+
+SHARES = {
+    "between": 0.5,
+    "first": 0.125,
+    "second": 0.75,
+    "own": 0.1,
+    "noise": 0.025,
+    "own_of_signal": 0.1025,
+    "noise_of_own": 0.25,
+    "above_noise": 0.85,
+}
+
+
+def _specificity() -> list[dict]:
+    return [
+        {
+            "seed": seed,
+            "expert": expert,
+            "u_modality": "text",
+            "v_modality": "image",
+            "quantity": quantity,
+            "value": value,
+            "low": 0.9 * value,
+            "high": 1.1 * value,
+            "std": 0.01 if seed is None else None,
+            "samples": 30,
+            "left_out": 4,
+        }
+        for seed in (0, 1, None)
+        for expert in ("synergy", "redundancy")
+        for quantity, value in SHARES.items()
+    ]
+
+
+def _specificity_samples() -> list[dict]:
+    parts = {"total": 1.0, "first": 0.125, "second": 0.75, "own": 0.125, "noise": 0.025, "above_noise": True}
+    names = {"expert": "synergy", "u_modality": "text", "v_modality": "image"}
+    return [{"seed": 0, "sample_id": f"s{i}", "pairs": 60, "mean": 0.01, **names, **parts} for i in range(5)]
 
 
 def _pair_masking() -> list[dict]:

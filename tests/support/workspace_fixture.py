@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from raymoe.config import Preset, load_preset
 from raymoe.features.geometry import Geometry
 from raymoe.features.text_pieces import TextPiece, pieces_by_marks
+from raymoe.interactions.two_way import TwoWay
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES
@@ -250,6 +251,11 @@ def _write_interactions(write, project, random, texts, parents) -> None:
                             redundancy_stderr=0.01 + span / 4,
                         )
                     )
+            sii = [row["sii"] for row in rows[-len(words) * len(cells) :]]
+            pairs = np.array([(u, 100 + v) for u in words for v in cells])
+            for row, own in zip(rows[-len(pairs) :], TwoWay(pairs).rest(np.array(sii)), strict=True):
+                row["pair_specific"] = float(own)
+                row["pair_specific_stderr"] = row["sii_stderr"] if np.isfinite(own) else np.nan
     experts = ("synergy", "redundancy")
     for expert in experts:
         write(
