@@ -135,8 +135,8 @@ def test_specificity_is_of_the_expert_whose_pairs_are_most_their_own():
     ]
     said = finding("specificity", rows)
     assert said == (
-        "Of what distinguishes a sample's pairs (synergy expert), 11 % is what text features do with any partner, "
-        "76 % what image features do, 10 % the pairs' own, 3 % noise"
+        "Of what distinguishes a sample's pairs (synergy expert), 11 % is what text features do with any "
+        "partner, 76 % what image features do, 10 % the pairs' own, 3 % noise"
     )
 
 
