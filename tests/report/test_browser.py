@@ -115,6 +115,18 @@ def test_numbers_are_those_of_the_table_for_every_expert_and_score(open_page):
         opened.page.keyboard.press(".")
 
 
+def test_whose_the_differences_are_is_said_above_the_list(open_page):
+    opened = open_page()
+    for sample in opened.samples:
+        for expert, said in sample.verdicts.items():
+            opened.page.locator(f"input[name=expert][value={expert}]").check(force=True)
+            assert opened.page.locator("#pairs-verdict").inner_text() == said
+        opened.page.keyboard.press(".")
+    assert len({said for sample in opened.samples for said in sample.verdicts.values()}) > 3
+    opened.page.locator("input[name=expert]").first.check(force=True)  # one that was not probed
+    assert opened.page.locator("#pairs-verdict").inner_text() == ""
+
+
 def test_everything_can_be_chosen_with_the_keyboard(open_page):
     opened = open_page()
     page = opened.page
@@ -124,8 +136,8 @@ def test_everything_can_be_chosen_with_the_keyboard(open_page):
     page.keyboard.press("ArrowRight")  # redundancy, with its own score
     opened.assert_values(opened.pairs("redundancy", "redundancy"))
     page.keyboard.press("Tab")
-    page.keyboard.press("ArrowLeft")
-    page.keyboard.press("ArrowLeft")
+    for _ in range(list(SCORES).index("redundancy")):
+        page.keyboard.press("ArrowLeft")
     opened.assert_values(opened.pairs("redundancy", "sii"))
     page.locator("input[name=expert]:checked").focus()
     page.keyboard.press("ArrowLeft")
