@@ -82,6 +82,11 @@ class ProbeConfig(Section):
     coalitions: int = Field(32, ge=4)
     """per sample and expert; `paper` draws as many contexts for each pair, `surrogate` and `adaptive` spend
     what `shared` would on so many"""
+    index: Literal["sii", "banzhaf"] = "sii"
+    """the law of contexts: `sii` draws their size first, uniformly; with `banzhaf` every feature is in a
+    context independently, with probability `inclusion`"""
+    inclusion: float = Field(0.5, gt=0, lt=1)
+    """of `banzhaf`"""
     precision: Literal["float32", "float64"] = "float32"
     """of the evaluations; float32 is without TF32"""
     seed: int = Field(0, ge=0)
@@ -111,6 +116,11 @@ class ProbeConfig(Section):
             expected = f"{', '.join(most)} or {last}"
             raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": expected})
         return value
+
+    def defining(self) -> dict[str, Any]:
+        """The settings that what comes out depends on."""
+        useless = {"inclusion"} if self.index == "sii" else set()
+        return self.model_dump(mode="json", exclude={"unit_evaluations", *useless})
 
     def experts_among(self, known: Sequence[str]) -> tuple[str, ...]:
         """The experts that are measured, by name: ``all`` are the model's, and ``mixture`` is one more.

@@ -85,6 +85,16 @@ def score_label(score: str) -> str:
     return SCORES.get(score, score)
 
 
+def index_note(index: str, inclusion: float) -> str:
+    """What has to be known where contexts are not those of the Shapley Interaction Index; else nothing."""
+    if index == "sii":
+        return ""
+    return (
+        "SII stands for the Banzhaf interaction here: every feature is in a context independently, with "
+        f"probability {inclusion:g}."
+    )
+
+
 def attribution_label(method: str) -> str:
     """How a method of attribution is written."""
     return ATTRIBUTIONS.get(method, method)

@@ -9,12 +9,13 @@ draw.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from raymoe.display.vocabulary import index_note
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import Artifact
+from raymoe.project.artifacts import INTERACTIONS, Artifact
 from raymoe.project.contracts import Contract
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Experiment:
     def show(self, project: Project, tables: Mapping[str, pa.Table]) -> Shown:
         """What is shown of its tables, by their names."""
         shown: Shown = import_module(f"{self.folder}.show").show(project, tables)
+        probe = project.preset.probe
+        of_pairs = any(INTERACTIONS in table.parents for table in self.tables)
+        if of_pairs and (said := index_note(probe.index, probe.inclusion)):
+            return replace(shown, notes=(*shown.notes, said))
         return shown
 
     def read(self, project: Project) -> dict[str, pa.Table]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from raymoe.interactions.estimators import Question, Work, find_estimator
 from raymoe.interactions.games.game import Game
+from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw
 from raymoe.interactions.sums import RunningSums
 
 
@@ -26,19 +27,19 @@ class Piece(NamedTuple):
     evaluations: int
 
 
-def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int) -> Work:
+def work_of(pairs: np.ndarray, n: int, method: str, coalitions: int, law: SizeLaw = SHAPLEY) -> Work:
     """What an estimate of all these pairs takes, at the effort of so many coalitions (``Estimator.work``).
 
     Raises:
         InputError: unknown method; ``exact`` with too many players.
     """
-    return _work_of(np.ascontiguousarray(pairs, dtype=np.int64).tobytes(), n, method, coalitions)
+    return _work_of(np.ascontiguousarray(pairs, dtype=np.int64).tobytes(), n, method, coalitions, law)
 
 
 @lru_cache(maxsize=256)  # samples with as many features of each modality often have the very same pairs
-def _work_of(pair_bytes: bytes, n: int, method: str, coalitions: int) -> Work:
+def _work_of(pair_bytes: bytes, n: int, method: str, coalitions: int, law: SizeLaw) -> Work:
     pairs = np.frombuffer(pair_bytes, dtype=np.int64).reshape(-1, 2)
-    return find_estimator(method).work(pairs, n, coalitions)
+    return find_estimator(method).work(pairs, n, coalitions, law)
 
 
 def is_whole(work: Work, aim: int) -> bool:
@@ -74,13 +75,15 @@ def block_sums(
     start: int,
     stop: int,
     seed: int,
+    law: SizeLaw = SHAPLEY,
 ) -> RunningSums:
-    """Running sums of blocks ``start..stop`` of an estimate of the Shapley Interaction Index.
+    """Running sums of blocks ``start..stop`` of an estimate.
 
     Args:
         game, pairs, method, seed: as in ``estimate``.
         n: players.
         coalitions: of the whole estimate, as in ``work_of``.
         start, stop: which of the blocks of ``work_of``.
+        law: of contexts; says which index is estimated.
     """
-    return find_estimator(method).block_sums(Question(game, pairs, n, seed), coalitions, start, stop)
+    return find_estimator(method).block_sums(Question(game, pairs, n, seed, law), coalitions, start, stop)

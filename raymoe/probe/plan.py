@@ -24,6 +24,7 @@ from raymoe.errors import InputError, ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import Candidates, select_candidates
 from raymoe.interactions.pieces import Piece, Work, pieces, work_of
+from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.project.provenance import Skipped
 from raymoe.runtime.seeds import seed_of
 
@@ -57,6 +58,7 @@ class Unit:
     stop: int
     coalitions: int
     method: str
+    law: SizeLaw
     evaluations: int  # about so many
 
     @property
@@ -119,6 +121,7 @@ class Units:
     def of(self, job: Job) -> list[Unit]:
         """A job's units."""
         first, config = int(self.first[job.number]), self.plan.config
+        law = law_of(config)
         return [
             Unit(
                 first + i,
@@ -127,6 +130,7 @@ class Units:
                 piece.stop,
                 config.coalitions,
                 config.estimator,
+                law,
                 piece.evaluations,
             )
             for i, piece in enumerate(self._pieces_of(job.number))
@@ -218,12 +222,18 @@ def make_plan(
 
 def _work(candidates: Candidates, config: ProbeConfig, name: str) -> Work:
     try:
-        return work_of(candidates.pairs, len(candidates.players), config.estimator, config.coalitions)
+        players = len(candidates.players)
+        return work_of(candidates.pairs, players, config.estimator, config.coalitions, law_of(config))
     except InputError as error:
         raise InputError(
             f"{name}: {error.message}",
             "Lower probe.rho, or choose another probe.estimator.",
         ) from None
+
+
+def law_of(config: ProbeConfig) -> SizeLaw:
+    """The law of contexts that a probe is asked for."""
+    return SizeLaw(config.index, config.inclusion)
 
 
 class SampleJobs(Sequence[Job]):

@@ -187,7 +187,7 @@ def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
     importance = IMPORTANCE.of(project).read()
     metadata = metadata_of(importance.schema)
     IMPORTANCE.of(project).refuse_other_parents(parents_in(metadata), {"checkpoint": info.fingerprint})
-    settings = project.preset.probe.model_dump(mode="json", exclude={"unit_evaluations"})
+    settings = project.preset.probe.defining()
     parents = {
         "features": info.features,
         "checkpoint": info.fingerprint,

@@ -84,6 +84,7 @@ class UnitRunner:
             start=unit.start,
             stop=unit.stop,
             seed=job.seed,
+            law=unit.law,
         )
         table = pa.table(sums.columns(), metadata={"device": self.device_name})
         sink = pa.BufferOutputStream()

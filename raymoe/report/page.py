@@ -29,6 +29,7 @@ from raymoe.display.vocabulary import (
     expert_colors,
     expert_label,
     expert_title,
+    index_note,
     model_label,
     score_columns,
 )
@@ -64,6 +65,7 @@ def render(
         sample_figures: names of the files with single samples.
         provenance: of the page.
     """
+    probe = json.loads(inputs.metadata("interactions")["made_by"])["config"]
     environment = Environment(
         loader=PackageLoader("raymoe.report", "."),
         autoescape=select_autoescape(default=True),
@@ -98,7 +100,8 @@ def render(
         experts=_experts(inputs),
         skipped=_skipped(inputs),
         provenance=_provenance(inputs, provenance),
-        probe=json.loads(inputs.metadata("interactions")["made_by"])["config"],
+        probe=probe,
+        index_note=index_note(probe.get("index", "sii"), probe.get("inclusion", 0.5)),
     )
 
 

@@ -96,6 +96,11 @@ def test_the_mixture_is_probed_beside_its_experts(tiny, inline):
     rows = read(tiny).to_pandas()
     assert list(rows["expert"].unique()) == [*EXPERTS, "mixture"]
     mine = rows[(rows["expert"] == "mixture") & (rows["sample_id"] == "s6")]
+    np.testing.assert_allclose(mine["sii"], estimated(tiny, mine, "mixture").sii, atol=1e-6)
+
+
+def estimated(tiny, mine, expert, **law):
+    """What the estimator gives for the pairs of sample s6 that a table has."""
     store = FeatureStore.open(FEATURES.of(tiny))
     model, _ = load_checkpoint(CHECKPOINT.of(tiny))
     parts = {m: store.sequence(6, m) for m in ("text", "image")}
@@ -107,7 +112,7 @@ def test_the_mixture_is_probed_beside_its_experts(tiny, inline):
     ]
     game = ExpertGame.of_sample(
         model,
-        "mixture",
+        expert,
         features,
         {m: torch.tensor(p[2]) for m, p in parts.items()},
         players,
@@ -120,8 +125,23 @@ def test_the_mixture_is_probed_beside_its_experts(tiny, inline):
         ]
     )
     each = 1 + len(players) + len(pairs)
-    found = estimate(game, pairs, budget=8 * each + 1, seed=seed_of(0, "s6", "mixture"))
-    np.testing.assert_allclose(mine["sii"], found.sii, atol=1e-6)
+    return estimate(game, pairs, budget=8 * each + 1, seed=seed_of(0, "s6", expert), **law)
+
+
+def test_contexts_of_independent_inclusion(tiny, inline):
+    """Every score is of that law of contexts; inclusion is a setting of it alone."""
+    project = with_probe(tiny, index="banzhaf", inclusion=0.3)
+    assert probe(project).ran
+    assert not probe(project).ran
+    rows = read(tiny).to_pandas()
+    mine = rows[(rows["expert"] == "synergy") & (rows["sample_id"] == "s6")]
+    found = estimated(tiny, mine, "synergy", index="banzhaf", inclusion=0.3)
+    for score in ("sii", "pair_specific", "redundancy", "redundancy_gap"):
+        np.testing.assert_allclose(mine[score], getattr(found, score), atol=1e-6)
+    assert np.abs(mine["sii"] - estimated(tiny, mine, "synergy").sii).max() > 1e-4
+    with pytest.raises(ParentError, match="index"):
+        probe(tiny)
+    assert "inclusion" not in tiny.preset.probe.defining()
 
 
 def test_samples_without_pairs_are_counted_and_listed(tiny, inline):

@@ -92,7 +92,7 @@ class Estimator(ABC):
             InputError: the budget is missing or too small, or there are too many players.
         """
 
-    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+    def work(self, pairs: np.ndarray, n: int, coalitions: int, law: SizeLaw = SHAPLEY) -> Work:
         """What the estimate of a table's pairs costs at so much effort (the setting ``probe.coalitions``).
 
         By default that of ``shared``; an estimator that goes coalition by coalition draws so many of its own.
@@ -101,6 +101,7 @@ class Estimator(ABC):
             pairs: int64 [p, 2].
             n: players.
             coalitions: the effort.
+            law: of contexts.
 
         Raises:
             InputError: too many players.
@@ -109,7 +110,7 @@ class Estimator(ABC):
 
     def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
         """Running sums of blocks ``start..stop`` of the estimate that ``work`` describes."""
-        budget = self.work(question.pairs, question.num_players, coalitions).evaluations
+        budget = self.work(question.pairs, question.num_players, coalitions, question.law).evaluations
         return self.estimate(question, budget, self.checked_options({})).sums
 
     def checked_options(self, given: Options) -> Options:
@@ -151,7 +152,7 @@ class CoalitionEstimator(Estimator):
     def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
         """Running sums of blocks ``start..stop``; a block is a coalition unless ``work`` says otherwise."""
 
-    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+    def work(self, pairs: np.ndarray, n: int, coalitions: int, law: SizeLaw = SHAPLEY) -> Work:
         """What so many coalitions cost; every one is a block."""
         return Work(coalitions, self.evaluations_per_coalition(pairs), 0)
 

@@ -16,7 +16,7 @@ from raymoe.interactions.estimators.base import Estimator, Question, Work
 from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import Game, evaluate
 from raymoe.interactions.result import InteractionEstimate
-from raymoe.interactions.sampling.coalitions import SizeLaw
+from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw
 from raymoe.interactions.sums import Terms, certain_sums, corner_terms, whole_terms
 
 MAX_PLAYERS = 20
@@ -50,7 +50,7 @@ class Exact(Estimator):
             empty_value=float(values[0]),
         )
 
-    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+    def work(self, pairs: np.ndarray, n: int, coalitions: int, law: SizeLaw = SHAPLEY) -> Work:
         """2^n evaluations, whatever the effort.
 
         Raises:

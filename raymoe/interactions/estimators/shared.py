@@ -30,7 +30,7 @@ from raymoe.interactions.estimators.base import CoalitionEstimator, Question, Wo
 from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
-from raymoe.interactions.sampling.coalitions import SizeLaw, context_probability, tiled_coalitions
+from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw, context_probability, tiled_coalitions
 from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import (
@@ -65,9 +65,9 @@ class Shared(CoalitionEstimator):
         """1 + |players in a pair| + |pairs|."""
         return grid_evaluations(pairs)
 
-    def work(self, pairs: np.ndarray, n: int, coalitions: int) -> Work:
+    def work(self, pairs: np.ndarray, n: int, coalitions: int, law: SizeLaw = SHAPLEY) -> Work:
         """Blocks are pairs of replicates; a pilot, with the edges, is paid for by every piece."""
-        plan = pilot_layout(coalitions, pairs, n, SizeLaw())
+        plan = pilot_layout(coalitions, pairs, n, law)
         fixed = pilot_evaluations(pairs) if plan.pilot else 0
         return Work(plan.blocks, grid_evaluations(pairs) * 2 * plan.length, fixed)
 
