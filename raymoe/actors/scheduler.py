@@ -276,7 +276,8 @@ class Scheduler:
     def _place(self, worker: Worker) -> None:
         for level in self._room:
             level.pop(worker, None)
-        if worker.up and len(worker.calls) < len(self._room):
+        suspect = any(task.attempts for call in worker.calls for task in call.tasks)
+        if worker.up and len(worker.calls) < len(self._room) and not suspect:
             self._room[len(worker.calls)][worker] = None
 
     def _draw(self, worker: Worker) -> list[_Task]:
@@ -290,7 +291,7 @@ class Scheduler:
         while not tasks or (worker.pace is not None and seconds < wanted and len(tasks) < most):
             if tasks and self._again and self._again[0].alone:
                 break
-            task = self._next(first=not tasks)
+            task = self._next(worker, first=not tasks)
             if task is None:
                 break
             tasks.append(task)
@@ -299,9 +300,15 @@ class Scheduler:
             seconds += task.cost * (worker.pace or 0.0)
         return tasks
 
-    def _next(self, first: bool) -> _Task | None:
-        """Whatever is due; a suspect only as the first of its call."""
+    def _next(self, worker: Worker, first: bool) -> _Task | None:
+        """Whatever is due; a suspect only as the first of its call, and for a worker that has no other.
+
+        A worker that dies may have finished its oldest call without its answer having come: beside others a
+        suspect would be charged for them, or they for it.
+        """
         while first and self._suspects and self._suspects[0][0] <= self._calls:
+            if worker.calls:
+                return None  # none has fewer: the first to be through takes it
             _, task = self._suspects.popleft()
             if not task.settled:
                 return task
@@ -312,7 +319,7 @@ class Scheduler:
         unit = None if self._exhausted else next(self._units, None)
         if unit is None:
             self._exhausted = True
-            while first and self._suspects:  # nothing else is left
+            while first and self._suspects and not worker.calls:  # nothing else is left
                 _, task = self._suspects.popleft()
                 if not task.settled:
                     return task

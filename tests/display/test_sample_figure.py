@@ -42,7 +42,7 @@ def sample_with(geometry, size=(128, 32)):
     pair = Pair(End("text", 0), End("image", count - 2), 0.5, 0.1, 8, 0.0, 0.0)
     importance = {"synergy": {"text": [0.5], "image": np.linspace(0, 1, count).tolist()}}
     pairs = {"synergy": {"sii": [pair], "redundancy_gap": []}}
-    return Sample("s0", "asked", sequences, importance, pairs, {}, [0], [], [], [], {})
+    return Sample("s0", "asked", sequences, importance, pairs, {}, {}, [0], [], [], [], {})
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
