@@ -119,28 +119,24 @@ def test_a_death_is_charged_to_the_oldest_call_alone_and_not_to_the_same_unit_in
     assert scheduler.failed["u0"] == "it died (2 attempts)"
 
 
-def test_a_suspect_is_alone_on_its_worker_so_that_nobody_is_charged_for_another():
-    """A worker may die with its oldest call finished and the answer still on its way."""
-    scheduler = Scheduler((VirtualUnit(f"u{i}") for i in range(40)), Policy(max_attempts=3))
+@pytest.mark.parametrize("poison", ["u0", "u1", "u2"])
+def test_nobody_is_given_up_for_the_deaths_of_another(poison):
+    """A worker may die with its oldest call finished and the answer still on its way: that is charged."""
+    scheduler = Scheduler((VirtualUnit(f"u{i}") for i in range(3)), Policy(max_attempts=3))
     scheduler.join("w", 0.0)
-    scheduler.join("v", 0.0)
-    now, beside = 0.0, []
+    worker, now = scheduler.workers["w"], 0.0
     while not scheduler.finished:
         now += 1.0
         scheduler.hand_out(now)
-        for name in ("w", "v"):
-            worker = scheduler.workers[name]
-            keys = [unit.key for call in worker.calls for unit in call.units]
-            if "u2" in keys and "u2" not in scheduler.failed:
-                beside.append(keys)
-                scheduler.died(name, "it died")  # and what was before it is charged as well
-                scheduler.join(name, now)
-            elif worker.calls:
-                call = worker.calls[0]
-                scheduler.answered(call, [b""] * len(call.tasks), 0.1, now)
-    assert list(scheduler.failed) == ["u2"]
-    assert scheduler.done == 39
-    assert beside[-2:] == [["u2"]] * 2, "by itself as soon as it is a suspect"
+        keys = [unit.key for call in worker.calls for unit in call.units]
+        if poison in keys:
+            scheduler.died("w", "it died")
+            scheduler.join("w", now)
+        else:
+            call = worker.calls[0]
+            scheduler.answered(call, [b""] * len(call.tasks), 0.1, now)
+    assert list(scheduler.failed) == [poison]
+    assert scheduler.done == 2
 
 
 def test_units_that_shared_a_call_with_a_death_are_handed_out_one_by_one():
