@@ -4,15 +4,17 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import tiny_preset
 
+from raymoe.display.vocabulary import COMPARED
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.alignment import ALIGNMENT
+from raymoe.experiments.alignment import ALIGNMENT, POOLED, SAME, WITHIN
 from raymoe.experiments.alignment import measure as module
-from raymoe.experiments.alignment.measure import TOP, mean_of_top
+from raymoe.experiments.alignment.measure import TOP, _parts, _rows, mean_of_top, means_within
 from raymoe.experiments.alignment.measure import measure as alignment
 from raymoe.experiments.bins import BINS, bins_of
 from raymoe.experiments.running import evaluate
@@ -43,6 +45,50 @@ def test_the_mean_is_that_of_the_best_pairs_written_out(pairs, share, counts):
     assert found == pytest.approx(total / wanted)
 
 
+@given(
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 3)), min_size=1, max_size=40),
+    st.sampled_from([5, 20, 100]),
+    st.lists(st.integers(0, 3), min_size=4, max_size=4),
+)
+def test_within_samples_every_sample_counts_as_often_as_it_was_drawn(pairs, share, counts):
+    values, samples = (np.array(column) for column in zip(*pairs, strict=True))
+    written = []
+    for sample in sorted(set(samples)):
+        own = sorted(values[samples == sample])[::-1]
+        wanted = max(len(own) * share / 100, 1.0)
+        whole = int(wanted)
+        top = (sum(own[:whole]) + (wanted - whole) * (own[whole] if whole < len(own) else 0)) / wanted
+        written += counts[sample] * [top]
+    (found,) = means_within(values.astype(float), samples, share, np.array([counts]))
+    assert np.isnan(found) if not written else found == pytest.approx(np.mean(written))
+
+
+class Rows:
+    """A store that knows samples by their number."""
+
+    def index_of(self, name):
+        return int(name[1:])
+
+
+def test_like_is_compared_with_like():
+    """A sample with pairs in one bin alone counts where all are pooled, and not beside the other bins."""
+    frames = []
+    for sample, bins, level in (("s0", (0, 1, 2), 1.0), ("s1", (0, 1, 2), 3.0), ("s2", (0,), 100.0)):
+        for number in bins:
+            values = level - 0.1 * number + np.array([0.0, 0.01])
+            columns = {f"{score}{end}": values for score in COMPARED for end in ("", "_stderr")}
+            frames.append(pd.DataFrame({"expert": "synergy", "sample_id": sample, "bin": number, **columns}))
+    found = {}
+    for key, part in _parts(0, pd.concat(frames), Rows()):
+        found.setdefault(key, []).append(part)
+    rows = pd.DataFrame(_rows(found))
+    rows = rows[(rows["score"] == "sii") & (rows["top"] == 5) & rows["seed"].isna()]
+    means = {choice: of["mean"].round(6).tolist() for choice, of in rows.groupby("choice")}
+    assert means == {POOLED: [100.01, 2.91, 2.81], SAME: [3.01, 2.91, 2.81], WITHIN: [2.01, 1.91, 1.81]}
+    counts = {choice: of["samples"].tolist() for choice, of in rows.groupby("choice")}
+    assert counts == {POOLED: [3, 2, 2], SAME: [2, 2, 2], WITHIN: [2, 2, 2]}
+
+
 def test_bins_hold_the_pairs_of_equally_important_features(tiny):
     store = FeatureStore.open(FEATURES.of(tiny))
     importance = read_table(tiny.workspace, f"{tiny.run}/importance.arrow", IMPORTANCE, "")
@@ -63,6 +109,9 @@ def test_every_bin_and_q_is_there_and_the_mean_is_right(tiny, ray_session, capsy
     rows = read_table(tiny.workspace, f"{tiny.root}/evaluation/alignment.parquet", ALIGNMENT, "").to_pandas()
     assert set(rows["seed"].dropna()) == {0}
     rows = rows[rows["seed"].isna()]
+    assert set(rows["choice"]) == {POOLED, SAME, WITHIN}
+    assert (rows[rows["choice"] != POOLED]["samples"] == 1).all(), "one sample has pairs in every bin"
+    rows = rows[rows["choice"] == POOLED]
     assert result.path.endswith("evaluation/alignment.parquet")
     assert set(rows["top"]) == set(TOP)
     assert set(rows["bin"]) <= set(BINS)

@@ -39,8 +39,9 @@ def test_faithfulness_is_of_both_models_with_intervals():
 
 
 def test_alignment_compares_the_ends_of_the_importance_at_the_smallest_q():
-    def row(score, expert, name, top, mean):
-        return {"seed": None, "score": score, "expert": expert, "bin": name, "top": top, "mean": mean}
+    def row(score, expert, name, top, mean, choice="all pairs"):
+        key = {"seed": None, "score": score, "expert": expert, "choice": choice, "samples": 30}
+        return key | {"bin": name, "top": top, "mean": mean}
 
     rows = [
         row("sii", "synergy", "top 10 %", 20, 9.0),
@@ -53,6 +54,11 @@ def test_alignment_compares_the_ends_of_the_importance_at_the_smallest_q():
     ]
     said = finding("alignment", rows)
     assert said.endswith("features: mean SII 0.10 to 0.093, mean redundancy gap 1.6 to 0.72")
+    assert said.startswith("Strongest pairs pooled, ")
+    ends = (row("sii", "synergy", name, 5, mean, "same samples") for name, mean in (("a", 0.3), ("b", 0.2)))
+    said = finding("alignment", [*rows, *ends])
+    assert said.startswith("Strongest pairs of the 30 samples with pairs in every bin, ")
+    assert said.endswith("features: mean SII 0.30 to 0.20"), "like is compared with like where there is any"
 
 
 def test_pair_masking_holds_ranked_pairs_beside_as_many_features():

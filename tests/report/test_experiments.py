@@ -78,7 +78,7 @@ def test_figures_over_seeds_are_shown_with_how_far_the_seeds_lie_apart(finished)
     first = sheet.rows[0]
     assert first[sheet.columns.index("mean")].value == pytest.approx(0.008)
     assert first[at].value == pytest.approx(0.0016)
-    assert len(sheet.rows) == 2 * 3 * 3, "each bin and q once per score"
+    assert len(sheet.rows) == 2 * 3 * 3 * 3, "each choice, bin and q once per score"
     (sheet,) = shown["pair-masking"].sheets
     assert {str(row[sheet.columns.index("s.d. over seeds")]) for row in sheet.rows} == {"–", "3.21"}
     (sheet,) = shown["faithfulness"].sheets

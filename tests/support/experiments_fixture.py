@@ -166,6 +166,7 @@ def _alignment(random) -> list[dict]:
             "seed": seed,
             "expert": expert,
             "score": score,
+            "choice": choice,
             "bin": label,
             "top": top,
             "mean": (mean := (1 + (seed or 0)) * scale * (4 - b) * (1 + 5 / top)),
@@ -179,6 +180,7 @@ def _alignment(random) -> list[dict]:
         for seed in (0, 1, None)
         for expert in ("synergy", "redundancy")
         for score, scale in (("sii", 0.001), ("redundancy_gap", 0.1))
+        for choice in ("all pairs", "same samples", "within samples")
         for b, label in enumerate(("top 10 %", "11-20 %", "21-30 %"))
         for top in (5, 10, 20)
     ]

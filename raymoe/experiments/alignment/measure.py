@@ -1,7 +1,11 @@
 """Are the pairs of important features those that interact (paper §4.3, Fig. 4)?
 
 Features of each sample are cut into three bins by importance (top 10, 11 to 20, 21 to 30 per cent of each
-modality); of all pairs within a bin the mean score of the top q per cent is taken over the whole split.
+modality); of all pairs within a bin the mean score of the top q per cent is taken over the whole split. A
+sample with few words has pairs in the first bin alone, so the bins are of different samples: beside that
+figure there is one of the samples that have pairs in every bin, and one that takes the top q per cent within
+each of these.
+
 Shapes: P pairs, N samples, S seeds, R resamples.
 """
 
@@ -16,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 
 from raymoe.display.vocabulary import COMPARED, score_columns
-from raymoe.experiments.alignment import ALIGNMENT, TABLE
+from raymoe.experiments.alignment import ALIGNMENT, POOLED, SAME, TABLE, WITHIN
 from raymoe.experiments.bins import BINS, binned_pairs, refuse_smaller_universe
 from raymoe.experiments.bootstrap import interval, resample_counts
 from raymoe.experiments.probed_runs import left_out_of, probed_seeds
@@ -91,12 +95,28 @@ def mean_of_top(
     return found
 
 
-Key = tuple[str, str, int]  # expert, score, bin
+def means_within(
+    values_P: np.ndarray, sample_P: np.ndarray, share: float, counts_RN: np.ndarray
+) -> np.ndarray:
+    """Mean over samples of the mean of each one's top ``share`` per cent, in each resample, [R].
+
+    For the arguments see ``mean_of_top``.
+    """
+    one = np.ones((1, 1), dtype=np.int64)
+    names = np.unique(sample_P)
+    own = [values_P[sample_P == n] for n in names]
+    tops_n = np.array([mean_of_top(v, np.zeros(len(v), dtype=int), share, one)[0] for v in own])
+    counts_Rn = counts_RN[:, names]
+    size_R = counts_Rn.sum(1)
+    return np.divide(counts_Rn @ tops_n, size_R, out=np.full(len(size_R), np.nan), where=size_R > 0)
+
+
+Key = tuple[str, str, str, int]  # expert, score, choice, bin
 
 
 @dataclass(frozen=True)
 class SeedScores:
-    """The scores of one seed, expert, score and bin.
+    """The scores of one seed, expert, score, choice and bin.
 
     Attributes:
         seed: of the training.
@@ -112,24 +132,28 @@ class SeedScores:
 
 
 def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tuple[Key, SeedScores]]:
-    """The scores of one seed by expert, score and bin, in the order of the table's rows."""
+    """The scores of one seed by expert, score, choice and bin, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
+        bins_of_sample = of_expert.groupby("sample_id")["bin"].transform("nunique")
+        in_every_bin = of_expert[bins_of_sample == len(BINS)]
         for score in COMPARED:
-            for number in range(len(BINS)):
-                part = of_expert[of_expert["bin"] == number]
-                if len(part):
-                    codes, names = pd.factorize(part["sample_id"])
-                    rows = np.array([store.index_of(name) for name in names], np.int32)
-                    stderr = float(part[score_columns(score)[1]].mean())
-                    yield (
-                        (str(expert), score, number),
-                        SeedScores(seed, part[score].to_numpy(), rows[codes], stderr),
-                    )
+            for choice, pairs in ((POOLED, of_expert), (SAME, in_every_bin), (WITHIN, in_every_bin)):
+                for number in range(len(BINS)):
+                    part = pairs[pairs["bin"] == number]
+                    if len(part):
+                        codes, names = pd.factorize(part["sample_id"])
+                        rows = np.array([store.index_of(name) for name in names], np.int32)
+                        stderr = float(part[score_columns(score)[1]].mean())
+                        yield (
+                            (str(expert), score, choice, number),
+                            SeedScores(seed, part[score].to_numpy(), rows[codes], stderr),
+                        )
 
 
 def _rows(found: dict[Key, list[SeedScores]]) -> Iterator[dict]:
     """Rows of the table: each seed's, then their mean; all of one key on the same resamples."""
-    for (expert, score, number), parts in found.items():
+    for (expert, score, choice, number), parts in found.items():
+        statistic = means_within if choice == WITHIN else mean_of_top
         samples = np.unique(np.concatenate([part.sample_P for part in parts]))
         pairs = max(len(part.values_P) for part in parts)
         counts_RN = resample_counts(len(samples), resamples=int(np.clip(WORK // pairs, 50, 1000)))
@@ -137,12 +161,12 @@ def _rows(found: dict[Key, list[SeedScores]]) -> Iterator[dict]:
         for share in TOP:
             means_SR = np.array(
                 [
-                    mean_of_top(part.values_P, column, share, counts_RN)
+                    statistic(part.values_P, column, share, counts_RN)
                     for part, column in zip(parts, columns, strict=True)
                 ]
             )
             means_SR = means_SR[:, ~np.isnan(means_SR).any(0)]
-            key = {"expert": expert, "score": score, "bin": BINS[number], "top": share}
+            key = {"expert": expert, "score": score, "choice": choice, "bin": BINS[number], "top": share}
             for s, part in enumerate(parts):
                 yield {"seed": part.seed} | key | _measured(means_SR[[s]], [part])
             yield {"seed": None} | key | _measured(means_SR, parts)

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.display.plots import grouped_bars, new_figure, paler
-from raymoe.display.sheets import Amount, Sheet
+from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
 from raymoe.display.vocabulary import COMPARED, REDUNDANCY, SYNERGY, expert_title, score_label
+from raymoe.experiments.alignment import POOLED, SAME
 from raymoe.experiments.rows import (
     Rows,
     of_paper,
@@ -35,9 +36,10 @@ PAPER_GAPS = {"mmimdb": "1", "enrico": "0.4", "mmhs150k": "0.2"}
 
 
 def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
-    """The synergy expert's SII and the redundancy expert's gap, as in the paper."""
+    """The synergy expert's SII and the redundancy expert's gap, as in the paper; then every score."""
     rows = rows_of(tables, "alignment")
-    seeds, shown = seeds_of(rows), of_paper(over_seeds(rows))
+    seeds, every = seeds_of(rows), over_seeds(rows)
+    shown = of_paper(every)
     notes = [
         "The mean of the largest of noisy scores is too large, in every bin alike; hold it beside the s.e."
     ]
@@ -50,17 +52,36 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
         "Mean score of the top q per cent of the pairs, by how important the pair's features are to the "
         f"expert; {seeds_said(seeds)}. Whiskers: 95 % intervals, bootstrap over samples."
     )
+    pooled = [row for row in shown if row["choice"] == POOLED]
+    same = [row for row in shown if row["choice"] == SAME]
+    figures = [Plot("alignment", caption, lambda: draw(pooled))]
+    if same:
+        notes.append(f"Bins are of different samples, with all pairs pooled: {_counts(pooled)}.")
+        counted = f"Of the {max(row['samples'] for row in same)} samples that have pairs in every bin. "
+        figures.append(Plot("alignment-same-samples", counted + caption, lambda: draw(same)))
+    else:
+        notes.append("No sample has pairs in every bin: what differs between bins may be their samples.")
     return Shown(
         finding=finding(rows),
-        figures=(Plot("alignment", caption, lambda: draw(shown)),),
+        figures=tuple(figures),
         sheets=(_sheet(shown, seeds),),
+        details=(_every_score(every, seeds),),
         notes=tuple(notes),
     )
+
+
+def _counts(rows: Rows) -> str:
+    """How many samples each bin has."""
+    score = rows[0]["score"]
+    found = {row["bin"]: row["samples"] for row in rows if row["score"] == score}
+    return ", ".join(f"{name} {count}" for name, count in found.items())
 
 
 def finding(rows: Rows) -> str:
     """The strongest pairs of the most and of the least important features."""
     rows = [row for row in of_paper(over_seeds(rows)) if row["mean"] is not None]
+    same = [row for row in rows if row["choice"] == SAME]
+    rows = same or rows
     found = []
     for score in unique(rows, "score"):
         top = min(row["top"] for row in rows if row["score"] == score)
@@ -69,13 +90,16 @@ def finding(rows: Rows) -> str:
         found.append(f"mean {score_label(score)} {ends}")
     if not found:
         return ""
-    return f"Strongest pairs, from the most to the least important features: {', '.join(found)}"
+    where = (
+        f"of the {max(row['samples'] for row in same)} samples with pairs in every bin" if same else "pooled"
+    )
+    return f"Strongest pairs {where}, from the most to the least important features: {', '.join(found)}"
 
 
 def _sheet(rows: Rows, seeds: list[int]) -> Sheet:
     several = len(seeds) > 1
     columns = (
-        *("score", "features", "top q", "mean", *seed_head(several)),
+        *("score", "top pairs of", "features", "top q", "mean", *seed_head(several)),
         *("s.e. of a pair", "pairs", "samples"),
     )
     caption = (
@@ -85,6 +109,7 @@ def _sheet(rows: Rows, seeds: list[int]) -> Sheet:
     cells = tuple(
         (
             f"{score_label(row['score'])}, {expert_title(row['expert'])}",
+            row["choice"],
             row["bin"],
             f"{row['top']} %",
             Amount(row["mean"], row["low"], row["high"], digits=DIGITS[row["score"]]),
@@ -96,6 +121,29 @@ def _sheet(rows: Rows, seeds: list[int]) -> Sheet:
         for row in rows
     )
     return Sheet("alignment", caption, columns, cells)
+
+
+def _every_score(rows: Rows, seeds: list[int]) -> Sheet:
+    """Every score of every expert, at the smallest q, a column for each bin."""
+    top = min((row["top"] for row in rows), default=0)
+    bins = unique(rows, "bin")
+    found: dict[tuple[str, str, str], dict[str, dict]] = {}
+    for row in rows:
+        if row["top"] == top:
+            found.setdefault((row["expert"], row["score"], row["choice"]), {})[row["bin"]] = row
+    cells: list[tuple[Cell, ...]] = []
+    for (expert, score, choice), of_bin in found.items():
+        amounts = [
+            Amount(of["mean"], of["low"], of["high"], digits=DIGITS[score])
+            if (of := of_bin.get(name))
+            else "–"
+            for name in bins
+        ]
+        samples = Amount(max(of["samples"] for of in of_bin.values()), digits=0)
+        cells.append((expert_title(expert), score_label(score), choice, *amounts, samples))
+    caption = f"Every score of the top {top} % of the pairs, by importance; {seeds_said(seeds)}"
+    columns = ("expert", "score", "top pairs of", *bins, "samples")
+    return Sheet("alignment-every-score", caption, columns, tuple(cells))
 
 
 def draw(rows: Rows) -> Figure:
