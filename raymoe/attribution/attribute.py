@@ -31,7 +31,8 @@ def attribute(
     """Expert-wise importance of every sample of a split, as ``importance.arrow``.
 
     With integrated gradients its metadata has ``convergence``: the largest and the mean convergence delta as
-    a share of the mean rise that the attributions are to explain.
+    a share of the mean rise that the attributions are to explain. Where some expert gives all features of a
+    modality 0, it has ``zero``: of how many samples, by expert.
 
     Args:
         project: has a checkpoint and the features it was trained on.
@@ -72,7 +73,7 @@ def attribute(
     blocks = blocks_of(indices, config.batch_size)
     with RunLock(project.workspace, f"{project.run}/attribute.lock", "this attribution"):
         answers = _answers(source, config, blocks, len(indices), address, num_actors, device)
-    table, convergence = merged(answers)
+    table, convergence, zero = merged(answers)
     extra: dict[str, object] = {"skipped": left_out, "split": config.split}
     if convergence:
         extra["convergence"] = convergence
@@ -80,8 +81,26 @@ def attribute(
             f"  convergence delta: {convergence['max']:.1e} of the mean rise at most, "
             f"{convergence['mean']:.1e} on average"
         )
+    if zero:
+        extra["zero"] = zero
+        console.print(f"  {_said_of_zero(zero, len(indices), config.method)}")
     importance.write(table, made, extra)
     return StageResult(importance.path, made.fingerprint, ran=True, skipped=tuple(left_out))
+
+
+def _said_of_zero(zero: dict[str, int], samples: int, method: str) -> str:
+    """What follows where every feature of a modality is as important as any other."""
+    counts = ", ".join(f"{expert} {count}" for expert, count in zero.items())
+    why = (
+        " (an expert that the gate gives next to nothing has no gradient)"
+        if method == "grad_attnroll"
+        else ""
+    )
+    return (
+        f"importance is 0 for every feature of a modality in some of {samples} samples: {counts}{why}. Their "
+        "most important features are simply the first ones; attribute.method=attnroll and ig don't depend on "
+        "the gate."
+    )
 
 
 def _answers(

@@ -24,7 +24,7 @@ class AttributeConfig(Section):
     """the classes whose logits are explained"""
     split: str = "test"
     """the split whose samples are explained"""
-    steps: int = Field(32, ge=1)
+    steps: int = Field(128, ge=1)
     """of `ig`: points of the integral"""
     seed: int = Field(0, ge=0)
     """of `random`"""

@@ -188,6 +188,31 @@ def test_other_methods_have_the_same_table(project, method):
         attribute(project, device="cpu")
 
 
+def test_importance_that_is_zero_everywhere_is_counted_and_said(project, capsys, monkeypatch):
+    """Of an expert without gradients; a single feature has nothing to be ranked with and doesn't count."""
+
+    def without_gradients(model, batch, *rest):
+        found = importance(model, batch, *rest)
+        found.scores["text"][model.expert_names.index("synergy")] = 0.0
+        return found
+
+    monkeypatch.setattr(blocks, "importance", without_gradients)
+    attribute(project)
+    table = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
+    store = FeatureStore.open(FEATURES.of(project))
+    explained = set(table["sample_id"].to_pylist())
+    several = sum(store.candidates(store.index_of(name))["text"].sum() > 1 for name in explained)
+    assert several > 0
+    assert metadata_of(table.schema)["zero"] == {"synergy": several}
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"importance is 0 for every feature of a modality in some of {len(explained)} samples" in said
+    assert f"synergy {several} (an expert that the gate" in said
+    monkeypatch.undo()
+    attribute(project, overwrite=True)
+    table = read_table(project.workspace, f"{project.run}/importance.arrow", IMPORTANCE, "")
+    assert "zero" not in metadata_of(table.schema)
+
+
 def test_settings_of_other_methods_do_not_matter(project):
     attribute(project, device="cpu")
     same = tiny_preset(attribute={"steps": 5, "seed": 9})

@@ -142,6 +142,10 @@ def test_what_is_important_matters_and_every_figure_is_there(trained, capsys):
             assert row["over_random"] == pytest.approx(row["drop"] - random["drop"])
             assert row["comprehensiveness"] > random["comprehensiveness"]
             assert row["sufficiency"] < random["sufficiency"]
+    known = summary["convergence_delta"].dropna()
+    assert set(known.index.get_level_values("method")) == {"ig"}
+    assert (known < 0.01).all(), "the attributions of integrated gradients add up"
+    assert (known > 0).all()
     said = capsys.readouterr().out
     assert "Faithfulness (Fig. 3, §4.2)" in said
     assert "Grad x AttnRoll" in said

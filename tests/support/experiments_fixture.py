@@ -152,6 +152,7 @@ def _summary(random) -> list[dict]:
                         "drop_std": 0.01,
                         "comprehensiveness": 0.1,
                         "sufficiency": -0.02,
+                        "convergence_delta": 0.0012 if method == "ig" else None,
                     }
                 )
     return rows

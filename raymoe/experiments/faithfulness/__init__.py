@@ -29,9 +29,10 @@ FAITHFULNESS = Contract(
 
 # Means over shares and seeds per kind of model, expert (or "all experts") and method. *_low and *_high are
 # 95 % intervals of a paired bootstrap over samples, drop_std the deviation over seeds (null for one).
+# convergence_delta is that of integrated gradients, as a share of the logit's mean rise (null for others).
 FAITHFULNESS_SUMMARY = Contract(
     "faithfulness-summary",
-    1,
+    2,
     {
         "kind": "string",
         "variant": "string",
@@ -43,6 +44,7 @@ FAITHFULNESS_SUMMARY = Contract(
         **dict.fromkeys(("over_random", "over_random_low", "over_random_high"), "float64"),
         "comprehensiveness": "float64",
         "sufficiency": "float64",
+        "convergence_delta": "float64",
     },
 )
 

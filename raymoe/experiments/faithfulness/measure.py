@@ -91,6 +91,7 @@ class Measured:
         comprehensiveness, sufficiency: per method [E, D, K, N]; ERASER: the fall of the probability of the
             classes that were predicted, with the top features zeroed, and with all features zeroed but the
             top ones.
+        delta_NE, rise_NE: of integrated gradients, what its attributions miss of the logit's rise, and that.
     """
 
     run: TrainedRun
@@ -99,6 +100,13 @@ class Measured:
     masked: dict[str, np.ndarray]
     comprehensiveness: dict[str, np.ndarray]
     sufficiency: dict[str, np.ndarray]
+    delta_NE: np.ndarray
+    rise_NE: np.ndarray
+
+    def convergence(self, chosen: list[int]) -> float:
+        """Mean convergence delta of some experts over their mean rise, both without sign."""
+        rise = np.abs(self.rise_NE[:, chosen]).mean()
+        return float(np.abs(self.delta_NE[:, chosen]).mean() / rise) if rise else 0.0
 
     def drops(
         self, method: str, labels: Sequence[Sequence[int]], task: Task, counts_RN: np.ndarray
@@ -143,7 +151,7 @@ class Measured:
 
 def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: str) -> Measured:
     model, config = run.model(store, device), run.project.preset.attribute
-    base_NC, *found = over_batches(
+    base_NC, delta_NE, rise_NE, *found = over_batches(
         lambda batch: _measure_batch(model, batch, store, config),
         model,
         store,
@@ -163,14 +171,18 @@ def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: 
             for (method, shape), part in zip(shapes.items(), parts, strict=True)
         }
 
-    return Measured(run, model.expert_names, base_NC, *map(by_method, found))
+    masked, comprehensiveness, sufficiency = map(by_method, found)
+    return Measured(
+        run, model.expert_names, base_NC, masked, comprehensiveness, sufficiency, delta_NE, rise_NE
+    )
 
 
 @torch.no_grad()
 def _measure_batch(
     model: FusionModel, batch: FeatureBatch, store: FeatureStore, config: AttributeConfig
 ) -> tuple[np.ndarray, ...]:
-    """Logits without a mask [B, C]; under each mask [B, V, C], and both measures of ERASER [B, V].
+    """Logits without a mask [B, C], convergence delta and rise of integrated gradients [B, E]; then logits
+    under each mask [B, V, C], and both measures of ERASER [B, V].
 
     The V masks are by method, then expert or draw, then K.
     """
@@ -185,7 +197,10 @@ def _measure_batch(
         draws = range(DRAWS) if method == "random" else range(1)
         for draw in draws:
             own_config = config.model_copy(update={"method": method, "seed": config.seed + draw})
-            found = importance(model, batch, store.task, targets, own_config).scores
+            explained = importance(model, batch, store.task, targets, own_config)
+            found = explained.scores
+            if method == "ig":
+                convergence = [explained.notes[name].T for name in ("delta", "rise")]
             for e in range(1 if method == "random" else len(model.expert_names)):
                 for name in model.names:
                     scores_BT = torch.from_numpy(found[name][e])
@@ -202,7 +217,12 @@ def _measure_batch(
         return (store.task.probabilities(logits) * chosen_BC).sum(-1)
 
     falls = [probability(base_BC) - probability(x) for x in (without_VBC, alone_VBC)]
-    parts = (base_BC, without_VBC.transpose(0, 1), *(fall_VB.T for fall_VB in falls))
+    parts = (
+        base_BC,
+        *map(torch.from_numpy, convergence),
+        without_VBC.transpose(0, 1),
+        *(fall_VB.T for fall_VB in falls),
+    )
     return tuple(part.cpu().numpy() for part in parts)
 
 
@@ -254,4 +274,7 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Ta
                 "over_random_high": interval(more_R)[1],
                 "comprehensiveness": float(comprehensiveness_EM[chosen, m].mean()),
                 "sufficiency": float(sufficiency_EM[chosen, m].mean()),
+                "convergence_delta": float(np.mean([x.convergence(chosen) for x in measured]))
+                if method == "ig"
+                else None,
             }

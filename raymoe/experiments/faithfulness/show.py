@@ -93,12 +93,13 @@ def _sheet(summary: Rows, metric: str) -> Sheet:
     several = any(row["drop_std"] is not None for row in summary)
     columns = (
         *("model, expert", "importance", "drop", *seed_head(several)),
-        *("more than random", "comprehensiveness", "sufficiency"),
+        *("more than random", "comprehensiveness", "sufficiency", "convergence delta"),
     )
     caption = (
         f"Drop of {metric} in points, mean over K = 5 to 30 % and seeds (95 % intervals, paired bootstrap "
         "over samples), and by how much the predicted classes' probability falls with the top features "
-        "masked (comprehensiveness) and with all but them masked (sufficiency), in points too"
+        "masked (comprehensiveness) and with all but them masked (sufficiency), in points too; convergence "
+        "delta: what IG's attributions miss of the logit's rise, per cent of its mean"
     )
     cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
@@ -109,6 +110,7 @@ def _sheet(summary: Rows, metric: str) -> Sheet:
             Amount(None) if row["method"] == "random" else percent(row, "over_random", signed=True),
             percent(row, "comprehensiveness"),
             percent(row, "sufficiency"),
+            percent(row, "convergence_delta", 2),
         )
         for row in summary
     )
