@@ -178,6 +178,7 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
         assert of_budget.loc[MATCHED, "features"] == of_budget.loc[RANKED, "features"]
         assert of_budget.loc[RANKED, "pairs"] == pairs_within(share, 15)
         np.testing.assert_allclose(of_budget["drop"], 1 - of_budget["value"])
+        assert of_budget.loc[RANKED, "short"] == (20 if share == 5 else 0), "5 per cent of 15 pairs are .75"
     assert rows.loc["synergy", "redundancy_gap", 5].loc[RANKED, "value"] > 0.5, "the others come before it"
     paper = rows["paper"]
     assert paper["synergy", "sii", 5, RANKED] == 0.56
@@ -191,6 +192,9 @@ def test_the_pair_that_matters_is_found_by_its_score_and_by_chance_at_the_rate_o
     said = capsys.readouterr().out
     assert "Pair masking (Table 1, §4.4)" in said
     assert "56.00" in said
+    assert "K per cent is less than one, of which one was masked: synergy expert K = 5 %: 20" in " ".join(
+        said.split()
+    )
     assert not evaluate(one_pair, "pair-masking", device="cpu").ran
     assert evaluate(one_pair, "pair-masking", device="cpu", overwrite=True).ran
 

@@ -247,6 +247,7 @@ def _pair_masking() -> list[dict]:
                     "pairs": 6.0 * (k > 0),
                     "features": 7.5 * (k > 0),
                     "samples": 200,
+                    "short": 12.0 * (k > 0 and share == 5),
                     "paper": {0: 0.6789, 1: 0.5703, 3: 0.5600}.get(k) if share == 5 else None,
                 }
             )

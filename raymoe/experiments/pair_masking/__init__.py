@@ -9,10 +9,11 @@ from raymoe.project.contracts import Contract
 # One row per seed (null: mean over seeds), expert, score, share (K, per cent of the candidate pairs) and
 # masking: "original", "random pairs", "random pairs, as many features" or "ranked pairs". drop is original -
 # value, fractions; *_low and *_high are 95 % intervals of a paired bootstrap over samples, *_std deviations
-# over seeds (null for one); pairs and features are mean numbers per sample, the latter of those zeroed.
+# over seeds (null for one); pairs and features are mean numbers per sample, the latter of those zeroed. short
+# is how many samples (mean over seeds) have so few candidates that K per cent of them is less than one pair.
 PAIR_MASKING = Contract(
     "pair-masking",
-    2,
+    3,
     {
         "seed": "int32",
         "expert": "string",
@@ -25,6 +26,7 @@ PAIR_MASKING = Contract(
         "pairs": "float64",
         "features": "float64",
         "samples": "int64",
+        "short": "float64",
         "paper": "float64",  # the paper's value, null where it has none
     },
 )

@@ -289,6 +289,11 @@ def pairs_within(share: float, pairs: int) -> int:
     return max(1, math.ceil(pairs * share / 100 - 1e-9))
 
 
+def is_short(share: float, pairs: int) -> bool:
+    """Whether ``share`` per cent is less than one pair: one is masked all the same, which is more."""
+    return pairs * share / 100 < 1 - 1e-9
+
+
 def _generator(*key: object) -> np.random.Generator:
     return np.random.default_rng(seed_of("pair masking", *key))
 
@@ -331,6 +336,7 @@ def _rows(
                     paper = PAPER.get((project.dataset, expert), paper)
                 of_paper = dict(zip((ORIGINAL, RANDOM, RANKED), paper, strict=True))
                 pairs = np.mean([np.mean([pairs_within(share, p) for p in of[expert]]) for of in sizes])
+                short = np.mean([np.sum([is_short(share, p) for p in of[expert]]) for of in sizes])
                 for masking in (ORIGINAL, RANDOM, MATCHED, RANKED):
                     value_SR, features = base_SR, 0.0
                     if masking != ORIGINAL:
@@ -347,6 +353,7 @@ def _rows(
                         "pairs": 0.0 if masking == ORIGINAL else float(pairs),
                         "features": float(features),
                         "samples": samples,
+                        "short": 0.0 if masking == ORIGINAL else float(short),
                         "paper": of_paper.get(masking),
                     }
 

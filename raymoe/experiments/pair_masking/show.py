@@ -54,8 +54,26 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
         finding=finding(every),
         figures=(Plot("pair-masking", caption, lambda: draw(rows)),),
         sheets=(_sheet(rows, seeds, differences_of(tables["pair-masking"])),),
-        notes=(note, f"Samples: {rows[0]['samples']}."),
+        notes=(note, f"Samples: {rows[0]['samples']}.", *_said_of_short(rows)),
     )
+
+
+def _said_of_short(rows: Rows) -> list[str]:
+    """Which budgets are less than a pair, and of how many samples."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if row["masking"] == RANKED and row["short"]:
+            found.setdefault(row["expert"], {})[row["share"]] = row["short"]
+    said = [
+        f"{expert_title(expert)} " + ", ".join(f"K = {share} %: {short:.0f}" for share, short in of.items())
+        for expert, of in found.items()
+    ]
+    if not said:
+        return []
+    return [
+        "Samples with so few candidate pairs that K per cent is less than one, of which one was masked: "
+        f"{'; '.join(said)}. Budgets that small don't differ for them."
+    ]
 
 
 def finding(rows: Rows) -> str:
@@ -94,17 +112,19 @@ def _sheet(rows: Rows, seeds: list[int], differences: Rows) -> Sheet:
             *([more.get((*(row[k] for k in key), row["masking"]), Amount(None))] if more else []),
             Amount(row["pairs"], digits=1),
             Amount(row["features"], digits=1),
+            Amount(row["short"], digits=0),
         )
 
     columns = (
         *("pairs of", "K", "masked", metric, *(["paper"] if in_paper else []), "drop", *seed_head(several)),
         *(["ranked pairs more"] if more else []),
-        *("pairs", "zeroed"),
+        *("pairs", "zeroed", "short"),
     )
     caption = (
         f"{metric} in per cent and its drop in points after masking K per cent of the cross-modal pairs "
         f"among the top 10 % features, {seeds_said(seeds)} (95 % intervals, paired bootstrap over samples); "
-        "pairs and zeroed features: means over samples"
+        "pairs and zeroed features: means over samples; short: samples of whose pairs K per cent is "
+        "less than one"
     )
     if more:
         caption += "; ranked pairs more: by how much ranked pairs hurt more than this baseline, paired"
