@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from support.forks import run_file, run_forked
 
+from raymoe.interactions.sums import SCORES
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -47,8 +49,11 @@ def test_coverage_prints_a_row_per_method_and_effort(games):
     out = run("coverage.py", "--games", games, "--seeds", 4)
     rows = [line for line in out.splitlines() if "coalitions" in line]
     assert len(rows) == 6
-    shares = [float(row.split("%")[0].split()[-1]) for row in rows]
-    assert all(70 < share <= 100 for share in shares)
+    for row in rows:
+        shares = [float(cell.split()[-1]) for cell in row.split("%")[:-1]]
+        assert len(shares) == len(SCORES)
+        assert all(60 < share <= 100 for share in shares)
+        assert shares[SCORES.index("sii")] > 70
 
 
 def test_missing_games_are_named(tmp_path):
