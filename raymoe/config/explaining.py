@@ -118,8 +118,11 @@ class ProbeConfig(Section):
         return value
 
     def defining(self) -> dict[str, Any]:
-        """The settings that what comes out depends on."""
-        useless = {"inclusion"} if self.index == "sii" else set()
+        """The settings that what comes out depends on.
+
+        The usual law of contexts goes without saying: tables from before there was a choice are of it.
+        """
+        useless = {"index", "inclusion"} if self.index == "sii" else set()
         return self.model_dump(mode="json", exclude={"unit_evaluations", *useless})
 
     def experts_among(self, known: Sequence[str]) -> tuple[str, ...]:

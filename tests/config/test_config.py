@@ -217,7 +217,7 @@ def test_what_existing_workspaces_were_made_from_is_what_they_are_compared_with(
         preset.train.defining(),
         preset.sweep.model_dump(exclude={"trials_per_gpu"}),
         preset.attribute.defining(),
-        preset.probe.model_dump(mode="json", exclude={"unit_evaluations"}),
+        preset.probe.defining(),
         preset.report.model_dump(),
     )
     canonical = [json.dumps(part, sort_keys=True).encode() for part in parts]
