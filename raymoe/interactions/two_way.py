@@ -104,7 +104,8 @@ def shares(
     """The variance of a score within a table of pairs, by what explains it.
 
     Args:
-        pairs: int [p, 2]; first and second members are different players, words and patches say.
+        pairs: int [p, 2]; the first members are of one kind, words say, the second of another, patches: they
+            are different players where their numbers are the same.
         values: the score, [p].
         own: its pair-specific part, [p]; NaN where it can't be told.
         own_stderr: the standard errors of that, [p].
@@ -124,7 +125,8 @@ def shares(
     both = total - rest
     first, second = ((alone[i] + both - alone[1 - i]) / 2 for i in (0, 1))
     noise = float(np.sum(own_stderr[known] ** 2)) / len(values)
-    return Shares(total, first, second, rest, noise, _is_above(rest, noise, TwoWay(pairs).free, freedom))
+    apart = np.stack([pairs[:, 0], pairs[:, 1] + int(pairs.max()) + 1], 1)
+    return Shares(total, first, second, rest, noise, _is_above(rest, noise, TwoWay(apart).free, freedom))
 
 
 def _between(level: np.ndarray, centred: np.ndarray) -> float:

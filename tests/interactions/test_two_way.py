@@ -123,5 +123,11 @@ def test_shares_add_up_and_name_the_side_that_decides():
     assert found.above_noise
     assert not shares(pairs, values, table.rest(values), np.full(20, 0.15)).above_noise
     assert table.free == 3 * 4
+    # The limit of the F test is 1.75 at 12 free values; were words and patches of the same number one player,
+    # 15 would be free and the limit 1.67.
+    for numbers in (pairs, pairs - [0, 4]):
+        for ratio, above in ((1.70, False), (1.80, True)):
+            noise = np.full(20, np.sqrt(found.own / ratio))
+            assert shares(numbers, values, table.rest(values), noise).above_noise == above
     one = np.array([(0, 3), (0, 4)])
     assert shares(one, np.ones(2), TwoWay(one).rest(np.ones(2)), np.full(2, np.nan)) is None
