@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,14 +98,10 @@ class BlockRunner:
         columns |= {"method": [self.config.method] * rows, "target": [self.config.target] * rows}
         table = pa.table(columns).select(IMPORTANCE.schema.names).cast(IMPORTANCE.schema)
         deltas, rises = np.abs(np.concatenate(delta)), np.abs(np.concatenate(rise))
-        notes = {f"zero:{name}": n for name, n in zip(model.expert_names, zero_E, strict=True) if n}
+        zero = zip(model.expert_names, zero_E, strict=True)
+        notes: dict[str, float] = {f"zero:{name}": count for name, count in zero if count}
         if len(deltas):
-            notes |= {
-                "max": deltas.max(),
-                "sum": deltas.sum(),
-                "rise": rises.sum(),
-                "count": np.float64(len(deltas)),
-            }
+            notes |= {"max": deltas.max(), "sum": deltas.sum(), "rise": rises.sum(), "count": len(deltas)}
         if notes:
             table = table.replace_schema_metadata({k: repr(float(v)) for k, v in notes.items()})
         sink = pa.BufferOutputStream()
@@ -145,11 +142,9 @@ def merged(answers: dict[int, bytes]) -> tuple[pa.Table, dict[str, float] | None
     notes = [{k.decode(): float(v) for k, v in (t.schema.metadata or {}).items()} for t in tables]
     plain = [IMPORTANCE.schema.empty_table(), *(t.replace_schema_metadata(None) for t in tables)]
     table = pa.concat_tables(plain)
-    zero: dict[str, int] = {}
+    zero: Counter[str] = Counter()
     for note in notes:
-        for name in (name for name in note if name.startswith("zero:")):
-            expert = name.removeprefix("zero:")
-            zero[expert] = zero.get(expert, 0) + int(note[name])
+        zero.update({n.removeprefix("zero:"): int(v) for n, v in note.items() if n.startswith("zero:")})
     if not any("sum" in note for note in notes):
         return table, None, zero
     total = {name: sum(note[name] for note in notes) for name in ("sum", "rise", "count")}

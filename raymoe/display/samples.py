@@ -149,7 +149,7 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
         prediction = rows.to_pylist()[0] if rows else None
         predicted, probabilities = _answer(prediction["logits"], inputs.task) if prediction else ([], [])
         measured = interactions.get(sample_id, inputs.interactions.slice(0, 0))
-        pairs, targets = _pairs(measured, shown, listed)
+        pairs, targets, verdicts = _pairs(measured, shown, listed)
         found.append(
             Sample(
                 sample_id=sample_id,
@@ -157,7 +157,7 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
                 sequences=shown,
                 importance=_importance(importance.get(sample_id, inputs.importance.slice(0, 0)), shown),
                 pairs=pairs,
-                verdicts={expert: _verdict(measured, expert, inputs.modalities) for expert in pairs},
+                verdicts=verdicts,
                 targets=targets,
                 labels=labels,
                 predicted=predicted,
@@ -272,15 +272,18 @@ def _importance(scored: pa.Table, sequences: dict[str, Sequence]) -> dict[str, d
 
 def _pairs(
     measured: pa.Table, sequences: dict[str, Sequence], count: int
-) -> tuple[dict[str, dict[str, list[Pair]]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, list[Pair]]], dict[str, str], dict[str, str]]:
+    """By expert: its top pairs of each score, their target, and what is to be known before they are read."""
     found: dict[str, dict[str, list[Pair]]] = {}
     targets: dict[str, str] = {}
+    verdicts: dict[str, str] = {}
     for expert in measured["expert"].unique().to_pylist():
         rows = measured.filter(pc.equal(measured["expert"], expert))
         targets[expert] = rows["target"][0].as_py()
         rows = rows.filter(pc.equal(rows["target"], targets[expert]))  # of several targets, the first
         found[expert] = {score: _top(rows, score, sequences, count) for score in SCORES}
-    return found, targets
+        verdicts[expert] = _verdict(rows, sequences)
+    return found, targets, verdicts
 
 
 def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int) -> list[Pair]:
@@ -303,23 +306,22 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
     ]
 
 
-def _verdict(measured: pa.Table, expert: str, kinds: dict[str, str]) -> str:
-    """What is to be known before the expert's list is read: a sentence for each two modalities."""
-    rows = measured.filter(pc.equal(measured["expert"], expert))
-    rows = rows.filter(pc.equal(rows["target"], rows["target"][0]))
-    names = rows.select(["u_modality", "v_modality"]).to_pylist()
+def _verdict(rows: pa.Table, sequences: dict[str, Sequence]) -> str:
+    """Whose the differences between one expert's pairs are: a sentence for each two modalities."""
     said = []
-    for two in dict.fromkeys((row["u_modality"], row["v_modality"]) for row in names):
-        of_two = pc.and_(pc.equal(rows["u_modality"], two[0]), pc.equal(rows["v_modality"], two[1]))
-        columns = {name: rows.filter(of_two)[name].to_numpy() for name in NEEDED}
-        said.append(verdict(shares_of(columns), *(_members(name, kinds) for name in two)))
+    u_modality, v_modality = (rows[name].to_numpy() for name in ("u_modality", "v_modality"))
+    for u, v in dict.fromkeys(zip(u_modality, v_modality, strict=True)):
+        of_two = (u_modality == u) & (v_modality == v)
+        columns = {name: rows[name].to_numpy()[of_two] for name in NEEDED}
+        said.append(verdict(shares_of(columns), _members(u, sequences), _members(v, sequences)))
     return " ".join(said)
 
 
-def _members(modality: str, kinds: dict[str, str]) -> tuple[str, str]:
+def _members(modality: str, sequences: dict[str, Sequence]) -> tuple[str, str]:
     """What features of a modality are called: words, or title words where there are other texts."""
-    one, many = MEMBERS[kinds[modality]]
-    alone = list(kinds.values()).count(kinds[modality]) == 1
+    kind = sequences[modality].kind
+    one, many = MEMBERS[kind]
+    alone = [sequence.kind for sequence in sequences.values()].count(kind) == 1
     return (one, many) if alone else (f"{modality} {one}", f"{modality} {many}")
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from raymoe.display.vocabulary import COMPARED, score_columns
 from raymoe.errors import InputError
-from raymoe.experiments.probed_runs import ProbedRun
+from raymoe.experiments.probed_runs import ProbedRun, reasons_of
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import select_candidates
 from raymoe.project import Project
@@ -67,7 +67,7 @@ def binned_pairs(run: ProbedRun, store: FeatureStore) -> BinnedPairs:
             f"Measure them with: {run.command('probe')} --set probe.num_bins=1 --overwrite",
         )
     skipped = [*run.importance_metadata["skipped"], *run.probe_metadata["skipped"]]
-    return BinnedPairs(joined, {entry["sample_id"] or "?": entry["reason"] for entry in skipped})
+    return BinnedPairs(joined, reasons_of(skipped))
 
 
 def bins_of(store: FeatureStore, importance: pa.Table, experts: list[str]) -> pd.DataFrame:

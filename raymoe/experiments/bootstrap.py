@@ -6,6 +6,7 @@ Shapes: N samples, V variants of a prediction (models, masks), C classes, R resa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,3 +84,30 @@ def interval(values_R: np.ndarray, level: float = 0.95) -> tuple[float, float] |
         return None, None
     low, high = np.quantile(values_R[1:], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+class Spread(NamedTuple):
+    """A figure over seeds: its mean, the interval of that over samples, and how far the seeds lie apart.
+
+    Attributes:
+        mean: of the split itself.
+        low, high: see ``interval``.
+        std: deviation over seeds; None for one.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    std: float | None
+
+
+def spread_over_seeds(values_SR: np.ndarray) -> Spread:
+    """What is known of a figure that several seeds were measured for, on the same resamples.
+
+    Args:
+        values_SR: per seed, the split itself and its resamples; those that are NaN for a seed are left out.
+    """
+    low, high = interval(values_SR[:, ~np.isnan(values_SR).any(0)].mean(0))
+    whole_S = values_SR[:, 0]
+    std = float(whole_S.std(ddof=1)) if len(whole_S) > 1 else None
+    return Spread(float(whole_S.mean()), low, high, std)

@@ -112,6 +112,19 @@ def probed(project: Project, store: FeatureStore, seeds: Iterable[int]) -> list[
     return sorted(found, key=lambda run: run.seed)
 
 
+def parents_of(store: FeatureStore, runs: Iterable[ProbedRun]) -> dict[str, str]:
+    """Fingerprints of what a table of some runs is made from, by name."""
+    parents = {"features": store.fingerprint}
+    for run in runs:
+        parents |= run.parents
+    return parents
+
+
+def reasons_of(skipped: Iterable[Skipped]) -> dict[str, str]:
+    """Why samples were left out, by their ids."""
+    return {entry["sample_id"] or "?": entry["reason"] for entry in skipped}
+
+
 def left_out_of(skipped: Sequence[tuple[int, dict[str, str]]]) -> list[Skipped]:
     """Samples left out, as a table's metadata has them; names the seeds where it was not all of them.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ import pyarrow as pa
 from raymoe.display.vocabulary import COMPARED, score_columns
 from raymoe.experiments.alignment import ALIGNMENT, POOLED, SAME, TABLE, WITHIN
 from raymoe.experiments.bins import BINS, binned_pairs, refuse_smaller_universe
-from raymoe.experiments.bootstrap import interval, resample_counts
-from raymoe.experiments.probed_runs import left_out_of, probed_seeds
+from raymoe.experiments.bootstrap import resample_counts, spread_over_seeds
+from raymoe.experiments.probed_runs import left_out_of, parents_of, probed_seeds
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
@@ -49,9 +50,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     refuse_smaller_universe(project)
     store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
-    parents = {"features": store.fingerprint}
-    for run in runs:
-        parents |= run.parents
+    parents = parents_of(store, runs)
     output = TABLE.of(project)
     made = output.made_from({"protocol": "alignment", "bins": BINS, "top": TOP}, parents)
     ran = overwrite or not output.is_current(made)
@@ -135,19 +134,25 @@ def _parts(seed: int, joined: pd.DataFrame, store: FeatureStore) -> Iterator[tup
     """The scores of one seed by expert, score, choice and bin, in the order of the table's rows."""
     for expert, of_expert in joined.groupby("expert", sort=False):
         bins_of_sample = of_expert.groupby("sample_id")["bin"].transform("nunique")
-        in_every_bin = of_expert[bins_of_sample == len(BINS)]
-        for score in COMPARED:
-            for choice, pairs in ((POOLED, of_expert), (SAME, in_every_bin), (WITHIN, in_every_bin)):
-                for number in range(len(BINS)):
-                    part = pairs[pairs["bin"] == number]
-                    if len(part):
-                        codes, names = pd.factorize(part["sample_id"])
-                        rows = np.array([store.index_of(name) for name in names], np.int32)
-                        stderr = float(part[score_columns(score)[1]].mean())
-                        yield (
-                            (str(expert), score, choice, number),
-                            SeedScores(seed, part[score].to_numpy(), rows[codes], stderr),
-                        )
+        pooled = _by_bin(of_expert, store)
+        same = _by_bin(of_expert[bins_of_sample == len(BINS)], store)
+        for score, (choice, bins) in product(COMPARED, ((POOLED, pooled), (SAME, same), (WITHIN, same))):
+            for number, part, sample_P in bins:
+                stderr = float(part[score_columns(score)[1]].mean())
+                found = SeedScores(seed, part[score].to_numpy(), sample_P, stderr)
+                yield (str(expert), score, choice, number), found
+
+
+def _by_bin(pairs: pd.DataFrame, store: FeatureStore) -> list[tuple[int, pd.DataFrame, np.ndarray]]:
+    """Each bin that has pairs, with them and their samples, rows of the store."""
+    found = []
+    for number in range(len(BINS)):
+        part = pairs[pairs["bin"] == number]
+        if len(part):
+            codes, names = pd.factorize(part["sample_id"])
+            rows = np.array([store.index_of(name) for name in names], np.int32)
+            found.append((number, part, rows[codes]))
+    return found
 
 
 def _rows(found: dict[Key, list[SeedScores]]) -> Iterator[dict]:
@@ -173,12 +178,8 @@ def _rows(found: dict[Key, list[SeedScores]]) -> Iterator[dict]:
 
 
 def _measured(means_SR: np.ndarray, parts: list[SeedScores]) -> dict[str, Any]:
-    low, high = interval(means_SR.mean(0))
     return {
-        "mean": float(means_SR[:, 0].mean()),
-        "low": low,
-        "high": high,
-        "std": float(means_SR[:, 0].std(ddof=1)) if len(parts) > 1 else None,
+        **spread_over_seeds(means_SR)._asdict(),
         "pairs": sum(len(part.values_P) for part in parts),
         "samples": len(np.unique(np.concatenate([part.sample_P for part in parts]))),
         "stderr": float(np.mean([part.stderr for part in parts])),

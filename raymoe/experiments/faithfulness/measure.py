@@ -193,17 +193,16 @@ def _measure_batch(
     targets = [a if config.target == "true" and len(a) else b for a, b in zip(own, predicted, strict=True)]
     candidates = {name: (batch.valid[name] & ~batch.special[name]).cpu() for name in model.names}
     top: dict[str, list[Tensor]] = {name: [] for name in model.names}
+    notes: dict[str, np.ndarray] = {}
     for method in METHODS:
         draws = range(DRAWS) if method == "random" else range(1)
         for draw in draws:
             own_config = config.model_copy(update={"method": method, "seed": config.seed + draw})
-            explained = importance(model, batch, store.task, targets, own_config)
-            found = explained.scores
-            if method == "ig":
-                convergence = [explained.notes[name].T for name in ("delta", "rise")]
+            found = importance(model, batch, store.task, targets, own_config)
+            notes |= found.notes
             for e in range(1 if method == "random" else len(model.expert_names)):
                 for name in model.names:
-                    scores_BT = torch.from_numpy(found[name][e])
+                    scores_BT = torch.from_numpy(found.scores[name][e])
                     top[name] += [top_share(scores_BT, candidates[name], share) for share in SHARES]
     device = base_BC.device
     without = {name: torch.stack(masks).to(device) for name, masks in top.items()}
@@ -217,13 +216,11 @@ def _measure_batch(
         return (store.task.probabilities(logits) * chosen_BC).sum(-1)
 
     falls = [probability(base_BC) - probability(x) for x in (without_VBC, alone_VBC)]
-    parts = (
-        base_BC,
-        *map(torch.from_numpy, convergence),
-        without_VBC.transpose(0, 1),
-        *(fall_VB.T for fall_VB in falls),
+    base, *masked = (
+        part.cpu().numpy()
+        for part in (base_BC, without_VBC.transpose(0, 1), *(fall_VB.T for fall_VB in falls))
     )
-    return tuple(part.cpu().numpy() for part in parts)
+    return base, notes["delta"].T, notes["rise"].T, *masked
 
 
 def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:

@@ -24,10 +24,10 @@ from raymoe.attribution.explained import explained_split
 from raymoe.display.vocabulary import COMPARED, OF_PAPER
 from raymoe.errors import InputError
 from raymoe.experiments.bins import binned_pairs, refuse_smaller_universe
-from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
+from raymoe.experiments.bootstrap import resample_counts, resampled_metric, spread_over_seeds
 from raymoe.experiments.masked_logits import masked_logits, over_batches
 from raymoe.experiments.pair_masking import MATCHED, ORIGINAL, PAIR_MASKING, RANDOM, RANKED, TABLE
-from raymoe.experiments.probed_runs import ProbedRun, left_out_of, probed_seeds
+from raymoe.experiments.probed_runs import ProbedRun, left_out_of, parents_of, probed_seeds
 from raymoe.experiments.trained_runs import labels_of
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.project import Project, StageResult
@@ -70,9 +70,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
     refuse_smaller_universe(project)
     store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
-    parents = {"features": store.fingerprint}
-    for run in runs:
-        parents |= run.parents
+    parents = parents_of(store, runs)
     settings = {"split": config.split, "shares": SHARES, "draws": DRAWS, "seed": config.seed}
     settings |= {"dataset": project.dataset}  # decides on the paper's values
     output = TABLE.of(project)
@@ -374,12 +372,11 @@ def _differences(variants: pd.DataFrame, metric_SVR: np.ndarray) -> Iterator[dic
 
 def _spread(name: str, values_SR: np.ndarray) -> dict[str, float | None]:
     """Mean over seeds, its interval over samples, and the deviation over seeds."""
-    # Accuracy is undefined on a resample without any of a seed's samples.
-    low, high = interval(values_SR[:, ~np.isnan(values_SR).any(0)].mean(0))
-    over_seeds = values_SR[:, 0]
+    # Accuracy is undefined (NaN) on a resample without any of a seed's samples.
+    found = spread_over_seeds(values_SR)
     return {
-        name: float(over_seeds.mean()),
-        f"{name}_low": low,
-        f"{name}_high": high,
-        f"{name}_std": float(over_seeds.std(ddof=1)) if len(over_seeds) > 1 else None,
+        name: found.mean,
+        f"{name}_low": found.low,
+        f"{name}_high": found.high,
+        f"{name}_std": found.std,
     }

@@ -13,7 +13,7 @@ from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
 from raymoe.experiments.planted.experts import expert_rows, knowledge_of
 from raymoe.experiments.planted.pairs import pair_rows, rank_pairs
 from raymoe.experiments.planted.truth import read_truth
-from raymoe.experiments.probed_runs import ProbedRun, probed
+from raymoe.experiments.probed_runs import ProbedRun, parents_of, probed
 from raymoe.experiments.trained_runs import finished_runs
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
@@ -42,9 +42,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
     truth, made_from = read_truth(project, store)
     finished = finished_runs(project, store, ("fl-i2moe",))
     runs = probed(of_kind(project, "fl-i2moe"), store, [run.seed for run in finished])
-    parents = {"features": store.fingerprint, "samples": made_from}
-    for run in runs:
-        parents |= run.parents
+    parents = parents_of(store, runs) | {"samples": made_from}
     split = project.preset.attribute.split
     outputs = [table.of(project) for table in (PAIRS_TABLE, EXPERTS_TABLE)]
     made = [output.made_from({"split": split}, parents) for output in outputs]

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from raymoe.display.pair_shares import NEEDED, shares_of
-from raymoe.experiments.bootstrap import interval, resample_counts
-from raymoe.experiments.probed_runs import left_out_of, probed_seeds
+from raymoe.experiments.bootstrap import resample_counts, spread_over_seeds
+from raymoe.experiments.probed_runs import left_out_of, parents_of, probed_seeds, reasons_of
 from raymoe.experiments.specificity import SAMPLES, SAMPLES_TABLE, SPECIFICITY, TABLE
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
@@ -41,9 +41,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     """
     store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
-    parents = {"features": store.fingerprint}
-    for run in runs:
-        parents |= run.parents
+    parents = parents_of(store, runs)
     output, of_samples = TABLE.of(project), SAMPLES_TABLE.of(project)
     settings = {"protocol": "specificity"}
     made, made_samples = output.made_from(settings, parents), of_samples.made_from(settings, parents)
@@ -52,8 +50,7 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
         frames, skipped = [], []
         for run in runs:
             frames.append(decomposed(run.pairs().select([*KEYS, *NEEDED]).to_pandas()).assign(seed=run.seed))
-            left_out = {e["sample_id"] or "?": e["reason"] for e in run.probe_metadata["skipped"]}
-            skipped.append((run.seed, left_out))
+            skipped.append((run.seed, reasons_of(run.probe_metadata["skipped"])))
         samples = pd.concat(frames, ignore_index=True)
         notes = {"skipped": left_out_of(skipped)}
         rows = samples.astype(object).where(samples.notna(), None).to_dict("records")
@@ -152,15 +149,7 @@ def _rows(samples: pd.DataFrame) -> Iterator[dict]:
 
 
 def _measured(values_SR: np.ndarray) -> dict[str, float | None]:
-    whole = values_SR[:, 0]
-    low, high = interval(values_SR.mean(0)[np.isfinite(values_SR).all(0)])
-    return {
-        "value": _number(whole.mean()),
-        "low": low,
-        "high": high,
-        "std": _number(whole.std(ddof=1)) if len(values_SR) > 1 else None,
-    }
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+    found = spread_over_seeds(values_SR)
+    if np.isnan(found.mean):  # a share of nothing, in one of the seeds
+        return {"value": None, "low": found.low, "high": found.high, "std": None}
+    return {"value": found.mean, "low": found.low, "high": found.high, "std": found.std}
