@@ -173,13 +173,22 @@ class MMHS150KData(DataConfig):
 class PlantedData(DataConfig):
     """Scenes with known interactions, painted from the embedded drawings: see docs/planted.md."""
 
-    settable = ("empty_text", "scenes", "seed")
+    settable = ("empty_text", "scenes", "seed", "alone")
 
     format: Literal["planted"] = "planted"
     scenes: int = Field(1000, ge=8)
     """scenes of the training split"""
     seed: int = Field(0, ge=0)
     """what the scenes are drawn from"""
+    alone: int = Field(0, ge=0)
+    """scenes for each target with pairs in which it alone of these is on, after those with all of them on"""
+
+    def defining(self) -> dict[str, Any]:
+        """See ``DataConfig``; samples without scenes of a single target are those from before there were."""
+        found = super().defining()
+        if not self.alone:
+            del found["alone"]
+        return found
 
 
 def _with_format(raw: Any) -> Any:

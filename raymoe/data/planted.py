@@ -13,8 +13,10 @@ fillers that mean nothing, drawn independently of everything:
 
 Of the test split the first scenes are made to be explained: every target with pairs of a word and a drawing
 is on, with all of its evidence shown, so that several words and drawings matter, each with one of the
-other side. The other scenes are drawn as those of training. Where each word and drawing of a target is goes
-into the column ``planted``.
+other side. After them, where they are asked for (``data.alone``), come scenes in which a single target with
+pairs is on: the easier question, since knowing which word and which drawing matter is knowing the pair. The
+other scenes are drawn as those of training. Where each word and drawing of a target is goes into the column
+``planted``.
 """
 
 from __future__ import annotations
@@ -134,14 +136,16 @@ def box(cell: int) -> list[float]:
     return [x / SIDE for x in (left, top, left + CELL, top + CELL)]
 
 
-def draw_scenes(scenes: int, seed: int) -> Iterator[tuple[str, Scene]]:
+def draw_scenes(scenes: int, seed: int, alone: int = 0) -> Iterator[tuple[str, Scene]]:
     """Split and scene: ``scenes`` for training, an eighth as many for validation, a fifth for test.
 
-    Before those the test split has a twenty-fifth as many that are made to be explained.
+    Before those the test split has a twenty-fifth as many that are made to be explained, and those of a
+    single target, one of each in turn.
 
     Args:
         scenes: of the training split.
         seed: each split has draws of its own.
+        alone: scenes of each single target; they have draws of their own, so that no other scene changes.
     """
     sizes = {"train": scenes, "val": max(1, scenes // 8), "test": max(1, scenes // 5)}
     for number, (split, size) in enumerate(sizes.items()):
@@ -149,6 +153,9 @@ def draw_scenes(scenes: int, seed: int) -> Iterator[tuple[str, Scene]]:
         if split == "test":
             for _ in range(max(1, scenes // 25)):
                 yield split, _explained(rng)
+            own = np.random.default_rng([VERSION, seed, len(sizes)])
+            for turn in range(alone * len(WITH_PAIRS)):
+                yield split, _alone(WITH_PAIRS[turn % len(WITH_PAIRS)], own)
         for _ in range(size):
             yield split, _scene({k: slot for rule in _RULES for k, slot in rule(rng).items()}, rng)
 
@@ -159,6 +166,17 @@ def _explained(rng: np.random.Generator) -> Scene:
     for rule in _RULES:
         found = rule(rng)
         while not all(all(slot) for kind, slot in found.items() if kind in WITH_PAIRS):
+            found = rule(rng)
+        slots |= found
+    return _scene(slots, rng, explained=True)
+
+
+def _alone(kind: str, rng: np.random.Generator) -> Scene:
+    """One target with pairs is on, with all its evidence, and no other: the same law, under that condition."""
+    slots: dict[str, Slot] = {}
+    for rule in _RULES:
+        found = rule(rng)
+        while not all(all(slot) if k == kind else not slot[2] for k, slot in found.items() if k in WITH_PAIRS):
             found = rule(rng)
         slots |= found
     return _scene(slots, rng, explained=True)
@@ -249,7 +267,7 @@ class SceneTable(RawTable):
 
 
 def read_planted(data: PlantedData) -> SceneTable:
-    """The scenes that ``data.scenes`` and ``data.seed`` ask for, with drawings from ``data.source``.
+    """The scenes that ``data`` asks for, with drawings from ``data.source``.
 
     Raises:
         InputError: the source lacks a drawing, or the classes are not the planted targets.
@@ -268,7 +286,7 @@ def read_planted(data: PlantedData) -> SceneTable:
             f"{data.source} has no drawing {', '.join(missing[:3])}",
             "data.format planted draws its scenes from embedded:openclipart.parquet.",
         )
-    splits, scenes = zip(*draw_scenes(data.scenes, data.seed), strict=True)
+    splits, scenes = zip(*draw_scenes(data.scenes, data.seed, data.alone), strict=True)
     ids = [f"{split}-{number:05d}" for number, split in enumerate(splits)]
     columns = {
         "sample_id": ids,

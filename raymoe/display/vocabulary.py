@@ -40,6 +40,7 @@ ATTRIBUTIONS = {  # methods of attribution (attribute.method)
 RANKED_BY = {  # what planted pairs are ranked by
     "random": "random",
     "sii": "SII",
+    "pair_specific": "pair-specific SII",
     "-sii": "−SII",
     "synergy": "synergy",
     "redundancy": "redundancy",

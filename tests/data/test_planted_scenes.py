@@ -177,3 +177,26 @@ def test_other_classes_settings_and_drawings_are_refused(tmp_path):
     pq.write_table(pa.table({"sample_id": ["x"], "image": [b"y"]}), path)
     with pytest.raises(InputError, match="has no drawing"):
         read_planted(load_preset("planted", source=str(path)).data)
+
+
+def test_scenes_of_a_single_target_change_no_other_scene():
+    without = list(draw_scenes(200, 4))
+    drawn = list(draw_scenes(200, 4, alone=3))
+    first = next(i for i, (split, _) in enumerate(drawn) if split == "test") + 200 // 25
+    single = drawn[first : first + 3 * len(WITH_PAIRS)]
+    assert drawn[:first] + drawn[first + len(single) :] == without
+    for number, (split, scene) in enumerate(single):
+        kind = WITH_PAIRS[number % len(WITH_PAIRS)]
+        target = scene.truth()["targets"][kind]
+        assert (split, scene.explained) == ("test", True)
+        assert set(scene.labels) & set(WITH_PAIRS) == {kind}
+        assert (len(target["words"]), len(target["boxes"])) == (1, 1)
+    others = [scene for _, scene in draw_scenes(200, 5, alone=3) if scene.explained]
+    assert others[-12:] != [scene for _, scene in single]
+
+
+def test_no_scenes_of_a_single_target_leave_no_trace_in_fingerprints():
+    preset = load_preset("planted")
+    assert "alone" not in preset.data.defining()
+    assert load_preset("planted", ["data.alone=0"]).data.defining() == preset.data.defining()
+    assert load_preset("planted", ["data.alone=2"]).data.defining()["alone"] == 2

@@ -22,7 +22,7 @@ from raymoe.models.base import FusionModel
 from raymoe.runtime.seeds import seed_of
 
 # Scores of the pairs, and what needs none.
-OF_PAIRS = ("sii", "synergy", "redundancy", "antagonism", "redundancy_gap")
+OF_PAIRS = ("sii", "pair_specific", "synergy", "redundancy", "antagonism", "redundancy_gap")
 METHODS = (*OF_PAIRS, "-sii", "product", "attention", "random")
 MEASURES = ("average_precision", "auroc", "precision_at_k")  # k: as many as there are true pairs
 BATCH = 64
