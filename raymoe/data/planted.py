@@ -172,11 +172,15 @@ def _explained(rng: np.random.Generator) -> Scene:
 
 
 def _alone(kind: str, rng: np.random.Generator) -> Scene:
-    """One target with pairs is on, with all its evidence, and no other: the same law, under that condition."""
+    """Of the targets with pairs one is on, with all its evidence: the same law, under that condition."""
+
+    def suits(name: str, slot: Slot) -> bool:
+        return all(slot) if name == kind else not slot[2]
+
     slots: dict[str, Slot] = {}
     for rule in _RULES:
         found = rule(rng)
-        while not all(all(slot) if k == kind else not slot[2] for k, slot in found.items() if k in WITH_PAIRS):
+        while not all(suits(name, slot) for name, slot in found.items() if name in WITH_PAIRS):
             found = rule(rng)
         slots |= found
     return _scene(slots, rng, explained=True)

@@ -104,8 +104,9 @@ def test_robustness_is_fl_i2moes_mean_over_seeds():
 
 
 def test_planted_is_of_the_named_experts_over_seeds():
-    def row(kind, expert, method, value, seed=None, measure="average_precision"):
+    def row(kind, expert, method, value, seed=None, measure="average_precision", scenes="all"):
         return {
+            "scenes": scenes,
             "interaction": kind,
             "expert": expert,
             "method": method,
@@ -120,6 +121,7 @@ def test_planted_is_of_the_named_experts_over_seeds():
         row("synergistic", "synergy", "sii", 0.8, measure="auroc"),
         row("synergistic", "synergy", "product", 0.071),
         row("synergistic", "redundancy", "sii", 0.5),
+        row("synergistic", "synergy", "product", 0.9, scenes="alone"),
         row("redundant", "redundancy", "redundancy", 0.089),
         row("redundant", "redundancy", "product", 0.642),
     ]

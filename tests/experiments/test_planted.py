@@ -211,6 +211,7 @@ def test_scores_without_a_second_seed_are_its_mean_and_another_is_left_out_by_na
     write_tables(second, lambda true, rng: -float(true))
     planted(made, device="cpu")
     pairs, _ = tables(made)
+    assert set(pairs["scenes"]) == {"all"}
     keys = ["expert", "interaction", "method", "measure"]
     each = [pairs[pairs["seed"] == s].set_index(keys)["value"] for s in (0, 1)]
     mean = pairs[pairs["seed"].isna()].set_index(keys)["value"]

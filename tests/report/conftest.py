@@ -14,7 +14,7 @@ from raymoe.report import report
 
 MEASURED = (
     *("comparison", "faithfulness", "faithfulness-summary", "alignment"),
-    *("specificity", "specificity-samples", "pair-masking", "planted", "planted-experts"),
+    *("specificity", "specificity-samples", "pair-masking", "planted", "planted-experts", "planted-ranks"),
 )  # and no robustness
 
 

@@ -11,7 +11,7 @@ from raymoe.experiments.alignment import ALIGNMENT
 from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.experiments.pair_masking import PAIR_MASKING
-from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
+from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS, PLANTED_RANKS
 from raymoe.experiments.robustness import ROBUSTNESS
 from raymoe.experiments.specificity import SAMPLES as SPECIFICITY_SAMPLES
 from raymoe.experiments.specificity import SPECIFICITY
@@ -55,6 +55,7 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
         "robustness": (here, ROBUSTNESS, _robustness(), of_runs),
         "planted": (here, PLANTED, _planted(random), of_runs),
         "planted-experts": (here, PLANTED_EXPERTS, _planted_experts(random), of_runs),
+        "planted-ranks": (here, PLANTED_RANKS, _planted_ranks(), of_runs),
     }
     for name, (folder, contract, rows, made_from) in tables.items():
         if not only or name in only:
@@ -300,6 +301,7 @@ def _planted(random) -> list[dict]:
                         rows.append(
                             {
                                 "seed": seed,
+                                "scenes": "all",
                                 "expert": expert,
                                 "interaction": interaction,
                                 "method": method,
@@ -314,6 +316,30 @@ def _planted(random) -> list[dict]:
                             }
                         )
     return rows
+
+
+def _planted_ranks() -> list[dict]:
+    """Of the first sample: the word at 1 with two patches; of seed 1 everything is one place further down."""
+    return [
+        {
+            "seed": seed,
+            "sample_id": "s0",
+            "scenes": "all",
+            "expert": expert,
+            "interaction": interaction,
+            "method": method,
+            "u_modality": "text",
+            "u": [word, word],
+            "v_modality": "image",
+            "v": [3, 8],
+            "rank": [first + seed, first + 4 + seed],
+            "pairs": 8,
+        }
+        for seed in (0, 1)
+        for expert in ("synergy", "redundancy")
+        for interaction, word in (("redundant", 1), ("synergistic", 2))
+        for method, first in (("sii", 1), ("product", 2), ("attention", 3))
+    ]
 
 
 def _planted_experts(random) -> list[dict]:

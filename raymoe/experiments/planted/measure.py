@@ -9,9 +9,9 @@ from __future__ import annotations
 import pyarrow as pa
 
 from raymoe.errors import InputError
-from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
+from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE, RANKS_TABLE
 from raymoe.experiments.planted.experts import expert_rows, knowledge_of
-from raymoe.experiments.planted.pairs import pair_rows, rank_pairs
+from raymoe.experiments.planted.pairs import pair_rows, rank_pairs, rank_rows
 from raymoe.experiments.planted.truth import read_truth
 from raymoe.experiments.probed_runs import ProbedRun, parents_of, probed
 from raymoe.experiments.trained_runs import finished_runs
@@ -23,11 +23,12 @@ from raymoe.runtime.device import resolve_device
 
 
 def measure(project: Project, *, device: str | None = None, overwrite: bool = False) -> StageResult:
-    """Measure every FL-I2MoE seed that was probed; write two tables.
+    """Measure every FL-I2MoE seed that was probed; write three tables.
 
-    ``evaluation/planted.parquet``: per seed (null: mean over seeds), expert, kind of interaction, method and
-    measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of each target, on the
-    scenes of the split that are drawn as those of training.
+    ``evaluation/planted.parquet``: per seed (null: mean over seeds), kind of scenes, expert, kind of
+    interaction, method and measure. ``evaluation/planted-experts.parquet``: what each expert alone knows of
+    each target, on the scenes of the split that are drawn as those of training.
+    ``evaluation/planted-ranks.parquet``: where each method puts the true pairs of each sample.
 
     Args:
         project: has features, and runs with the tables of ``attribute`` and ``probe``.
@@ -44,7 +45,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
     runs = probed(of_kind(project, "fl-i2moe"), store, [run.seed for run in finished])
     parents = parents_of(store, runs) | {"samples": made_from}
     split = project.preset.attribute.split
-    outputs = [table.of(project) for table in (PAIRS_TABLE, EXPERTS_TABLE)]
+    outputs = [table.of(project) for table in (PAIRS_TABLE, EXPERTS_TABLE, RANKS_TABLE)]
     made = [output.made_from({"split": split}, parents) for output in outputs]
     ran = overwrite or not all(o.is_current(m) for o, m in zip(outputs, made, strict=True))
     if ran:
@@ -57,7 +58,7 @@ def measure(project: Project, *, device: str | None = None, overwrite: bool = Fa
             rankings.append(rank_pairs(model, store, truth, run.importance(), table))
             knowledge.append(knowledge_of(model, store, truth, split))
         seeds = [run.seed for run in runs]
-        tables = (pair_rows(rankings, seeds), expert_rows(knowledge, seeds))
+        tables = (pair_rows(rankings, seeds), expert_rows(knowledge, seeds), rank_rows(rankings, seeds))
         for output, rows, provenance in zip(outputs, tables, made, strict=True):
             output.write(pa.Table.from_pylist(list(rows), output.contract.schema), provenance)
     return StageResult(outputs[0].path, made[0].fingerprint, ran)

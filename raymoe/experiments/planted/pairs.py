@@ -6,9 +6,10 @@ Shapes: N samples, P pairs of a sample, Q measures, S seeds, R resamples, E expe
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -16,7 +17,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from raymoe.catalogue import MIXTURE
 from raymoe.errors import InputError
 from raymoe.experiments.bootstrap import interval, resample_counts
-from raymoe.experiments.planted.truth import Truth, is_true, of_pairs, shown_kinds
+from raymoe.experiments.planted.truth import Truth, is_true, of_pairs, scenes_of, shown_kinds
 from raymoe.features.store import FeatureStore
 from raymoe.models.base import FusionModel
 from raymoe.runtime.seeds import seed_of
@@ -29,14 +30,26 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the true pairs of a kind are in one sample: their modalities and positions, and their ranks."""
+
+    u_modality: str
+    u: list[int]
+    v_modality: str
+    v: list[int]
+    rank: list[int]
+
+
+@dataclass(frozen=True)
 class Ranking:
-    """How well one method finds the true pairs of one kind, by one expert's scores.
+    """How well one method finds the true pairs of one kind in one kind of scenes, by one expert's scores.
 
     Attributes:
         sample_ids: N samples.
         values_NQ, chance_NQ: ``MEASURES`` of each, and what a random order has on average; NaN where none
             of the sample's measured pairs is a true one, or all are.
         positives_N, pairs_N: how many of each sample's measured pairs are true ones, and how many there are.
+        places: of each sample, where its true pairs are.
     """
 
     sample_ids: list[str]
@@ -44,10 +57,12 @@ class Ranking:
     chance_NQ: np.ndarray
     positives_N: np.ndarray
     pairs_N: np.ndarray
+    places: tuple[Places, ...] = ()
 
 
-# By expert, kind of interaction and method.
-Rankings = dict[tuple[str, str, str], Ranking]
+# By kind of scenes, expert, kind of interaction and method.
+Key = tuple[str, str, str, str]
+Rankings = dict[Key, Ranking]
 
 
 def rank_pairs(
@@ -80,7 +95,7 @@ def rank_pairs(
     scores = scores[scores["sample_id"].isin(chosen)]
     of_feature = scores.set_index(["sample_id", "expert", "modality"])["scores"].to_dict()
     attention = pair_attention(model, store, list(chosen))
-    found: dict[tuple[str, str, str], list[tuple[str, np.ndarray, np.ndarray, int, int]]] = {}
+    found: dict[Key, list[tuple[str, np.ndarray, np.ndarray, int, int, Places]]] = {}
     for (expert, sample_id), group in frame.groupby(["expert", "sample_id"], sort=False):
         u, v = (
             of_pairs(group, side, lambda m, at: of_feature[sample_id, expert, m][at])  # noqa: B023
@@ -99,8 +114,9 @@ def rank_pairs(
             true = is_true(store, sample_id, truth[sample_id].targets[kind], group)
             chance = chance_of(int(true.sum()), len(true))
             for method, values in methods.items():
-                row = (sample_id, measures(values, true), chance, int(true.sum()), len(true))
-                found.setdefault((expert, kind, method), []).append(row)
+                places = places_of(group, true, values)
+                row = (sample_id, measures(values, true), chance, int(true.sum()), len(true), places)
+                found.setdefault((scenes_of(truth[sample_id]), expert, kind, method), []).append(row)
     return {
         key: Ranking(
             [row[0] for row in rows],
@@ -108,9 +124,36 @@ def rank_pairs(
             np.stack([row[2] for row in rows]),
             np.array([row[3] for row in rows]),
             np.array([row[4] for row in rows]),
+            tuple(row[5] for row in rows),
         )
         for key, rows in found.items()
     }
+
+
+def places_of(pairs: pd.DataFrame, true_P: np.ndarray, scores_P: np.ndarray) -> Places:
+    """The true pairs with their ranks, which count the pairs that score higher.
+
+    Args:
+        pairs: with columns u_modality, u, v_modality and v.
+        true_P, scores_P: of these pairs.
+    """
+    at = np.flatnonzero(true_P)
+    falling = np.sort(-scores_P)
+    own = pairs.iloc[at]
+    u_modality, v_modality = (own[name].iloc[0] if len(at) else "" for name in ("u_modality", "v_modality"))
+    rank = 1 + np.searchsorted(falling, -scores_P[at], "left")
+    return Places(u_modality, own["u"].tolist(), v_modality, own["v"].tolist(), rank.tolist())
+
+
+def rank_rows(rankings: Sequence[Rankings], seeds: Sequence[int]) -> Iterator[dict]:
+    """Rows of the table of ranks."""
+    for seed, found in zip(seeds, rankings, strict=True):
+        for (scenes, expert, kind, method), ranking in found.items():
+            key = {"seed": seed, "scenes": scenes, "expert": expert, "interaction": kind, "method": method}
+            for sample_id, places, pairs in zip(
+                ranking.sample_ids, ranking.places, ranking.pairs_N, strict=True
+            ):
+                yield key | {"sample_id": sample_id, "pairs": int(pairs)} | asdict(places)
 
 
 @dataclass(frozen=True)
@@ -193,18 +236,19 @@ def mean_ranking(rankings: Sequence[Ranking]) -> Ranking:
     return Ranking(common, values, chance, first.positives_N[rows[0]], first.pairs_N[rows[0]])
 
 
-def _measured(seed: int | None, key: tuple[str, str, str], ranking: Ranking) -> Iterator[dict]:
+def _measured(seed: int | None, key: Key, ranking: Ranking) -> Iterator[dict]:
     there_N = ~np.isnan(ranking.values_NQ[:, 0])
     if not there_N.any():
         return
     values_NQ = ranking.values_NQ[there_N]
     counts_RN = resample_counts(len(values_NQ))
     means_RQ = counts_RN @ values_NQ / counts_RN.sum(1, keepdims=True)
-    expert, kind, method = key
+    scenes, expert, kind, method = key
     for q, measure in enumerate(MEASURES):
         low, high = interval(means_RQ[:, q])
         yield {
             "seed": seed,
+            "scenes": scenes,
             "expert": expert,
             "interaction": kind,
             "method": method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,14 +38,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAIN = "average_precision"
+SCENES = {"all": "all targets on", "alone": "one target on", "free": "drawn as the training scenes"}
 NAMED = (("synergistic", "synergy", "sii"), ("redundant", "redundancy", "redundancy"))
 
 
 def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
     """Average precision at a glance; all measures with intervals, and every seed, in the longer tables."""
     each = rows_of(tables, "planted")
-    pairs, experts = over_seeds(each), over_seeds(rows_of(tables, "planted-experts"))
+    every, experts = over_seeds(each), over_seeds(rows_of(tables, "planted-experts"))
     said = seeds_said(seeds_of(each))
+    pairs, alone = of_scenes(every, "all"), of_scenes(every, "alone")
     figures = (
         Plot(
             "planted",
@@ -60,22 +62,31 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
             lambda: draw_experts(experts),
         ),
     )
-    samples = ", ".join(
-        f"{_written(kind)} {max(row['samples'] for row in pairs if row['interaction'] == kind)}"
-        for kind in unique(pairs, "interaction")
+    samples = "; ".join(
+        f"{SCENES[scenes]}: "
+        + ", ".join(
+            f"{_written(kind)} {max(row['samples'] for row in own if row['interaction'] == kind)}"
+            for kind in unique(own, "interaction")
+        )
+        for scenes in unique(every, "scenes")
+        if (own := [row for row in every if row["scenes"] == scenes])
     )
     return Shown(
         finding(each),
         figures,
-        sheets=(_precision(pairs, said), _knowledge(experts, said)),
+        sheets=(
+            _precision(pairs, said),
+            *([_precision(alone, f"{said}; scenes with a single target on", "-alone")] if alone else []),
+            _knowledge(experts, said),
+        ),
         details=(_measures(each, said), _quantities(experts, said)),
         notes=(f"Samples with a true pair: {samples}.",),
     )
 
 
 def finding(rows: Rows) -> str:
-    """The two named experts' own scores beside the product of attributions."""
-    rows = [row for row in over_seeds(rows) if row["measure"] == MAIN]
+    """The two named experts' own scores beside the product of attributions, with every target on."""
+    rows = [row for row in of_scenes(over_seeds(rows), "all") if row["measure"] == MAIN]
     said = []
     for kind, expert, score in NAMED:
         of_expert = {r["method"]: r for r in rows if (r["interaction"], r["expert"]) == (kind, expert)}
@@ -83,6 +94,13 @@ def finding(rows: Rows) -> str:
         if own is not None and product is not None:
             said.append(f"{kind} by {score_label(score)} {own:.2f}, by the product {product:.2f}")
     return f"Average precision of true pairs: {'; '.join(said)}" if said else ""
+
+
+def of_scenes(rows: Rows, scenes: str) -> Rows:
+    """The rows of one kind of scenes; where none have all targets on, freely drawn ones stand for them."""
+    known = {row["scenes"] for row in rows}
+    wanted = "free" if scenes == "all" and "all" not in known else scenes
+    return [row for row in rows if row["scenes"] == wanted]
 
 
 def _written(word: str) -> str:
@@ -95,7 +113,7 @@ def quantity_label(quantity: str) -> str:
     return _written(quantity.replace("drop:", "drop without "))
 
 
-def _precision(pairs: Rows, said: str) -> Sheet:
+def _precision(pairs: Rows, said: str, suffix: str = "") -> Sheet:
     """A row per kind and expert, a column per method."""
     rows = [row for row in pairs if row["measure"] == MAIN]
     methods = unique(rows, "method")
@@ -110,7 +128,7 @@ def _precision(pairs: Rows, said: str) -> Sheet:
         f"{said}; chance: of random scores"
     )
     heads = [ranking_label(method) for method in methods]
-    return Sheet("planted-precision", caption, ("planted", "expert", *heads, "chance"), tuple(cells))
+    return Sheet(f"planted-precision{suffix}", caption, ("planted", "expert", *heads, "chance"), tuple(cells))
 
 
 def _knowledge(experts: Rows, said: str) -> Sheet:
@@ -139,27 +157,29 @@ def _measures(each: Rows, said: str) -> Sheet:
     """Every measure with its interval, and of the main one each seed's value."""
     pairs, seeds = over_seeds(each), seeds_of(each)
     measures = unique(pairs, "measure")
-    by_key = {(row["interaction"], row["expert"], row["method"], row["measure"]): row for row in pairs}
+    by_key = {(*_key(row), row["measure"]): row for row in pairs}
     of_seeds = _by_seed(each, measures[0], seeds)
     several = len(seeds) > 1
     cells: list[tuple[Cell, ...]] = []
-    for kind, expert, method in dict.fromkeys(key[:3] for key in by_key):
-        found = [by_key.get((kind, expert, method, measure), {}) for measure in measures]
+    for key in dict.fromkeys(key[:4] for key in by_key):
+        scenes, kind, expert, method = key
+        found = [by_key.get((*key, measure), {}) for measure in measures]
         amounts = [Amount(row.get("value"), row.get("low"), row.get("high"), digits=3) for row in found]
         cells.append(
             (
                 _written(kind),
+                scenes,
                 expert_label(expert or ""),
                 ranking_label(method),
                 amounts[0],
-                *([of_seeds.get((kind, expert, method), "–")] if several else []),
+                *([of_seeds.get(key, "–")] if several else []),
                 Amount(found[0].get("chance"), digits=3),
                 *amounts[1:],
             )
         )
     labels = [_written(measure) for measure in measures]
     columns = (
-        *("planted", "expert", "scored by", labels[0], *(["by seed"] if several else [])),
+        *("planted", "scenes", "expert", "scored by", labels[0], *(["by seed"] if several else [])),
         *("chance", *labels[1:]),
     )
     caption = (
@@ -169,13 +189,16 @@ def _measures(each: Rows, said: str) -> Sheet:
     return Sheet("planted", caption, columns, tuple(cells))
 
 
-def _by_seed(rows: Rows, measure: str, seeds: list[int]) -> dict[tuple[str, str, str], str]:
-    """The values of each seed, in their order, by kind, expert and method."""
-    values: dict[tuple[str, str, str], dict[int, float]] = {}
+def _key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["scenes"], row["interaction"], row["expert"], row["method"]
+
+
+def _by_seed(rows: Rows, measure: str, seeds: list[int]) -> dict[tuple[str, str, str, str], str]:
+    """The values of each seed, in their order, by kind of scenes, kind of interaction, expert and method."""
+    values: dict[tuple[str, str, str, str], dict[int, float]] = {}
     for row in rows:
         if row["measure"] == measure and row["seed"] is not None:
-            key = (row["interaction"], row["expert"], row["method"])
-            values.setdefault(key, {})[row["seed"]] = row["value"]
+            values.setdefault(_key(row), {})[row["seed"]] = row["value"]
     return {
         key: ", ".join(str(Amount(of_seed.get(seed), digits=3)) for seed in seeds)
         for key, of_seed in values.items()

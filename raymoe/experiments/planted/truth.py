@@ -76,6 +76,13 @@ def shown_kinds(truth: Truth) -> list[str]:
     return [k for k in WITH_PAIRS if targets[k]["on"] and targets[k]["words"] and targets[k]["boxes"]]
 
 
+def scenes_of(truth: Truth) -> str:
+    """Which scenes a sample is one of: with ``all`` targets on, one ``alone``, or ``free`` as in training."""
+    if not truth.explained:
+        return "free"
+    return "all" if all(truth.targets[kind]["on"] for kind in WITH_PAIRS) else "alone"
+
+
 def is_true(store: FeatureStore, sample_id: str, target: dict[str, Any], pairs: pd.DataFrame) -> np.ndarray:
     """Which pairs join a true token and a true patch, bool [P].
 
