@@ -199,6 +199,7 @@ function show() {
   tellPlace();
   showSequences();
   showPairs();
+  showPlanted();
   showBars();
   drawWires();
   tellStatus();
@@ -219,6 +220,7 @@ function showSequences() {
     const name = make("p", { class: "block-name" }, (scores.length ? sequence.name : `${sequence.name}: this expert has no heat map`) + unseen);
     blocks[sequence.kind].push(make("div", {}, name, block));
   }
+  markPlanted();
   $("texts").replaceChildren(...blocks.text);
   $("images").replaceChildren(...blocks.image);
 }
@@ -422,9 +424,10 @@ function showPairs() {
     const pair = pairs[i];
     const error = make("small", {}, pair.stderr === null ? " ± –" : ` ± ${pair.stderr.toFixed(decimals)}`);
     const value = make("td", { class: `number value ${tone(pair)}` }, numberText(pair.value, decimals, !gap), error);
+    const planted = plantedAs(pair);
     const weak = pair.stderr !== null && Math.abs(pair.value) <= 2 * pair.stderr;
     const row = make("tr",
-      { tabindex: -1, class: weak ? "weak" : "", "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "", "data-rank": i },
+      { tabindex: -1, class: [weak && "weak", planted.length && "planted"].filter(Boolean).join(" "), title: planted.length ? `planted: ${planted.join(", ")}` : false, "--tone": wireColor(pair), "data-value": pair.value, "data-stderr": pair.stderr ?? "", "data-rank": i },
       make("td", {}, make("span", { class: i < data.drawn ? "rank" : "rank minor" }, String(i + 1))),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.u)),
       make("td", { class: "word", dir: "auto" }, ...emphasised(pair.v)),
@@ -523,6 +526,45 @@ function drawWires() {
   });
   // the strongest on top, and numbers above all lines
   svg.replaceChildren(...wires.map((w) => w.element).reverse(), ...wires.map((w) => w.dot).reverse());
+}
+
+// ---- what is known to be there
+
+const kindText = (kind) => kind.replaceAll("_", " ");
+const plantedKinds = (sample) => Object.entries(sample.planted ?? {});
+const isPair = (pair, [u, v]) => key(pair.u) === key(u) && key(pair.v) === key(v);
+const plantedAs = (pair) => plantedKinds(current()).filter(([, { pairs }]) => pairs.some((ends) => isPair(pair, ends))).map(([kind]) => kindText(kind));
+
+function markPlanted() {
+  const kinds = new Map(); // of each word and patch
+  for (const [kind, { pairs }] of plantedKinds(current())) {
+    for (const end of pairs.flat()) kinds.set(key(end), (kinds.get(key(end)) ?? new Set()).add(kindText(kind)));
+  }
+  for (const [spot, found] of kinds) {
+    const element = spots.get(spot);
+    if (!element) continue;
+    element.classList.add("planted");
+    element.title += ` · planted: ${[...found].join(", ")}`;
+    element.setAttribute("aria-label", `${element.textContent} ${element.title}`.trim());
+  }
+}
+
+// A row for each method, a column for each kind of planted pair: the ranks of all its pairs.
+function showPlanted() {
+  const kinds = plantedKinds(current()).filter(([, { ranks }]) => ranks[state.expert]);
+  $("planted").hidden = plantedKinds(current()).length === 0;
+  if (!kinds.length) {
+    $("planted-ranks").replaceChildren();
+    $("planted-note").textContent = `The ${expertOf(state.expert).title} was not probed.`;
+    return;
+  }
+  const head = make("tr", {}, make("th", { scope: "col" }, "ranked by"), ...kinds.map(([kind]) => make("th", { scope: "col" }, kindText(kind))));
+  const methods = Object.entries(data.methods).filter(([method]) => kinds.some(([, { ranks }]) => ranks[state.expert][method]));
+  const rows = methods.map(([method, label]) => make("tr", { "data-method": method }, make("th", { scope: "row" }, label),
+    ...kinds.map(([, { ranks }]) => make("td", {}, (ranks[state.expert][method] ?? []).join(", ")))));
+  $("planted-ranks").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+  $("planted-note").textContent = `Ranks of the true pairs among the ${kinds[0][1].of} measured ones; 1 is the highest score. `
+    + "Dashed: the words and patches of true pairs, and the true pairs in the list.";
 }
 
 // ---- bars

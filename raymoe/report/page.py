@@ -23,6 +23,7 @@ from raymoe.display.vocabulary import (
     INK_VARIABLES,
     METRICS,
     NEGATIVE,
+    RANKED_BY,
     SCORE_TITLES,
     SIGNED,
     default_score,
@@ -39,6 +40,7 @@ from raymoe.project import Project
 from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.report.experiments import Found
+from raymoe.report.planted_marks import Marks, planted_marks
 from raymoe.runtime.characters import one_line, visible
 
 SEARCHED = 2000  # characters of a text that the search looks at
@@ -75,12 +77,13 @@ def render(
         lstrip_blocks=True,
     )
     files = resources.files("raymoe.report")
+    marks = planted_marks(found, samples, project.preset.train.seed)
     return environment.get_template("template.html.j2").render(
         css=Markup(files.joinpath("page.css").read_text(encoding="utf-8")),
         js=Markup(files.joinpath("page.js").read_text(encoding="utf-8")),
-        index=Markup(embedded_json(_index(project, inputs, samples))),
+        index=Markup(embedded_json(_index(project, inputs, samples, ranked=bool(marks)))),
         # written when the template comes to them: together they can be hundreds of megabytes
-        samples=[partial(_embedded, sample) for sample in samples],
+        samples=[partial(_embedded, sample, marks.get(sample.sample_id)) for sample in samples],
         sample_figures=sample_figures,
         experiments=found,
         file_names=table_files,
@@ -174,12 +177,12 @@ def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
     return {"test-scores": (scores, plain), "experts": (experts, raw)}
 
 
-def _embedded(sample: Sample) -> Markup:
-    return Markup(embedded_json(_sample(sample)))
+def _embedded(sample: Sample, marks: Marks | None) -> Markup:
+    return Markup(embedded_json(_sample(sample) | ({"planted": marks} if marks else {})))
 
 
-def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str, Any]:
-    """What the list of samples needs, of all of them."""
+def _index(project: Project, inputs: Inputs, samples: list[Sample], *, ranked: bool) -> dict[str, Any]:
+    """What the list of samples needs, of all of them; where true pairs are ranked, the methods' names too."""
     colors = expert_colors(inputs.explained)
     probed = {expert for sample in samples for expert in sample.pairs}
     return {
@@ -200,6 +203,7 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample]) -> dict[str,
         "negative": NEGATIVE,
         "drawn": project.preset.report.pairs,
         "samples": [_entry(sample) for sample in samples],
+        **({"methods": RANKED_BY} if ranked else {}),
     }
 
 

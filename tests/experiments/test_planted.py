@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,11 +19,19 @@ from raymoe.config import load_preset
 from raymoe.data import prepare
 from raymoe.data.planted import KINDS, WITH_PAIRS, box
 from raymoe.errors import InputError, ParentError
-from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS
+from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS, PLANTED_RANKS
 from raymoe.experiments.planted.experts import resampled_class_scores
 from raymoe.experiments.planted.measure import measure as planted
-from raymoe.experiments.planted.pairs import MEASURES, METHODS, Ranking, chance_of, mean_ranking, measures
-from raymoe.experiments.planted.truth import patches_in, tokens_of
+from raymoe.experiments.planted.pairs import (
+    MEASURES,
+    METHODS,
+    Ranking,
+    chance_of,
+    mean_ranking,
+    measures,
+    places_of,
+)
+from raymoe.experiments.planted.truth import patches_in, read_truth, tokens_of
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.trained_runs import finished_runs
 from raymoe.features.geometry import Geometry
@@ -41,6 +50,7 @@ from raymoe.training import train
 
 SETTINGS = [
     "data.scenes=100",
+    "data.alone=1",
     "model.hidden_dim=8",
     "model.num_heads=2",
     "model.num_layers=1",
@@ -49,7 +59,8 @@ SETTINGS = [
     "sweep.seeds=[0,1]",
 ]
 
-EXPLAINED = 4  # scenes
+EXPLAINED = 4  # scenes with all targets on
+ALONE = len(WITH_PAIRS)  # with one of them
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +115,7 @@ def write_tables(project, score, target="true", checkpoint=None):
     checkpoint = checkpoint or read_info(CHECKPOINT.of(project)).fingerprint
     parents = {"checkpoint": checkpoint, "features": store.fingerprint}
     rng = np.random.default_rng(1)
-    chosen = [s for s in samples if s["split"] == "test"][:EXPLAINED]
+    chosen = [s for s in samples if s["split"] == "test"][: EXPLAINED + ALONE]
     experts = ["synergy", "redundancy"]
     importance, pairs = [], {expert: [] for expert in experts}
     for sample in chosen:
@@ -165,7 +176,13 @@ def test_perfect_scores_find_all_pairs_and_random_ones_as_many_as_chance(made, c
     write_tables(made, lambda true, rng: true + rng.random() / 2)
     assert evaluate(made, "planted", device="cpu", overwrite=True).ran
     assert not planted(made, device="cpu").ran
-    pairs, experts = tables(made)
+    every, experts = tables(made)
+    pairs, alone = (every[every["scenes"] == scenes] for scenes in ("all", "alone"))
+    assert len(pairs) + len(alone) == len(every)
+    assert set(alone["samples"]) == {1}
+    assert set(alone["interaction"]) == set(WITH_PAIRS)
+    found = alone[(alone["method"] == "sii") & (alone["measure"] == "average_precision")]
+    assert (found.set_index("interaction").loc["synergistic", "value"] == 1).all()
     assert set(pairs["method"]) == set(METHODS)
     assert set(pairs["interaction"]) == set(WITH_PAIRS)
     assert set(pairs["samples"]) == {EXPLAINED}
@@ -211,7 +228,7 @@ def test_scores_without_a_second_seed_are_its_mean_and_another_is_left_out_by_na
     write_tables(second, lambda true, rng: -float(true))
     planted(made, device="cpu")
     pairs, _ = tables(made)
-    assert set(pairs["scenes"]) == {"all"}
+    pairs = pairs[pairs["scenes"] == "all"]
     keys = ["expert", "interaction", "method", "measure"]
     each = [pairs[pairs["seed"] == s].set_index(keys)["value"] for s in (0, 1)]
     mean = pairs[pairs["seed"].isna()].set_index(keys)["value"]
@@ -225,7 +242,7 @@ def test_what_each_expert_knows_is_read_from_its_own_logits(made):
     planted(made, device="cpu")
     _, experts = tables(made)
     store = FeatureStore.open(FEATURES.of(made))
-    free = store.indices("test")[EXPLAINED:]
+    free = store.indices("test")[EXPLAINED + ALONE :]
     model, _ = load_checkpoint(CHECKPOINT.of(made))
     batch = store.batch(free)
     nothing = {name: torch.zeros_like(batch.valid[name]) for name in model.names}
@@ -362,3 +379,28 @@ def test_resampled_scores_are_scikit_learns(rows):
         assert auroc[0] == pytest.approx(roc_auc_score(truth, logits, sample_weight=counts))
     else:
         assert np.isnan(auroc[0])
+
+
+def test_the_ranks_are_of_the_pairs_that_the_truth_names(made):
+    write_tables(made, lambda true, rng: true + rng.random() / 2)
+    planted(made, device="cpu", overwrite=True)
+    ranks = read_table(made.workspace, "planted/evaluation/planted-ranks.parquet", PLANTED_RANKS, "")
+    rows = ranks.to_pandas()
+    rows = rows[rows["seed"] == 0]
+    assert set(rows["method"]) == set(METHODS)
+    first = rows[(rows["scenes"] == "all") & (rows["expert"] == "synergy")]
+    assert len(first) == EXPLAINED * len(WITH_PAIRS) * len(METHODS)
+    store = FeatureStore.open(FEATURES.of(made))
+    truth, _ = read_truth(made, store)
+    for row in rows[(rows["interaction"] == "synergistic") & (rows["method"] == "sii")].itertuples():
+        assert sorted(row.rank) == [1, 2, 3, 4]
+        target = truth[row.sample_id].targets["synergistic"]
+        assert set(row.v) == patches_in(Geometry(7, 7), target["boxes"])
+        assert set(row.u) == tokens_of(store, store.index_of(row.sample_id), "text", target["words"])
+        assert (row.u_modality, row.v_modality, row.pairs) == ("text", "image", 343)
+
+
+def test_pairs_of_the_same_score_share_the_better_rank():
+    frame = pd.DataFrame({"u_modality": "text", "u": [1, 1, 2, 2], "v_modality": "image", "v": [0, 1, 0, 1]})
+    found = places_of(frame, np.array([0, 1, 1, 1], bool), np.array([0.5, 0.5, 0.9, 0.1]))
+    assert (found.u, found.v, found.rank) == ([1, 2, 2], [1, 0, 1], [2, 1, 4])

@@ -621,3 +621,38 @@ def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
         assert found == pytest.approx((x0, y0, x1, y1), abs=0.005)
     assert "not seen by the encoder" in page.locator("#images .block-name").inner_text()
     page.close()
+
+
+def test_what_is_planted_is_outlined_and_each_methods_rank_is_shown(open_page):
+    opened = open_page()
+    page = opened.page
+    place = next(i for i, sample in enumerate(opened.samples) if sample.sample_id == "s0")
+    for _ in range(place):
+        page.keyboard.press(".")
+    outlined = page.locator(".planted[data-spot]").evaluate_all("all => all.map(e => e.dataset.spot).sort()")
+    cells = opened.samples[place].sequences["image"].cells
+    patches = [f"image/{cells.index(position)}" for position in (3, 8)]
+    assert outlined == sorted(["text/1", "text/2", *patches])
+    style = page.locator("[data-spot='text/1']").evaluate("e => getComputedStyle(e).outlineStyle")
+    assert style == "dashed"
+    assert "planted: redundant" in page.locator("[data-spot='text/1']").get_attribute("title")
+    both = page.locator(f"[data-spot='{patches[0]}']").get_attribute("aria-label")
+    assert "planted: redundant, synergistic" in both
+    for method, ranks in (("sii", "1, 5"), ("product", "2, 6"), ("attention", "3, 7")):  # of seed 0
+        shown = page.locator(f"#planted-ranks tr[data-method='{method}'] td").all_inner_texts()
+        assert shown == [ranks, ranks]
+    true = [
+        p.u.modality == "text" and (p.u.index in (1, 2)) and f"image/{p.v.index}" in patches
+        for p in opened.pairs("synergy", "sii", place)
+    ]
+    rows = page.locator("#pairs tbody tr").evaluate_all(
+        "all => all.map(e => e.classList.contains('planted'))"
+    )
+    assert rows == true
+    assert any(true)
+    page.locator("input[name=expert]").first.check(force=True)
+    assert "was not probed" in page.locator("#planted-note").inner_text()
+    page.keyboard.press(".")
+    assert not page.locator("#planted").is_visible()
+    assert page.locator(".planted").count() == 0
+    assert opened.complaints == []
