@@ -1,9 +1,11 @@
-"""Do SII and the redundancy gap find planted interactions? Three seeds, and what was tried to find more.
+"""Do the scores find planted interactions? Three training seeds on two draws of the data, and what was tried.
 
-    python benchmarks/planted.py [--workspace DIR] [--seeds 0,1,2] [--only experiment,masks,budget,settings]
+    python benchmarks/planted.py [--workspace DIR] [--seeds 0,1,2] [--data-seeds 0,1]
+        [--only experiment,masks,budget,settings]
 
-``experiment``: trains and probes each seed with the preset, then ``raymoe evaluate planted planted``; the
-ratio to the product of attributions with its spread. ``masks``: the same scenes with the mixture as the game,
+``experiment``: trains and probes each seed with the preset, the mixture and ten scenes of each single target
+beside it, then ``raymoe evaluate planted planted``; every seed's value of each figure of docs/planted.md, and
+the ratio to the product of attributions. ``masks``: the same scenes with the mixture as the game,
 and with a masked feature left out of the sequence or replaced by its modality's mean instead of zeroed.
 ``budget``: more and fewer coalitions. ``settings``: other temperatures and weights of the interaction
 losses, each trained and probed in a folder of its own with one seed.
@@ -42,7 +44,17 @@ from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
 SECTIONS = ("experiment", "masks", "budget", "settings")
-METHODS = ("sii", "-sii", "redundancy", "redundancy_gap", "product", "attention", "random")
+METHODS = (
+    "sii",
+    "pair_specific",
+    "-sii",
+    "redundancy",
+    "antagonism",
+    "redundancy_gap",
+    "product",
+    "attention",
+    "random",
+)
 NAMED = {"synergistic": ("synergy", "sii"), "redundant": ("redundancy", "redundancy")}
 TRIED = (
     {"train.interaction_loss_weight": 0.0},
@@ -52,6 +64,19 @@ TRIED = (
     {"data.text.encoder.layer": -1},
 )
 SCENES = 10  # where games are played here
+ASKED = ("data.alone=10", "probe.max_samples=80", "probe.experts=all,mixture")  # beside the preset
+# The best average precision that a sum of a word's and a drawing's effect has on the antagonistic target, and
+# what any function has: a model in between has learned something of the interaction.
+BEST_SUM, BEST = 0.780, 0.921
+FIGURES = (  # kind, method, experts; None for each
+    ("redundant", "redundancy", ("redundancy", "mixture")),
+    ("redundant", "product", ("redundancy", "mixture")),
+    ("synergistic", "sii", ("synergy", "mixture")),
+    ("synergistic", "pair_specific", ("synergy", "mixture")),
+    ("synergistic", "product", ("synergy", "mixture")),
+    *(("additive", score, ("redundancy", "mixture")) for score in ("sii", "redundancy", "antagonism")),
+    *(("antagonistic", score, None) for score in ("antagonism", "redundancy")),
+)
 
 
 def main() -> None:
@@ -61,6 +86,9 @@ def main() -> None:
     )
     parser.add_argument("--workspace", default=None, help="default: a new temporary folder")
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser.add_argument(
+        "--data-seeds", default="0,1", help="comma-separated; the sections after the first take one"
+    )
     parser.add_argument("--only", default=",".join(SECTIONS), help="comma-separated sections")
     parser.add_argument("--set", action="append", default=[], help="a setting of the preset, repeatable")
     arguments = parser.parse_args()
@@ -70,13 +98,18 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown section {', '.join(unknown)}; there are {', '.join(SECTIONS)}")
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    draws = [int(seed) for seed in arguments.data_seeds.split(",")]
+    asked = [*ASKED, *arguments.set, f"data.seed={draws[0]}"]
     console.quiet = True  # the stages' own progress; only figures are printed here
     print(machine_line())
     print(f"workspace {folder}")
     for name in SECTIONS:
         if name in chosen:
             print(f"\n== {name}", flush=True)
-            globals()[f"measure_{name}"](folder, seeds, arguments.set)
+            if name == "experiment":
+                measure_experiment(folder, seeds, [*ASKED, *arguments.set], draws)
+            else:
+                globals()[f"measure_{name}"](folder, seeds, asked)
 
 
 def project_at(folder: str | Path, seed: int, settings: list[str]) -> Project:
@@ -85,8 +118,50 @@ def project_at(folder: str | Path, seed: int, settings: list[str]) -> Project:
     return Project(load_preset("planted", settings), Workspace(folder), "planted", tuple(settings))
 
 
-def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]) -> None:
-    """The figures of the docs, from the tables of the experiment."""
+def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str], draws: list[int]) -> None:
+    """The figures of the docs, from the tables of the experiment; each draw of the data has a workspace."""
+    found = []
+    for number, draw in enumerate(draws):
+        print(f"-- data.seed={draw}", flush=True)
+        own = Path(folder, f"data-{draw}") if number else folder
+        found.append(measure_draw(own, seeds, [*settings, f"data.seed={draw}"]))
+    for scenes in ("all", "alone"):
+        print(
+            f"scenes: {scenes}; average precision in per cent, mean over draws and seeds (each, draw by draw)"
+        )
+        for kind, method, experts in FIGURES:
+            for expert in experts or found[0][1]["expert"].unique():
+                values = [each_seed(pairs, scenes, kind, expert, method) for pairs, _ in found]
+                if any(len(v) for v in values):
+                    each = "; ".join(", ".join(f"{100 * x:.0f}" for x in v) for v in values)
+                    mean = 100 * np.mean(np.concatenate(values))
+                    print(f"  {kind:12s} {method:14s} {expert:13s} {mean:5.1f} ({each})")
+    print(f"the antagonistic target, average precision (a sum has at most {BEST_SUM}, anything {BEST})")
+    for expert in found[0][1]["expert"].unique():
+        values = [own_precision(experts, expert, "antagonistic") for _, experts in found]
+        print(f"  {expert:13s} " + "; ".join(", ".join(f"{x:.3f}" for x in v) for v in values))
+
+
+def each_seed(pairs: pd.DataFrame, scenes: str, kind: str, expert: str, method: str) -> np.ndarray:
+    """Average precision of every seed, in order."""
+    wanted = {"scenes": scenes, "interaction": kind, "expert": expert, "method": method}
+    rows = pairs[pairs["seed"].notna() & (pairs["measure"] == "average_precision")]
+    for name, value in wanted.items():
+        rows = rows[rows[name] == value]
+    return rows.sort_values("seed")["value"].to_numpy()
+
+
+def own_precision(experts: pd.DataFrame, expert: str, kind: str) -> np.ndarray:
+    """How well an expert tells a target, of every seed in order."""
+    rows = experts[experts["seed"].notna() & (experts["quantity"] == "average_precision")]
+    rows = rows[(rows["expert"] == expert) & (rows["interaction"] == kind)]
+    return rows.sort_values("seed")["value"].to_numpy()
+
+
+def measure_draw(
+    folder: str | Path, seeds: list[int], settings: list[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train, probe and evaluate every seed on one draw of the data; the tables of pairs and of experts."""
     settings = [*settings, f"sweep.seeds={seeds}"]
     for seed in seeds:
         project = project_at(folder, seed, settings)
@@ -97,7 +172,8 @@ def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]
         f1 = ", ".join(f"{k.removeprefix('f1:')} {v:.2f}" for k, v in found.items() if k.startswith("f1:"))
         print(f"seed {seed}: macro-F1 {found['macro_f1']:.3f} ({f1}); {took}", flush=True)
     planted(project_at(folder, seeds[0], settings))
-    pairs, experts = (table.of(project).read().to_pandas() for table in (PAIRS_TABLE, EXPERTS_TABLE))
+    every, experts = (table.of(project).read().to_pandas() for table in (PAIRS_TABLE, EXPERTS_TABLE))
+    pairs = every[every["scenes"] == "all"]
     keys = ["measure", "interaction", "expert"]
     for measure in ("average_precision", "auroc", "precision_at_k"):
         print(f"{measure}, per cent: mean over scenes and seeds (deviation over seeds)")
@@ -117,6 +193,7 @@ def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]
     shown = mean.pivot_table(index=["quantity", "interaction"], columns="expert", values="value", sort=False)
     print("what each expert alone knows of each target, per cent, mean over seeds")
     print((100 * shown).round(1).to_string(na_rep=""))
+    return every, experts
 
 
 def cell(part: pd.DataFrame, method: str) -> str:
@@ -200,7 +277,7 @@ class Scenes:
         """A line of means."""
         found = 100 * np.array(list(values))
         error = found.std(0, ddof=1) / np.sqrt(len(found))
-        each = zip(METHODS[:4], found.mean(0), error, strict=True)
+        each = zip(("sii", "-sii", "redundancy", "redundancy_gap"), found.mean(0), error, strict=True)
         cells = [f"{label} {mean:.1f} ± {spread:.1f}" for label, mean, spread in each]
         print(f"  {kind:12s} {name:40s} {', '.join(cells)}", flush=True)
 
@@ -268,6 +345,7 @@ def measure_settings(folder: str | Path, seeds: list[int], settings: list[str]) 
         run(project, "probe")
         planted(project)
         pairs = PAIRS_TABLE.of(project).read().to_pandas()
+        pairs = pairs[pairs["scenes"] == "all"]
         pairs = pairs[pairs["seed"].isna() & (pairs["measure"] == "average_precision")]
         value = pairs.set_index(["interaction", "expert", "method"])["value"] * 100
         rows = METRICS.of(project).read().to_pylist()

@@ -1,5 +1,6 @@
 """The benchmarks behind the documented figures run, on games small enough for a test."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -80,9 +81,12 @@ def test_scheduler_measures_planning_tracking_committing_and_merging():
 @pytest.mark.slow
 def test_planted_and_the_time_of_its_experiments(tmp_path):
     small = ["data.scenes=64", "train.epochs=1", "probe.max_samples=4", "probe.coalitions=4"]
+    small += ["data.alone=0", "probe.experts=unique:text,unique:image,synergy,redundancy"]
     settings = [word for setting in small for word in ("--set", setting)]
-    out = run("planted.py", "--workspace", tmp_path, "--seeds", "0", "--only", "experiment", *settings)
+    draws = ("--seeds", "0", "--data-seeds", "0,1", "--only", "experiment")
+    out = run("planted.py", "--workspace", tmp_path, *draws, *settings)
     assert "average_precision, per cent" in out
+    assert re.search(r"redundant +redundancy +redundancy +[\d.]+ \(\d+; \d+\)", out), "a value of each draw"
     assert "redundant: redundancy of the redundancy expert has" in out
     out = run("experiments.py", "planted", "--workspace", tmp_path, "--quick")
     for words in ("made baselines, train (dense) in", "evaluate: ", "report: ", "together: ", "page: "):
