@@ -1,11 +1,12 @@
 """Do the scores find planted interactions? Three training seeds on two draws of the data, and what was tried.
 
     python benchmarks/planted.py [--workspace DIR] [--seeds 0,1,2] [--data-seeds 0,1]
-        [--only experiment,masks,budget,settings]
+        [--only experiment,places,masks,budget,settings]
 
 ``experiment``: trains and probes each seed with the preset, the mixture and ten scenes of each single target
 beside it, then ``raymoe evaluate planted planted``; every seed's value of each figure of docs/planted.md, and
-the ratio to the product of attributions. ``masks``: the same scenes with the mixture as the game,
+the ratio to the product of attributions. ``places``: what the strongest pairs are where they are not the true
+ones. ``masks``: the same scenes with the mixture as the game,
 and with a masked feature left out of the sequence or replaced by its modality's mean instead of zeroed.
 ``budget``: more and fewer coalitions. ``settings``: other temperatures and weights of the interaction
 losses, each trained and probed in a folder of its own with one seed.
@@ -25,11 +26,11 @@ import torch
 from machine import machine_line
 
 from raymoe.config import load_preset
-from raymoe.data.planted import WITH_PAIRS
+from raymoe.data.planted import CELLS, WITH_PAIRS
 from raymoe.experiments.planted import EXPERTS_TABLE, PAIRS_TABLE
 from raymoe.experiments.planted.measure import measure as planted
 from raymoe.experiments.planted.pairs import measures
-from raymoe.experiments.planted.truth import is_true, read_truth
+from raymoe.experiments.planted.truth import is_true, patches_of, read_truth, scenes_of, tokens_of
 from raymoe.features.store import FeatureStore
 from raymoe.interactions import ExpertGame, estimate
 from raymoe.interactions.estimate import evaluations_per_coalition
@@ -39,11 +40,12 @@ from raymoe.models.checkpoint import load_checkpoint
 from raymoe.models.target import target_weights
 from raymoe.pipeline import run
 from raymoe.project import Project
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, METRICS
+from raymoe.project.artifacts import CHECKPOINT, FEATURES, INTERACTIONS, METRICS
+from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.workspace import Workspace
 from raymoe.runtime.progress import console
 
-SECTIONS = ("experiment", "masks", "budget", "settings")
+SECTIONS = ("experiment", "places", "masks", "budget", "settings")
 METHODS = (
     "sii",
     "pair_specific",
@@ -106,8 +108,8 @@ def main() -> None:
     for name in SECTIONS:
         if name in chosen:
             print(f"\n== {name}", flush=True)
-            if name == "experiment":
-                measure_experiment(folder, seeds, [*ASKED, *arguments.set], draws)
+            if name in ("experiment", "places"):
+                globals()[f"measure_{name}"](folder, seeds, [*ASKED, *arguments.set], draws)
             else:
                 globals()[f"measure_{name}"](folder, seeds, asked)
 
@@ -123,8 +125,7 @@ def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]
     found = []
     for number, draw in enumerate(draws):
         print(f"-- data.seed={draw}", flush=True)
-        own = Path(folder, f"data-{draw}") if number else folder
-        found.append(measure_draw(own, seeds, [*settings, f"data.seed={draw}"]))
+        found.append(measure_draw(folder_of(folder, number, draw), seeds, [*settings, f"data.seed={draw}"]))
     for scenes in ("all", "alone"):
         print(
             f"scenes: {scenes}; average precision in per cent, mean over draws and seeds (each, draw by draw)"
@@ -140,6 +141,75 @@ def measure_experiment(folder: str | Path, seeds: list[int], settings: list[str]
     for expert in found[0][1]["expert"].unique():
         values = [own_precision(experts, expert, "antagonistic") for _, experts in found]
         print(f"  {expert:13s} " + "; ".join(", ".join(f"{x:.3f}" for x in v) for v in values))
+
+
+def folder_of(folder: str | Path, number: int, draw: int) -> str | Path:
+    """The workspace of a draw of the data: the first has the folder itself, so that others find it there."""
+    return Path(folder, f"data-{draw}") if number else folder
+
+
+def measure_places(folder: str | Path, seeds: list[int], settings: list[str], draws: list[int]) -> None:
+    """What the four strongest pairs of a scene are; and how well words and whole drawings are matched."""
+    print("of as many strongest pairs as there are true ones, per cent; all targets on, mean over scenes")
+    names = (
+        "true",
+        "its word, a patch beside",
+        "its word, elsewhere",
+        "its drawing, another word",
+        "neither",
+    )
+    for number, draw in enumerate(draws):
+        for seed in seeds:
+            project = project_at(folder_of(folder, number, draw), seed, [*settings, f"data.seed={draw}"])
+            store = FeatureStore.open(FEATURES.of(project))
+            truth, _ = read_truth(project, store)
+            table = read_interactions(INTERACTIONS.of(project)).to_pandas()
+            for kind, score in (("synergistic", "sii"), ("redundant", "redundancy")):
+                for expert in (NAMED[kind][0], "mixture"):
+                    rows = []
+                    for sample_id, pairs in table[table["expert"] == expert].groupby("sample_id"):
+                        if scenes_of(truth[sample_id]) == "all":
+                            rows.append(
+                                places(store, sample_id, truth[sample_id].targets[kind], pairs, score)
+                            )
+                    if not rows:  # this expert was not probed
+                        continue
+                    *shares, whole = 100 * np.mean(rows, 0)
+                    said = ", ".join(f"{name} {x:.0f}" for name, x in zip(names, shares, strict=True))
+                    print(f"  data {draw} seed {seed} {kind:12s} {score} of {expert}: {said}; ", end="")
+                    print(f"average precision of word and cell {whole:.1f}", flush=True)
+
+
+def places(
+    store: FeatureStore, sample_id: str, target: dict, pairs: pd.DataFrame, score: str
+) -> tuple[float, ...]:
+    """Shares of the strongest pairs by what they are; last the average precision by word and cell.
+
+    A cell's score with a word is the sum over its patches.
+    """
+    index = store.index_of(sample_id)
+    true_words = tokens_of(store, index, "text", target["words"])
+    patches = patches_of(store, index, "image", target["boxes"])
+    columns = store.geometry(index, "image").cols
+    beside = {
+        (row + down) * columns + column + right
+        for row, column in (divmod(patch, columns) for patch in patches)
+        for down in (-1, 0, 1)
+        for right in (-1, 0, 1)
+        if 0 <= column + right < columns
+    } - patches
+    word, patch = pairs["u"].isin(true_words).to_numpy(), pairs["v"].isin(patches).to_numpy()
+    near = pairs["v"].isin(beside).to_numpy()
+    values = pairs[score].to_numpy()
+    top = np.argsort(-values, kind="stable")[: int((word & patch).sum())]
+    kinds = (word & patch, word & near, word & ~patch & ~near, ~word & patch, ~word & ~patch)
+    row, column = np.divmod(pairs["v"].to_numpy(), columns)
+    inside = (row < 2 * CELLS) & (column < 2 * CELLS)
+    cell = row // 2 * CELLS + column // 2
+    of_cells = pd.DataFrame({"u": pairs["u"], "cell": cell, "value": values, "true": word & patch})[inside]
+    of_cells = of_cells.groupby(["u", "cell"]).agg({"value": "sum", "true": "max"})
+    whole = measures(of_cells["value"].to_numpy(), of_cells["true"].to_numpy())[0]
+    return (*(float(kind[top].mean()) for kind in kinds), float(whole))
 
 
 def each_seed(pairs: pd.DataFrame, scenes: str, kind: str, expert: str, method: str) -> np.ndarray:

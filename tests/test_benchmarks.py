@@ -83,10 +83,11 @@ def test_planted_and_the_time_of_its_experiments(tmp_path):
     small = ["data.scenes=64", "train.epochs=1", "probe.max_samples=4", "probe.coalitions=4"]
     small += ["data.alone=0", "probe.experts=unique:text,unique:image,synergy,redundancy"]
     settings = [word for setting in small for word in ("--set", setting)]
-    draws = ("--seeds", "0", "--data-seeds", "0,1", "--only", "experiment")
+    draws = ("--seeds", "0", "--data-seeds", "0,1", "--only", "experiment,places")
     out = run("planted.py", "--workspace", tmp_path, *draws, *settings)
     assert "average_precision, per cent" in out
     assert re.search(r"redundant +redundancy +redundancy +[\d.]+ \(\d+; \d+\)", out), "a value of each draw"
+    assert "data 1 seed 0 redundant    redundancy of redundancy: true " in out
     assert "redundant: redundancy of the redundancy expert has" in out
     out = run("experiments.py", "planted", "--workspace", tmp_path, "--quick")
     for words in ("made baselines, train (dense) in", "evaluate: ", "report: ", "together: ", "page: "):

@@ -643,7 +643,7 @@ def test_what_is_planted_is_outlined_and_each_methods_rank_is_shown(open_page):
         assert shown == [ranks, ranks]
     assert page.locator("#pairs tr.planted").count() == 0  # none of its true pairs is in the list
     page.evaluate(
-        "const { u, v } = pairsShown()[1]; current().planted.additive = { pairs: [[u, v]], ranks: {} }; show()"
+        "const { u, v } = pairsShown()[1];current().planted.additive = { pairs: [[u, v]], ranks: {} }; show()"
     )
     (row,) = page.locator("#pairs tr.planted").all()
     assert (row.get_attribute("data-rank"), row.get_attribute("title")) == ("1", "planted: additive")
