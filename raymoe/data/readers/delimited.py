@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, ClassVar
@@ -13,8 +14,10 @@ from raymoe.data.readers.text import TextReader
 from raymoe.errors import InputError
 from raymoe.runtime.quoting import quoted, rows_named
 
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 LONGEST_FIELD = 2**31 - 1  # what csv can hold; by itself it takes 128 KiB
+BLANK = "".join(DELIMITERS) + " \r\n"  # of a line that is no row
+DIRECTIVE = re.compile(r"sep=(.)\s*", re.I)  # Excel's first line, which names the delimiter
 
 
 class DelimitedReader(TextReader):
@@ -22,7 +25,8 @@ class DelimitedReader(TextReader):
 
     Args:
         path, shown: see ``Reader``.
-        wanted: columns that it should have: the delimiter makes most of them of the first line.
+        wanted: columns that it should have: the delimiter makes most of them of the first line, and of
+            delimiters that make as many of them most columns.
         telling: columns of few values, by which a row inside a quoted text is known.
     """
 
@@ -33,16 +37,22 @@ class DelimitedReader(TextReader):
         self._telling = telling
         csv.field_size_limit(LONGEST_FIELD)
         first = ""
+        self._directive: str | None = None
         with self.opened(newline="") as file:
-            for line in file:
+            for number, line in enumerate(file):
+                named = DIRECTIVE.fullmatch(line) if number == 0 else None
+                if named:
+                    self._directive = named[1]
+                    continue
                 first += line
-                if line.strip() and first.count('"') % 2 == 0:
+                if first.strip(BLANK) and first.count('"') % 2 == 0:
                     break
-        if not first.strip():
+        if not first.strip(BLANK):
             raise InputError(f"{shown} is empty", "Its first line names the columns.")
         tabs = path.name.lower().removesuffix(".gz").endswith((".tsv", ".tab"))
-        found = {d: self._fields(first, d) for d in (("\t",) if tabs else DELIMITERS)}
-        self._delimiter = max(found, key=lambda d: len(set(wanted) & set(found[d])))
+        possible = self._directive or ("\t" if tabs else DELIMITERS)
+        found = {d: self._fields(first, d) for d in possible}
+        self._delimiter = max(found, key=lambda d: (len(set(wanted) & set(found[d])), len(found[d])))
         self._names = found[self._delimiter]
 
     @property
@@ -53,7 +63,8 @@ class DelimitedReader(TextReader):
     def _fields(self, line: str, delimiter: str) -> list[str]:
         try:
             return next(
-                (row for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter) if row), []
+                (row for row in csv.reader(io.StringIO(line, newline=""), delimiter=delimiter) if any(row)),
+                [],
             )
         except csv.Error:
             return []
@@ -89,8 +100,15 @@ class DelimitedReader(TextReader):
             yield rows, found
 
     def _rows(self, file: IO[str]) -> Iterator[tuple[list[str], list[str]]]:
-        """Each row that is not empty, and the lines that it is written on."""
+        """Each row that is not empty, and the lines that it is written on.
+
+        One of delimiters alone is empty, too: spreadsheets write such rows below a table.
+        """
         lines: list[str] = []
+        first = 1
+        if self._directive:
+            next(file)
+            first = 2
 
         def remembered() -> Iterator[str]:
             for line in file:
@@ -98,15 +116,15 @@ class DelimitedReader(TextReader):
                 yield line
 
         rows = csv.reader(remembered(), delimiter=self._delimiter, strict=True)
-        first = 1
+        before = first - 1
         try:
             for row in rows:
-                if row:
+                if any(row):
                     yield row, lines
-                first = rows.line_num + 1
+                first = before + rows.line_num + 1
                 lines.clear()
         except csv.Error as error:
-            raise self.unreadable(self._where(str(error), first, rows.line_num)) from None
+            raise self.unreadable(self._where(str(error), first, before + rows.line_num)) from None
 
     def _where(self, error: str, first: int, line: int) -> str:
         if "unexpected end" in error:
@@ -120,7 +138,7 @@ class DelimitedReader(TextReader):
             f"{rows_named(rows)}: {n} field{'s' * (n != 1)}" for n, rows in sorted(lengths.items())[:3]
         )
         raise InputError(
-            f"{self.shown} has {len(self._names)} columns (by {DELIMITERS[self._delimiter]}), but not in "
+            f"{self.shown} has {len(self._names)} columns (by {DELIMITERS.get(self._delimiter, quoted(self._delimiter))}), but not in "
             f"every row: {said}",
             "Put quotation marks around fields that hold the delimiter; write all fields in every row.",
         )

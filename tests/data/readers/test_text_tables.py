@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hostile import few
 from support.tables import COLUMNS, SETTINGS, png, rows, samples_of, with_files, write_csv, write_jsonl
 
 from raymoe.config import load_preset
@@ -33,18 +34,28 @@ def read(reader, columns):
     return found
 
 
-@given(NAMES, st.data(), ENCODINGS, st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n"]), st.booleans())
-@settings(deadline=None)
-def test_csv_is_what_csv_reads(names, data, encoding, delimiter, end, zipped):
+@pytest.mark.hostile
+@few(100)
+@given(
+    NAMES, st.data(), ENCODINGS, st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), *[st.booleans()] * 3
+)
+def test_csv_is_what_csv_reads(names, data, encoding, delimiter, end, zipped, directive, asked):
+    """Also with Excel's first line, and where nobody says which columns there should be."""
+    if not asked:  # then the delimiter is told by the number of columns that it makes
+        names = [name.translate(str.maketrans("", "", ",;\t|")) or f"n{i}" for i, name in enumerate(names)]
+        names = [f"{i}{name}" for i, name in enumerate(names)]
     table = data.draw(st.lists(st.lists(CELL, min_size=len(names), max_size=len(names)), max_size=8))
     text = io.StringIO()
+    if directive:
+        text.write(f"sep={delimiter}{end}")
     csv.writer(text, delimiter=delimiter, lineterminator=end).writerows([names, *table])
     content = text.getvalue().encode(encoding)
-    oracle = list(csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=delimiter))[1:]
+    lines = csv.reader(io.StringIO(text.getvalue(), newline=""), delimiter=delimiter)
+    oracle = [row for row in lines if any(row)][directive + 1 :]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "t.csv"
         path.write_bytes(gzip.compress(content) if zipped else content)
-        found = read(DelimitedReader(path, "t.csv", names), names)
+        found = read(DelimitedReader(path, "t.csv", names if asked else ()), names)
     assert found == {name: [row[i] for row in oracle] for i, name in enumerate(names)}
 
 
