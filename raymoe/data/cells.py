@@ -46,18 +46,24 @@ PictureCell = bytes | str | None | Unreadable
 def picture_cell(value: Any) -> Any:
     """Bytes, a path or base64 text, or None of what a format has as a value.
 
+    A list of one picture is that picture, as tables of conversations about pictures have it.
+
     Raises:
         TypeError: it is of no such type; the message names the type.
     """
     if value is None or isinstance(value, (str, bytes, Encoded)) or value != value:  # the last: NaN
         return None if value != value else value
-    if isinstance(value, dict) and value and value.keys() <= {"bytes", "path"}:
+    if isinstance(value, dict) and value.keys() & {"bytes", "path"}:
         content, path = picture_cell(value.get("bytes")), picture_cell(value.get("path"))
         return content if content else path
     if isinstance(value, (list, tuple)) and value and all(type(x) is int and 0 <= x < 256 for x in value):
         return bytes(value)
     if isinstance(value, bytearray):
         return bytes(value)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(x, (str, bytes, dict)) for x in value):
+        if len(value) == 1:
+            return picture_cell(value[0])
+        raise TypeError(f"list of {len(value)}")
     raise TypeError("dict" if isinstance(value, dict) else type(value).__name__)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,7 +135,7 @@ def look(source: str) -> Looked:
     inside = {name: _encoded_column(first, name) for name in names if first.is_encoded(name)}
     # A list of small numbers may be bytes, or labels: what is no picture is read as what else it can be.
     held = [name for name in names if name not in inside]
-    values = read_raw(source, held, settings=of_files).columns if held else {}
+    values = _readable(source, held, of_files)
     for name, column in inside.items():
         if column.kind != "picture":
             with suppress(InputError):  # bytes that are no text either
@@ -144,7 +144,7 @@ def look(source: str) -> Looked:
     if not rows:
         raise InputError(f"{source} has no rows", "Give a table with some.")
     columns = inside | {name: _column(name, cells, first) for name, cells in values.items()}
-    columns = {name: columns[name] for name in names}
+    columns = {name: columns.get(name) or Column(name, "other", note="can't be read") for name in names}
 
     split, split_why, split_check = _split(columns, values)
     taken = {split.column} if split else _split_like(columns, values)
@@ -190,6 +190,17 @@ def look(source: str) -> Looked:
         tuple(pictures),
         unused,
     )
+
+
+def _readable(source: str, names: list[str], settings: Mapping[str, str]) -> dict[str, list[Any]]:
+    """The columns that can be read: one that can't be (bytes in lists, say) may be of no use anyway."""
+    try:
+        return read_raw(source, names, settings=settings).columns if names else {}
+    except InputError:
+        if len(names) <= 1:
+            return {}
+    half = len(names) // 2
+    return _readable(source, names[:half], settings) | _readable(source, names[half:], settings)
 
 
 def label_texts(value: Any, separator: str | None = None) -> list[str] | None:

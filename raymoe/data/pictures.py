@@ -36,7 +36,8 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 ORIENTATION = 0x0112
-BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # of TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339  # of TIFF
+SIGNED = 2
 UNSIGNED = ("PNG", "TIFF", "PPM", "JPEG2000")  # formats whose 16-bit greys are unsigned, or read as 32 bits
 GREY, COLOUR = 0, 2  # of PNG
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
@@ -161,6 +162,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 def _what_else(data: bytes) -> str:
     """What it is when Pillow finds no picture in it: most often the error page of a failed download."""
     start = data[:1000].lstrip().lower()
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "a TIFF of channels or numbers that are not read; save it as RGB or grey of 8 or 16 bits"
     if not data:
         return "the file is empty"
     if data.startswith((_PNG, _JPEG)):
@@ -213,6 +216,9 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         RangeError: the range of its numbers is not known.
     """
     mode = picture.mode
+    numbers = getattr(picture, "tag_v2", {}).get(SAMPLE_FORMAT, ())
+    if SIGNED in (numbers if isinstance(numbers, tuple) else (numbers,)):  # Pillow reads -1 as 255
+        raise RangeError("signed integers have no agreed white; save it with 8 or 16 bits unsigned")
     if picture.format in UNSIGNED and (mode.startswith("I;16") or (mode == "I" and picture.format == "PPM")):
         return _from_integers(picture)
     if mode == "I" or mode.startswith("I;16"):

@@ -179,7 +179,7 @@ def read_raw(
 
 
 def column_names(source: str) -> list[str]:
-    """The names of all columns, in order; ``split`` where the names of the files stand in for one.
+    """The names of all columns, in order, each column once; ``split`` where names of files stand in for one.
 
     Raises:
         InputError: see ``read_raw``.
@@ -190,7 +190,7 @@ def column_names(source: str) -> list[str]:
         if reader.names is None:
             for _ in reader.batches((), (), peek=True):
                 pass
-        here = reader.names or []
+        here = reader.offered or []
         names += [name for name in here if name not in names or here.count(name) > 1]
     if "split" not in names and all(shard.split for shard in place.shards):
         names.append("split")

@@ -203,6 +203,26 @@ def test_pictures_in_the_table_are_told_by_their_content(tmp_path):
     assert "# not used: 'blob' (bytes that are no pictures" in path.read_text()
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_the_delimiter_is_told_without_knowing_a_column(tmp_path, delimiter):
+    rows = rows_of(30, label=lambda i: ("cat", "dog")[i % 2])
+    for i in range(30):
+        (tmp_path / f"{i}.png").write_bytes(png(i))
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    write_description(str(tmp_path / "table.csv"), str(tmp_path / "own.toml"))
+    assert read_back(tmp_path / "own.toml")[2] == [{row["label"]} for row in rows]
+
+
+def test_a_column_that_cannot_be_read_is_not_used(tmp_path):
+    rows = [dict(row, pages=[b"\xff", b"\xfe"]) for row in rows_of(label=lambda i: ("cat", "dog")[i % 2])]
+    path = describe(tmp_path, rows, "table.parquet")
+    assert "# not used: 'pages' (can't be read)" in path.read_text()
+    assert len(read_back(path)[0]) == len(rows)
+
+
 @pytest.mark.parametrize(
     ("columns", "words"),
     [

@@ -64,13 +64,20 @@ def test_every_picture_in_base64_is_known(form):
         ({"bytes": None, "path": "a.png"}, "a.png"),
         ({"bytes": b"", "path": "a.png"}, "a.png"),
         ({"bytes": None, "path": None}, None),
+        ({"bytes": PNG, "path": "a.png", "width": 6}, PNG),
+        ({"path": "a.png"}, "a.png"),
+        ([PNG], PNG),
+        (["a.png"], "a.png"),
+        ([{"bytes": PNG, "path": None}], PNG),
     ],
 )
 def test_cells_in_every_form(value, wanted):
     assert picture_cell(value) == wanted
 
 
-@pytest.mark.parametrize("value", [1, 1.5, [], [300], [True], {"url": "x"}, {}, [[1]]])
+@pytest.mark.parametrize(
+    "value", [1, 1.5, [], [300], [True], {"url": "x"}, {}, [[1]], [None], ["a", "b"], [[PNG]]]
+)
 def test_other_types_are_refused(value):
     with pytest.raises(TypeError):
         picture_cell(value)

@@ -73,11 +73,11 @@ def test_sixteen_bits_are_scaled_by_their_whole_range(array, form):
     np.testing.assert_array_equal(values(data), grey(np.rint(array / 257).astype(int)))
 
 
-def tiff(width, height, bits, photometric, content):
+def tiff(width, height, bits, photometric, content, numbers=1):
     """A grey TIFF of one strip, written by hand."""
     tags = [
         *((256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric)),
-        *((273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, 1)),
+        *((273, 4, 8), (277, 3, 1), (278, 4, height), (279, 4, len(content)), (339, 3, numbers)),
     ]
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     content += b"\0" * (len(content) % 2)
@@ -167,6 +167,18 @@ def test_a_damaged_picture_is_not_called_unknown():
     data = saved(Image.new("P", (3, 3)))
     at = data.index(b"PLTE") + 6
     assert "is a PNG" in refused(data[:at] + b"\x77" + data[at + 1 :])
+
+
+@FAST
+@given(arrays(np.int8, SMALL), st.sampled_from([8, 16]))
+def test_signed_integers_are_refused(array, bits):
+    """Pillow reads those of 8 bits as if they were not signed: -1 would be white."""
+    content = array.astype(f"<i{bits // 8}").tobytes()
+    assert "no agreed white" in refused(tiff(array.shape[1], array.shape[0], bits, 1, content, numbers=2))
+
+
+def test_a_tiff_that_pillow_does_not_know_is_called_one():
+    assert "a TIFF of channels or numbers" in refused(tiff(1, 1, 64, 1, struct.pack("<d", 0.5), numbers=3))
 
 
 @FAST

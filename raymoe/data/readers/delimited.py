@@ -137,9 +137,9 @@ class DelimitedReader(TextReader):
         said = "; ".join(
             f"{rows_named(rows)}: {n} field{'s' * (n != 1)}" for n, rows in sorted(lengths.items())[:3]
         )
+        by = DELIMITERS.get(self._delimiter, quoted(self._delimiter))
         raise InputError(
-            f"{self.shown} has {len(self._names)} columns (by {DELIMITERS.get(self._delimiter, quoted(self._delimiter))}), but not in "
-            f"every row: {said}",
+            f"{self.shown} has {len(self._names)} columns (by {by}), but not in every row: {said}",
             "Put quotation marks around fields that hold the delimiter; write all fields in every row.",
         )
 

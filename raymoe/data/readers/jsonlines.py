@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar
 from raymoe.data.readers.reader import ROWS, Columns, in_disguise
 from raymoe.data.readers.text import TextReader
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import one_line, quoted, rows_named
+from raymoe.runtime.quoting import listed, one_line, quoted, rows_named
 
 WHOLE = (".json", ".json.gz")  # may be one list
 
@@ -66,6 +66,7 @@ class JsonReader(TextReader):
                 for number, row in enumerate(self._parsed(text, None), 1):
                     yield self._checked(row, f"row {number}")
                 return
+            self._refuse_columns(text)
             lines: Iterator[str] = iter(text.split("\n"))
         else:
             lines = iter(file)
@@ -90,9 +91,25 @@ class JsonReader(TextReader):
                 raise self.unreadable(why)
         raise InputError(f"{self.shown}{where}: {why}", "Correct that line: one object a line.")
 
+    def _refuse_columns(self, text: str) -> None:
+        """Refuse one object that holds the whole table: its columns, or its rows in one field."""
+        try:
+            whole = json.loads(text)
+        except (ValueError, RecursionError):
+            return  # several lines, or what their parser says
+        fields = list(whole.values()) if isinstance(whole, dict) else []
+        if fields and all(isinstance(field, (list, dict)) for field in fields):
+            kind = "the rows in a field" if len(fields) == 1 else "columns"
+            raise InputError(
+                f"{self.shown} is one object of {kind} ({listed(list(whole))}), not one object a row",
+                "Write a list of objects, or one object a line: with pandas "
+                'to_json(path, orient="records", lines=True).',
+            )
+
     def _checked(self, row: Any, where: str) -> tuple[dict[str, Any], set[str]]:
         if not isinstance(row, dict):
-            raise InputError(f"{self.shown}, {where}: not an object", "Write one object a line.")
+            more = "; a list of objects is read from a file named .json" if isinstance(row, list) else ""
+            raise InputError(f"{self.shown}, {where}: not an object", f"Write one object a line{more}.")
         return row, row.names if isinstance(row, _Repeated) else set()
 
 

@@ -44,6 +44,11 @@ class Reader:
         """Names of all columns as they are written; None while only reading all of it would tell."""
         raise NotImplementedError
 
+    @property
+    def offered(self) -> list[str] | None:
+        """The names of which each is a column of its own, where some are two names of the same values."""
+        return self.names
+
     def batches(
         self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
     ) -> Iterator[tuple[int, Columns]]:
@@ -105,6 +110,7 @@ _DISGUISES = (
     (b"version https://git-lfs", "a pointer of Git LFS", "Get the file itself: git lfs pull"),
     (b"PAR1", "Parquet", "Give it a name that ends in .parquet."),
     (b"ARROW1", "Arrow", "Give it a name that ends in .arrow."),
+    (b"FEA1", "Feather of version 1", "Write it again as Feather of version 2, or as Parquet."),
     (b"PK\x03\x04", "a ZIP archive or a workbook", "Extract it, or save the sheet as CSV (UTF-8)."),
     (b"\x1f\x8b", "compressed by gzip", "Give it a name that ends in .gz, or extract it."),
     (b"<!doctype html", "an HTML page, as a failed download leaves it", "Get the file again."),

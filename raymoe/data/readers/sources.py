@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from raymoe.data.meaning import SPLITS
 from raymoe.data.readers.arrow import ArrowReader, IpcReader, ParquetReader
 from raymoe.data.readers.delimited import DelimitedReader
 from raymoe.data.readers.jsonlines import JsonReader
-from raymoe.data.readers.reader import Reader
+from raymoe.data.readers.reader import Reader, in_disguise
 from raymoe.data.readers.tar import TarReader
 from raymoe.errors import InputError
 from raymoe.runtime.quoting import listed, quoted
@@ -131,7 +133,11 @@ def find(source: str) -> Source:
             raise ValueError
         if path.is_file():
             if format_of(path) is None:
-                raise InputError(f"{source} is of no known format", f"data.source can be: {FORMS}.")
+                what, remedy = in_disguise(path, "") or (
+                    "of no known format",
+                    f"data.source can be: {FORMS}.",
+                )
+                raise InputError(f"{source} is {what}", remedy)
             return Source(source, path.parent, (Shard(path),))
         if path.is_dir():
             return _folder(source, path)
@@ -260,9 +266,18 @@ def _files(folder: Path, depth: int) -> list[Path]:
             continue
         if path.is_file():
             found.append(path)
-        elif path.is_dir() and depth:
+        elif path.is_dir() and depth and not _is_result(path):
             found += _files(path, depth - 1)
     return found
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a folder is a dataset's in a workspace: what was made of a table is no part of it."""
+    try:
+        metadata = pq.read_schema(folder / "samples.parquet").metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return b"raymoe.made_by" in metadata
 
 
 def _saved(folder: Path, place: str, split: str | None) -> list[Shard]:

@@ -35,12 +35,19 @@ class TarReader(Reader):
     def __init__(self, path: Path, shown: str) -> None:
         super().__init__(path, shown)
         self._names: dict[str, None] = {}
-        self._is_read = False
+        self._of_pictures: set[str] = set()
+        self._is_read = self._has_several = False
 
     @property
     def names(self) -> list[str] | None:
         """See ``Reader``."""
         return list(self._names) if self._is_read else None
+
+    @property
+    def offered(self) -> list[str] | None:
+        """See ``Reader``: ``image``, or the extensions of pictures where a sample has several of them."""
+        unfit = {PICTURE} if self._has_several else self._of_pictures
+        return [name for name in self._names if name not in unfit] if self._is_read else None
 
     def batches(
         self, columns: Sequence[str], pictures: Collection[str], *, peek: bool = False, size: int = ROWS
@@ -91,6 +98,7 @@ class TarReader(Reader):
                     raise InputError(
                         f"{self.shown}: {quoted(member.name)} is there twice", "Every file once in a shard."
                     )
+                self._has_several |= _is_picture(extension) and any(map(_is_picture, there))
                 there.add(extension)
                 self._take(tar, member, sample, extension, columns, pictures, peek)
             if sample:
@@ -111,6 +119,8 @@ class TarReader(Reader):
         is_picture = _is_picture(extension)
         places = [extension] + ([PICTURE] if is_picture else [])
         self._names.update(dict.fromkeys([KEY, *places]))
+        if is_picture:
+            self._of_pictures.add(extension)
         if extension == JSON:
             fields = self._json(_content(tar, member), member.name)
             self._names.update(dict.fromkeys(fields))

@@ -120,11 +120,26 @@ def test_a_struct_without_bytes_names_a_file(tmp_path):
         prepare(project)
 
 
+@pytest.mark.parametrize("form", ["parquet", "file", "stream"])
+def test_lists_of_one_picture_and_structs_with_more_fields(tmp_path, form):
+    found = rows(6)
+    content = [row["image"] for row in found]
+    for cells in (
+        [[data] for data in content],
+        [[{"bytes": data, "path": None, "size": 4}] for data in content],
+    ):
+        table = set_column(pa.Table.from_pylist(found), "image", [pa.array(cells)])
+        path = written(tmp_path, table, form)
+        assert cells_of(path) == content
+        assert samples_of(tmp_path, path)["image"].to_pylist() == content
+
+
 def test_a_column_of_nulls_or_of_another_type_is_said_once(tmp_path):
     table = pa.Table.from_pylist(rows(30))
     for column, values, said in (
         ("labels", pa.nulls(30), "rows 1, 2, 3, 4, 5, ... (30 in all), column labels: no label"),
         ("sample_id", pa.nulls(30), "(30 in all), column sample_id: no id"),
+        ("image", pa.array([[b"a", b"b"]] * 30), "column image: list of 2, not a path or bytes"),
         ("image", pa.array(range(30)), "(30 in all), column image: int, not a path or bytes"),
         ("title", pa.array([["a"]] * 30), "(30 in all), column title: list, not text"),
         ("sample_id", pa.array([[1]] * 30), "(30 in all), column sample_id: list, not an id"),

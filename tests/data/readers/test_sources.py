@@ -5,6 +5,7 @@ import json
 import re
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from support.tables import (
     CLASSES,
     cells_of,
     png,
+    project_of,
     rows,
     samples_of,
     with_files,
@@ -23,8 +25,11 @@ from support.tables import (
     write_tar,
 )
 
+from raymoe.data import prepare
+from raymoe.data.raw import column_names
 from raymoe.data.readers.sources import find, is_there, split_in
 from raymoe.errors import InputError
+from raymoe.project.workspace import Workspace
 
 
 def without(row, *names):
@@ -131,6 +136,22 @@ def test_an_image_folder(tmp_path, form, layout):
         assert samples["text"].to_pylist() == [d["title"] for d in order]
 
 
+def test_what_was_made_of_a_folder_is_no_part_of_it(tmp_path):
+    """Whose workspace lies in the folder of the data, as where everything is done in one place."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, part in by_split(rows(6)).items():
+        write_parquet(data / f"{split}.parquet", part)
+    project = replace(project_of(tmp_path, data), workspace=Workspace(data / "runs"))
+    assert prepare(project).ran
+    assert not prepare(project).ran, "the same table as before"
+    assert [shard.path.name for shard in find(str(data)).shards] == [
+        "test.parquet",
+        "train.parquet",
+        "val.parquet",
+    ]
+
+
 def test_class_folders_have_no_text(tmp_path):
     for name in CLASSES:
         (tmp_path / "data" / "train" / name).mkdir(parents=True)
@@ -172,6 +193,14 @@ def test_a_web_dataset(tmp_path):
     assert samples["sample_id"].to_pylist() == [f"some.folder/{row['sample_id']}" for row in ordered]
     for column, name in (("split", "split"), ("labels", "labels"), ("text", "title"), ("image", "image")):
         assert samples[column].to_pylist() == [row[name] for row in ordered]
+
+
+def test_of_a_web_dataset_each_picture_is_offered_once(tmp_path):
+    """The extensions where a sample has several pictures; else ``image``, which stands for all of them."""
+    one = [(f"{key}.{end}", png()) for key, end in (("a", "jpg"), ("b", "png"))] + [("b.txt", b"a")]
+    assert column_names(str(shard(tmp_path / "one.tar", one))) == ["__key__", "image", "txt"]
+    two = [("a.jpg", png()), ("b.jpg", png()), ("b.seg.png", png())]
+    assert column_names(str(shard(tmp_path / "two.tar", two))) == ["__key__", "jpg", "seg.png"]
 
 
 def shard(path, members):

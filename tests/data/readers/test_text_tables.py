@@ -37,7 +37,12 @@ def read(reader, columns):
 @pytest.mark.hostile
 @few(100)
 @given(
-    NAMES, st.data(), ENCODINGS, st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]), *[st.booleans()] * 3
+    NAMES,
+    st.data(),
+    ENCODINGS,
+    st.sampled_from(",;\t|"),
+    st.sampled_from(["\n", "\r\n"]),
+    *[st.booleans()] * 3,
 )
 def test_csv_is_what_csv_reads(names, data, encoding, delimiter, end, zipped, directive, asked):
     """Also with Excel's first line, and where nobody says which columns there should be."""
@@ -148,11 +153,18 @@ def test_a_column_that_is_there_twice(tmp_path):
         ("t.jsonl", b"[" * 100_000, ["nested too deeply"]),
         ("t.jsonl", b'{"a": ' + b"1" * 5000 + b"}", ["line 1"]),
         ("t.jsonl", b'{"a": 1}\n', ["no column sample_id, split, labels, title, image", "columns are a;"]),
+        ("t.jsonl", b'[{"a": 1}]', ["line 1: not an object", "named .json"]),
+        ("t.json", b'{"a": [1, 2], "b": [1, 2]}', ["one object of columns (a, b)", 'orient="records"']),
+        ("t.json", b'{"a": {"0": 1}, "b": {"0": 2}}', ["one object of columns (a, b)"]),
+        ("t.json", b'{"data": [{"a": 1}]}', ["one object of the rows in a field (data)"]),
         ("t.json", b'[{"a": 1}, 2]', ["row 2", "not an object"]),
         ("t.json", b'[{"a": 1}', ["line 1"]),
         ("t.parquet", b"PAR1 and then nothing", ["Parquet"]),
         ("t.arrow", b"ARROW1 and then nothing", ["Arrow"]),
+        ("t.feather", b"FEA1 and more", ["Feather of version 1", "version 2"]),
         ("t.xlsx", b"x", ["no known format", "docs/own-tables.md"]),
+        ("t.xlsx", b"PK\x03\x04", ["a workbook", "CSV"]),
+        ("t.parquet.gz", b"PAR1", ["is Parquet", ".parquet"]),
     ],
 )
 def test_what_cant_be_read_says_why_in_a_line(tmp_path, name, content, said):
