@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from pathlib import Path
 
+from raymoe.config.paths import dataset_name
 from raymoe.data.look import Looked, look
 from raymoe.data.suggest import suggest
 from raymoe.errors import InputError, WorkspaceError
@@ -32,7 +32,7 @@ def write_description(table: str, output: str, *, overwrite: bool = False) -> No
     except InputError as error:  # here it is no setting, but what was typed
         raise InputError(error.message, error.remedy.replace("data.source", "TABLE")) from None
     named = _named_from(table, source, path.parent.resolve())
-    suggestion = suggest(looked, named, _dataset_name(path.stem))
+    suggestion = suggest(looked, named, dataset_name(path.stem))
     try:
         path.write_text(suggestion.text, encoding="utf-8")
     except (OSError, UnicodeEncodeError) as error:
@@ -60,10 +60,6 @@ def _refuse_unwritable(path: Path, output: str) -> None:
         )
     if not os.access(path if path.exists() else folder, os.W_OK):
         raise WorkspaceError(f"-o {output}: no permission to write", "Give another name with -o.")
-
-
-def _dataset_name(stem: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._") or "own"
 
 
 def _summary(looked: Looked) -> list[str]:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from raymoe.config.lines import line_of
 from raymoe.config.overrides import apply_override
-from raymoe.config.paths import absolute, encoder_source
+from raymoe.config.paths import absolute, dataset_name, encoder_source
 from raymoe.config.preset import Preset
 from raymoe.config.problems import faults, likely_first, problem, written
 from raymoe.errors import InputError
@@ -155,7 +155,7 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     data = raw.get("data")
     if isinstance(data, dict):
         _make_absolute(data, path.parent)
-    raw.setdefault("name", path.stem)
+    raw.setdefault("name", dataset_name(path.stem))
     return text, raw
 
 

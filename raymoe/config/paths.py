@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+import unicodedata
 from pathlib import Path
+
+DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # what a dataset's folder in a workspace may be called
 
 
 def absolute(path: str, folder: Path) -> str:
     """A path that is relative to a folder."""
     return str((folder / expanded(path)).resolve())
+
+
+def dataset_name(stem: str) -> str:
+    """What a dataset is called by the name of its file: that name, of plain letters and without spaces.
+
+    Where letters of other scripts are lost, a hash keeps two such names apart.
+    """
+    if DATASET.fullmatch(stem):
+        return stem
+    plain = "".join(c for c in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(c))
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")
+    if name and not any(c.isalnum() and not c.isascii() for c in plain):
+        return name
+    told = hashlib.sha256(stem.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{name or 'own'}-{told}"
 
 
 def expanded(path: str) -> Path:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, field_validator, model_validator
 
 from raymoe.config.data import AnyData
 from raymoe.config.explaining import AttributeConfig, ProbeConfig, ReportConfig
 from raymoe.config.model import ModelConfig
+from raymoe.config.paths import DATASET, dataset_name
 from raymoe.config.problems import problems
 from raymoe.config.section import Section
 from raymoe.config.training import SweepConfig, TrainConfig
 from raymoe.errors import InputError
+from raymoe.runtime.quoting import quoted
 
 SWEPT = ("model", "train")  # the sections whose fields a sweep can vary
 
@@ -20,8 +22,9 @@ SWEPT = ("model", "train")  # the sections whose fields a sweep can vary
 class Preset(Section):
     """Everything that defines a run on one dataset."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """the dataset's folder in the workspace; the file's name where the file does not say"""
+    name: str
+    """the dataset's folder in the workspace: letters a to z, digits, `.`, `_` and `-`; by default of the
+    file's name"""
     data: AnyData
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -29,6 +32,16 @@ class Preset(Section):
     attribute: AttributeConfig = AttributeConfig()
     probe: ProbeConfig = ProbeConfig()
     report: ReportConfig = ReportConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not DATASET.fullmatch(value):
+            raise ValueError(
+                f"{quoted(value)} can't name a folder of results: letters a to z, digits, '.', '_' and '-' "
+                f"can, as in {dataset_name(value)!r}"
+            )
+        return value
 
     def with_fields(self, fields: dict[str, Any]) -> Preset:
         """The preset with some fields of its sections changed, for instance ``{"model.dropout": 0.3}``.

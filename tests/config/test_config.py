@@ -6,6 +6,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raymoe.config import (
     EnricoData,
@@ -18,6 +20,7 @@ from raymoe.config import (
     load_preset,
     preset_names,
 )
+from raymoe.config.paths import DATASET, dataset_name
 from raymoe.errors import InputError
 
 
@@ -164,6 +167,37 @@ def test_fields_where_sections_belong_are_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(InputError, match=r"mine.toml doesn't validate|is not a table"):
         load_preset(str(path), ["model.hidden_dim=8"] if "model" in text else [])
+
+
+@given(
+    st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=20), st.text("a1 é_.-", max_size=6)
+)
+def test_any_name_of_a_file_names_a_folder(stem, other):
+    name = dataset_name(stem)
+    assert DATASET.fullmatch(name)
+    assert dataset_name(name) == name
+    if DATASET.fullmatch(other):
+        assert dataset_name(other) == other
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("mes films", "mes-films"),
+        ("Été 2024", "Ete-2024"),
+        ("own.v2", "own.v2"),
+        ("фильмы", "own-5bf87fc5"),
+        ("книги", "own-56f89eb5"),
+        ("фильмы 2", "2-b9bb14ab"),
+    ],
+)
+def test_a_file_that_gives_itself_no_name_gets_one_of_its_own(tmp_path, stem, name):
+    path = tmp_path / f"{stem}.toml"
+    path.write_text(OWN)
+    assert load_preset(str(path)).name == name
+    path.write_text(f'name = "mes films"\n{OWN}')
+    with pytest.raises(InputError, match=r"name: 'mes films' can't name a folder .* as in 'mes-films'"):
+        load_preset(str(path))
 
 
 def test_a_missing_file_is_named(tmp_path):
