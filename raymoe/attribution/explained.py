@@ -17,11 +17,9 @@ def refuse_unexplainable(project: Project) -> None:
     """Raise where no sample of ``attribute.split`` can be explained; the samples are prepared.
 
     Raises:
-        InputError: the split has no sample, or none with a label where the true ones are explained; or the
-            model has nothing to attribute to.
+        InputError: the split has no sample, or none with a label where the true ones are explained.
         ParentError: the samples table is missing or damaged.
     """
-    project.preset.attribute.refuse_model(project.preset.model.kind)
     samples = SAMPLES.of(project)
     table = samples.read(["split", "labels"])
     lengths = pc.fill_null(pc.list_value_length(table["labels"]), 0).to_numpy()

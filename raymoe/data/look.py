@@ -17,7 +17,7 @@ from raymoe.data.meaning import is_null, split_of, written_list
 from raymoe.data.pictures import decode
 from raymoe.data.raw import RawTable, column_names, read_raw
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import one_line, quoted
+from raymoe.runtime.quoting import in_short, quoted
 
 LOOKED_AT = 24  # cells of a column of pictures, from the first rows and spread over all
 MOST_CLASSES = 1000
@@ -331,7 +331,7 @@ def _picture_problem(raw: RawTable, value: Any) -> str | None:
     try:
         decode(raw.picture(value))
     except (OSError, ValueError) as error:
-        return one_line(error) or type(error).__name__
+        return in_short(error) or type(error).__name__
     return None
 
 

@@ -14,7 +14,7 @@ from raymoe.config import Preset
 from raymoe.data.look import Column, Looked, label_texts
 from raymoe.data.prepare import read_checked
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import one_line, quoted
+from raymoe.runtime.quoting import in_short, quoted
 
 SMALL = 10_000  # training samples: with fewer the demo's model and training, with more the paper's
 STEPS = 300  # of training, about what the demo takes
@@ -65,7 +65,7 @@ def _tried(text: str, looked: Looked) -> tuple[dict[str, int], int, str]:
     try:
         _, splits, labels, values = read_checked(preset.data)
     except InputError as error:
-        return {}, 0, one_line(error.message, 300)
+        return {}, 0, in_short(error.message, 300)
     classes = preset.data.classes
     meant = [sorted(set(label_texts(value, looked.separator) or [])) for value in values]
     read = [sorted(classes[i] for i in found) for found in labels]

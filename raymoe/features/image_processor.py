@@ -76,6 +76,8 @@ class ImageProcessor:
             )
         except Exception as error:  # each processor has its own ways to fail
             reason = " ".join(str(error).split())[:LONGEST_REASON]
+            if self._takes_a_square(picture):  # what it says of a side of no pixel is about its own settings
+                reason = f"too long for its other side ({reason})"
             raise ValueError(f"the encoder's image processor can't take {size}: {reason}") from None
 
     def geometry(self, size: tuple[int, int], grid: tuple[int, int]) -> Geometry:
@@ -90,6 +92,13 @@ class ImageProcessor:
         if self._patch and grid == (height // self._patch[0], width // self._patch[1]):
             sides = self._patch
         return view.geometry(*grid, *sides)[0]
+
+    def _takes_a_square(self, picture: Image.Image) -> bool:
+        try:
+            self._inputs(Image.new("RGB", (min(picture.size), min(picture.size))))
+        except Exception:
+            return False
+        return picture.width != picture.height
 
     def _inputs(self, picture: Image.Image) -> dict[str, torch.Tensor]:
         found = self._processor(images=[picture], return_tensors="pt")

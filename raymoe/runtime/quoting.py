@@ -31,7 +31,7 @@ def quoted(value: object, width: int = WIDTH) -> str:
     return shown if len(shown) <= width else f"{shown[:width]}..."
 
 
-def one_line(error: object, width: int = LINE) -> str:
+def in_short(error: object, width: int = LINE) -> str:
     """A library's message on one line, cut, with what can't be printed escaped."""
     words = " ".join(str(error).split())
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words[: width + 1])

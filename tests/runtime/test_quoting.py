@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raymoe.runtime.quoting import LINE, WIDTH, listed, one_line, quoted, rows_named
+from raymoe.runtime.quoting import LINE, WIDTH, in_short, listed, quoted, rows_named
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=300)
 VALUES = st.recursive(
@@ -29,7 +29,7 @@ def test_a_short_text_can_be_read_back(text):
 
 @given(ANY)
 def test_a_librarys_message_is_one_line(text):
-    shown = one_line(text)
+    shown = in_short(text)
     assert len(shown) <= LINE + 3
     assert shown.isprintable()
 

@@ -10,7 +10,7 @@ from typing import IO, Any, ClassVar
 from raymoe.data.readers.reader import ROWS, Columns, in_disguise
 from raymoe.data.readers.text import TextReader
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import listed, one_line, quoted, rows_named
+from raymoe.runtime.quoting import in_short, listed, quoted, rows_named
 
 WHOLE = (".json", ".json.gz")  # may be one list
 
@@ -83,7 +83,7 @@ class JsonReader(TextReader):
             place = f"column {error.colno}" if number else f"line {error.lineno}, column {error.colno}"
             why = f"{error.msg}, {place}"
         except ValueError as error:  # a number of thousands of digits
-            why = one_line(error)
+            why = in_short(error)
         where = f", line {number}" if number else ""
         if number in (None, 1):  # what is no JSON at all shows at its start
             disguise = in_disguise(self.path, self.format)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import listed, one_line, quoted
+from raymoe.runtime.quoting import in_short, listed, quoted
 
 Columns = dict[str, list[Any]]
 ROWS = 256  # at a time: with pictures, these are many megabytes
@@ -86,7 +86,7 @@ class Reader:
         try:
             yield
         except (pa.ArrowException, OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-            raise self.unreadable(one_line(_plain(error))) from None
+            raise self.unreadable(in_short(_plain(error))) from None
 
     def unreadable(self, why: str) -> InputError:
         """The error of a damaged file, or of one that is something else than it is called."""

@@ -14,7 +14,7 @@ from PIL import Image
 from raymoe.data.cells import Encoded
 from raymoe.data.readers.reader import ROWS, Columns, Reader
 from raymoe.errors import InputError
-from raymoe.runtime.quoting import one_line, quoted
+from raymoe.runtime.quoting import in_short, quoted
 
 KEY = "__key__"
 PICTURE = "image"  # the sample's one picture, whichever its extension
@@ -65,7 +65,7 @@ class TarReader(Reader):
                         yield rows, found
                         found, rows = {name: [] for name in columns}, 0
             except tarfile.TarError as error:
-                raise self.unreadable(one_line(error)) from None
+                raise self.unreadable(in_short(error)) from None
         self._is_read = True
         if rows:
             yield rows, found
@@ -153,7 +153,7 @@ class TarReader(Reader):
             row = json.loads(content.decode("utf-8-sig"))
         except (ValueError, RecursionError) as error:
             raise InputError(
-                f"{self.shown}: {quoted(name)} is no JSON: {one_line(error)}", "Write that sample again."
+                f"{self.shown}: {quoted(name)} is no JSON: {in_short(error)}", "Write that sample again."
             ) from None
         if not isinstance(row, dict):
             raise InputError(f"{self.shown}: {quoted(name)} is not an object", "Its fields are columns.")
