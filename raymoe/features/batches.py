@@ -26,9 +26,8 @@ from raymoe.config import ModalityConfig
 from raymoe.data.pictures import decode
 from raymoe.errors import InputError, RaymoeError
 from raymoe.features.encoder import EncodedBatch, Encoder
-from raymoe.features.files import stores_spans
 from raymoe.features.lookup import load_encoder
-from raymoe.features.parts import EncodedPart, ModalityInfo, Row, SequenceRow
+from raymoe.features.parts import WITH_SPANS, EncodedPart, ModalityInfo, Row, SequenceRow
 from raymoe.project.provenance import Skipped
 from raymoe.runtime.ordered import in_order
 
@@ -60,9 +59,7 @@ class PartEncoder:
         """What the store says about each modality."""
         found = [(m, self._encoders[m.name]) for m in self.modalities]
         return [
-            ModalityInfo(
-                m.name, m.kind, e.width, e.max_length, e.grid, stores_spans(m.kind, m.encoder.source)
-            )
+            ModalityInfo(m.name, m.kind, e.width, e.max_length, e.grid, m.kind in WITH_SPANS)
             for m, e in found
         ]
 

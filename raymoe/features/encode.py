@@ -14,10 +14,10 @@ from raymoe.actors.cluster import address_of
 from raymoe.data.prepare import refuse_other_settings
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import ParentError
-from raymoe.features.files import stores_spans
 from raymoe.features.lookup import encoder_identity
 from raymoe.features.parts import (
     MARKER,
+    WITH_SPANS,
     Marker,
     Part,
     commit_part,
@@ -151,7 +151,7 @@ def _provenance(project: Project, samples: SamplesFile) -> Provenance:
         {"modalities": {m.name: encoder_identity(m.kind, m.encoder) for m in modalities}},
         {"samples": samples.metadata["fingerprint"]},
     )
-    if any(stores_spans(m.kind, m.encoder.source) for m in modalities):
+    if any(m.kind in WITH_SPANS for m in modalities):
         return replace(made, contract=FEATURES_WITH_SPANS.tag)
     return made
 

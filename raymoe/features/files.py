@@ -102,11 +102,6 @@ def is_folder(name: str) -> bool:
     return HUB_NAME.fullmatch(name) is None
 
 
-def stores_spans(kind: str, source: str) -> bool:
-    """Whether an encoder's texts are stored with words and spans; the packaged one's are as ever."""
-    return kind == "text" and source not in PACKAGES
-
-
 def is_siglip(files: EncoderFiles) -> bool:
     """Whether a model is one of the SigLIP family, which reads texts by rules of its own."""
     config = files.folder / "config.json"

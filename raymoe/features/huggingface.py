@@ -32,7 +32,7 @@ from transformers.utils import logging
 from raymoe.config import EncoderConfig
 from raymoe.errors import InputError
 from raymoe.features.encoder import EncodedBatch
-from raymoe.features.files import is_siglip, locate, stores_spans
+from raymoe.features.files import is_siglip, locate
 from raymoe.features.folders import from_folder
 from raymoe.features.frozen import Frozen
 from raymoe.features.geometry import Geometry
@@ -59,7 +59,7 @@ class TextEncoder:
         self.config = config
         files = locate(config.source)
         model = _text_tower(files.folder, config)
-        self._tokenizer = Tokenizer(files.folder, spans=stores_spans("text", config.source))
+        self._tokenizer = Tokenizer(files.folder)
         self._model = Frozen(model, config.precision, config.dropout)
         of_model = _positions(model)
         self._positions = min(config.max_length, self._tokenizer.max_length, of_model)
@@ -132,7 +132,6 @@ class TextEncoder:
             raise ValueError(
                 f"it gives {features_BTD.shape[1]} hidden states for {valid_BT.shape[1]} positions"
             )
-        pieces = prepared.pieces
         return EncodedBatch(
             features_BTD[:, start:],
             valid_BT[:, start:],
@@ -141,7 +140,7 @@ class TextEncoder:
             None,
             _pooled(output, features_BTD, self.config),
             prepared.cut,
-            None if pieces is None else [of_item[start:] for of_item in pieces],
+            [of_item[start:] for of_item in prepared.pieces],
         )
 
     def encode(self, items: Iterable[str]) -> EncodedBatch:

@@ -25,6 +25,7 @@ from raymoe.project.workspace import Workspace
 MARKER = "features.json"
 TAGS = (FEATURES.tag, FEATURES_WITH_SPANS.tag)
 ROWS_PER_BATCH = 64
+WITH_SPANS = ("text",)  # kinds of modality whose positions are stored with their words and spans
 
 
 @dataclass(frozen=True)

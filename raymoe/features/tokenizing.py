@@ -37,7 +37,7 @@ class Tokenized:
         valid_BT: False at padding.
         special_BT: what the tokenizer added.
         tokens: names of the valid positions, as in the vocabulary.
-        pieces: the valid positions as pieces of the texts; None where they aren't asked for.
+        pieces: the valid positions as pieces of the texts.
         cut: items that were longer than the limit.
     """
 
@@ -45,7 +45,7 @@ class Tokenized:
     valid_BT: torch.Tensor
     special_BT: torch.Tensor
     tokens: list[list[str]]
-    pieces: list[list[TextPiece]] | None
+    pieces: list[list[TextPiece]]
     cut: frozenset[int]
 
 
@@ -54,16 +54,14 @@ class Tokenizer:
 
     Args:
         folder: where its files are.
-        spans: make pieces with spans.
 
     Raises:
         InputError: it can't be loaded as it was meant.
     """
 
-    def __init__(self, folder: Path, *, spans: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         self._tokenizer = from_folder(AutoTokenizer, folder)
         _refuse_substitute(self._tokenizer, folder)
-        self._spans = spans
         self._busy = threading.Lock()  # a tokenizer's truncation is its state
         self._padding = next(
             (
@@ -109,7 +107,7 @@ class Tokenizer:
                 truncation=True,
                 max_length=limit,
                 return_special_tokens_mask=True,
-                return_offsets_mapping=self._spans and self._tokenizer.is_fast,
+                return_offsets_mapping=self._tokenizer.is_fast,
             )
             lengths = [len(ids) for ids in found["input_ids"]]
             full = [b for b, length in enumerate(lengths) if length >= limit]
@@ -133,9 +131,7 @@ class Tokenizer:
             inputs["token_type_ids"] = padded(found["token_type_ids"], self._tokenizer.pad_token_type_id)
         special = found["special_tokens_mask"]
         tokens = [self._tokenizer.convert_ids_to_tokens(ids) for ids in found["input_ids"]]
-        pieces = None
-        if self._spans:
-            pieces = [self._pieces(texts[b], tokens[b], found, b, b in cut) for b in range(len(texts))]
+        pieces = [self._pieces(texts[b], tokens[b], found, b, b in cut) for b in range(len(texts))]
         return Tokenized(inputs, valid_BT.bool(), padded(special, 0).bool(), tokens, pieces, cut)
 
     def _pieces(self, text: str, names: list[str], found: Any, b: int, was_cut: bool) -> list[TextPiece]:

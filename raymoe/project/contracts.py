@@ -62,9 +62,9 @@ SAMPLES = Contract(
 # Further columns, per modality m: m.features large_list<fixed_size_list<float16>[D]>, m.valid list<bool>,
 # m.special list<bool>, m.pooled fixed_size_list<float32>[D], and for text m.tokens list<string>. Widths,
 # lengths and grids are in the metadata raymoe.modalities.
-# Version 2: tokens carry their tokenizer's marks (##ing), as those of the packaged encoder are stored and all
-# were before. Version 3: of texts whose modality says spans, tokens are what to show, and m.joined
-# list<bool>, m.starts and m.stops list<int32> say the rest (features/text_pieces.py).
+# Version 2: tokens carry their tokenizer's marks (##ing), as all did before. Version 3: of texts whose
+# modality says spans, tokens are what to show, and m.joined list<bool>, m.starts and m.stops list<int32> say
+# the rest (features/text_pieces.py).
 FEATURES = Contract(
     "features",
     2,

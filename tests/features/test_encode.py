@@ -274,7 +274,7 @@ def test_a_store_of_an_older_version_is_complete_and_is_read(tmp_path, loaded, m
     project = ready(tmp_path)
     with monkeypatch.context() as before:
         for module in (stage, batches):
-            before.setattr(module, "stores_spans", lambda *_: False)
+            before.setattr(module, "WITH_SPANS", ())
         old = encode(project)
         wanted = files(project)
     assert json.loads(wanted["features.json"])["schema"] == "features/2"

@@ -121,7 +121,8 @@ def test_pieces_are_readable(folders):
         ("<s>", apart), ("dog", apart), ("dog", apart), ("!", apart), ("</s>", apart)
     ]  # fmt: skip
     assert shown("clip", "dog at")[1:-1] == [("dog", apart), ("a", apart), ("t", joined)]
-    assert load("text", MINILM).encode(["barking dogs"]).pieces is None, "stored as they always were"
+    (packaged,) = load("text", MINILM).encode(["Läuft, café 🐕 ☃!"]).pieces
+    assert "".join(p.text for p in packaged if not p.special) == "Läuft,café🐕☃!", "the text's own letters"
 
 
 def test_the_cls_can_be_left_out(folders):
