@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support.forks import run_command, run_forked
+from support.hostile import few
 
 from raymoe.cli.init import write_description
 from raymoe.config import load_preset
@@ -116,7 +117,8 @@ def tables(draw):
     return rows_of(count, **columns), meant, kind
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.hostile
+@settings(few(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_reading_with_what_is_written_gives_what_the_table_has(tmp_path, table):
     rows, meant, kind = table
@@ -151,7 +153,8 @@ cells_st = st.one_of(
 
 
 @example([{"\x1b": None, "": [], "0": "0"}, {"00": "0", "": [0, 0, 0, 1]}])
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.hostile
+@settings(few(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(st.text(max_size=6), cells_st, max_size=5), max_size=12))
 def test_of_any_table_a_file_that_loads_or_a_reason(tmp_path, rows):
     table, output = tmp_path / "any.jsonl", tmp_path / "any.toml"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.hostile import few
 from support.tables import (
     project_of,
     rows,
@@ -98,7 +99,8 @@ def outcome(folder, source, **data):
 
 
 @given(tables())
-@settings(deadline=None, max_examples=25)
+@pytest.mark.hostile
+@few(25)
 def test_the_same_table_in_every_format(table):
     found, data = table
     with tempfile.TemporaryDirectory() as name:

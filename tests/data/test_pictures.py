@@ -6,15 +6,17 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from support.hostile import few
 
 from raymoe.data.pictures import decode
 
 SMALL = st.tuples(st.integers(1, 9), st.integers(1, 9))
-FAST = settings(max_examples=40, deadline=None)
+FAST = few(40)
+pytestmark = pytest.mark.hostile
 
 
 def saved(picture, form="PNG", **options):
@@ -317,14 +319,14 @@ def test_the_orientation_survives_other_broken_metadata():
     np.testing.assert_array_equal(values(broken), np.rot90(np.asarray(NOISE), -1))
 
 
-@settings(max_examples=60, deadline=None)
+@few(60)
 @given(st.sampled_from(["PNG", "JPEG", "TIFF", "GIF"]), st.floats(0.05, 0.9))
 def test_pixels_that_are_cut_short_are_an_error(form, share):
     data = saved(NOISE.resize((70, 90)), form)
     refused(data[: int(share * len(data))])
 
 
-@settings(max_examples=60, deadline=None)
+@few(60)
 @given(st.integers(41, 200), st.integers(1, 255))
 def test_a_png_with_other_pixels_than_were_written_is_an_error(at, change):
     data = bytearray(saved(NOISE))

@@ -10,9 +10,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.hostile import few
 from support.tiny_encoders import IMAGE_ENCODERS, SIDE, SIZES
 from transformers import ViTImageProcessorPil, YolosConfig, YolosModel
 
@@ -90,7 +91,8 @@ def test_a_square_is_in_the_patches_that_are_said_to_show_it(encoders, name, siz
         check(encoder, size, (left, top, left + side, top + side))
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.hostile
+@few(30)
 @given(st.data())
 def test_any_square_in_any_picture(encoders, data):
     encoder = encoders[data.draw(st.sampled_from(list(encoders)))]
@@ -228,7 +230,8 @@ def test_what_is_no_upright_rectangle_is_refused(pixels, message):
         Measure(process).view(80, 70)
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.hostile
+@few(60)
 @given(
     st.tuples(st.integers(20, 400), st.integers(20, 400)),
     st.tuples(*[st.floats(0, 0.4)] * 2, *[st.floats(0.6, 1)] * 2),

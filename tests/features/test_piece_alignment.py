@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
+from support.hostile import few
 
 from raymoe.features.alignment import aligned
 
@@ -28,7 +30,8 @@ def tokens_and_spans(words, gaps):
     return text, tokens, spans
 
 
-@settings(max_examples=400, deadline=None)
+@pytest.mark.hostile
+@few(400)
 @given(st.lists(word, max_size=5), st.lists(st.sampled_from([" ", "  ", "\n"]), min_size=5, max_size=5))
 def test_a_span_is_the_true_one_or_none(words, gaps):
     text, tokens, spans = tokens_and_spans(words, gaps)
@@ -44,7 +47,8 @@ def test_a_span_is_the_true_one_or_none(words, gaps):
         assert all(piece.span for piece in found[1:]), (text, tokens)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.hostile
+@few(200)
 @given(st.lists(word, min_size=1, max_size=5), st.integers(0, 6), st.sampled_from(["left", "right"]))
 def test_of_a_text_that_was_cut_too(words, kept, side):
     text, tokens, spans = tokens_and_spans(words, [" "] * 5)

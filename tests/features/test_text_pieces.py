@@ -7,8 +7,9 @@ import unicodedata
 
 import pytest
 import regex
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
+from support.hostile import few
 from support.tiny_encoders import TOKENIZERS
 
 from raymoe.display.words import written
@@ -107,7 +108,8 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.text(
 
 
 @pytest.mark.parametrize("name", list(TOKENIZERS))
-@settings(max_examples=150, deadline=None)
+@pytest.mark.hostile
+@few(150)
 @example(SENTENCE)
 @example("👩🏽‍👧 e\u0301e\u0301 \u0301")
 @example("a\x00b\x85c\u200bd\u3000e")
@@ -141,7 +143,8 @@ def test_nothing_is_broken_doubled_or_out_of_place(tokenizers, name, text):
 
 
 @pytest.mark.parametrize("name", ["unigram", "llama", "gpt2", "byt5"])
-@settings(max_examples=100, deadline=None)
+@pytest.mark.hostile
+@few(100)
 @given(parts=st.lists(st.text(st.sampled_from("dogscafé猫"), min_size=1, max_size=6), max_size=6))
 def test_white_space_ends_words_and_nothing_else_among_letters(tokenizers, name, parts):
     pieces = pieces_of(tokenizers[name], " ".join(parts))
@@ -149,7 +152,8 @@ def test_white_space_ends_words_and_nothing_else_among_letters(tokenizers, name,
 
 
 @pytest.mark.parametrize("name", ["bert", "clip"])
-@settings(max_examples=100, deadline=None)
+@pytest.mark.hostile
+@few(100)
 @given(parts=st.lists(st.text(st.sampled_from("dogscaf"), min_size=1, max_size=6), max_size=6))
 def test_punctuation_is_a_word_where_the_tokenizer_says_so(tokenizers, name, parts):
     pieces = pieces_of(tokenizers[name], ", ".join(parts))

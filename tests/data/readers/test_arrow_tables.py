@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.hostile import few
 from support.tables import (
     CLASSES,
     COLUMNS,
@@ -86,7 +87,8 @@ def test_pictures_of_every_type(tmp_path, kind, form):
     st.sampled_from(NUMBERS),
     st.sampled_from(["file", "stream"]),
 )
-@settings(deadline=None, max_examples=20)
+@pytest.mark.hostile
+@few(20)
 def test_texts_and_labels_of_every_type(text, of, number, form):
     found = rows(6)
     table = pa.Table.from_pylist(found)
@@ -165,7 +167,8 @@ def test_a_repeated_name_is_refused_where_it_is_asked_for(tmp_path):
 
 
 @given(st.integers(1, 200))
-@settings(deadline=None)
+@pytest.mark.hostile
+@few(100)
 def test_half_a_stream_is_never_read_as_a_whole_one(cut):
     """Wherever it is cut; between two messages it would look like a shorter table."""
     with tempfile.TemporaryDirectory() as folder:
@@ -184,7 +187,8 @@ def test_half_a_stream_is_never_read_as_a_whole_one(cut):
 
 
 @given(st.sampled_from(["parquet", "file", "stream"]), st.data())
-@settings(deadline=None, max_examples=80)
+@pytest.mark.hostile
+@few(80)
 def test_a_damaged_file_is_refused_or_read_and_crashes_nothing(form, data):
     """Arrow trusts the offsets in a file; wrong ones point anywhere in memory."""
     with tempfile.TemporaryDirectory() as folder:

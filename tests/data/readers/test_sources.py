@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.hostile import few
 from support.tables import (
     CLASSES,
     cells_of,
@@ -231,7 +232,8 @@ def test_a_shard_that_is_wrong_says_where(tmp_path, members, said):
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=40)
+@pytest.mark.hostile
+@few(40)
 def test_a_damaged_shard_never_loses_samples_in_silence(data):
     with tempfile.TemporaryDirectory() as folder:
         path = shard(Path(folder) / "t.tar", [m for k in "abcd" for m in full(k)])

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.hostile import few
 from support.tables import COLUMNS, SETTINGS, png, rows, samples_of, with_files, write_csv, write_jsonl
@@ -77,7 +77,8 @@ VALUE = st.recursive(
     st.booleans(),
     st.booleans(),
 )
-@settings(deadline=None)
+@pytest.mark.hostile
+@few(100)
 def test_json_lines_are_what_json_reads(table, encoding, zipped, ascii_only):
     text = "".join(json.dumps(row, ensure_ascii=ascii_only) + "\n\n" for row in table)
     content = text.encode(encoding, errors="replace")
@@ -184,7 +185,8 @@ def test_a_stray_quotation_mark_never_swallows_rows(tmp_path):
 
 
 @given(st.lists(st.text('ab,\n" 0s', max_size=12), min_size=3, max_size=5))
-@settings(deadline=None)
+@pytest.mark.hostile
+@few(100)
 def test_texts_of_several_lines_are_texts(texts):
     """The rule that finds stray marks lets alone what is quoted as it should be."""
     with tempfile.TemporaryDirectory() as folder:
