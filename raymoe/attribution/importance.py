@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymoe.attribution.integrated import integrated_gradients
+from raymoe.attribution.integrated import Integrated, integrated_gradients, mixture_integrated_gradients
 from raymoe.attribution.rollout import attention_rollout, grad_attention_rollout, min_max
 from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureBatch
@@ -27,7 +27,8 @@ class Importance:
     """How much every expert relies on every feature of a batch of N samples.
 
     Attributes:
-        scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0.
+        scores: per modality [E, N, T_m] float32 in 0..1; special positions and padding are 0. Where it was
+            asked for, one row more: of the experts together.
         targets: the classes that were explained.
         notes: figures of the method itself, each [E, N]. Integrated gradients give ``rise``, by how much the
             target's logit rises from baseline to input, and ``delta``, the sum of the attributions minus it.
@@ -56,6 +57,8 @@ def importance(
     task: Task,
     targets: list[list[int]] | None = None,
     config: AttributeConfig | None = None,
+    *,
+    together: bool = False,
 ) -> Importance:
     """Importance for every expert; a sample's scores do not depend on the others of the batch.
 
@@ -72,6 +75,9 @@ def importance(
         task: what the labels mean.
         targets: the classes to explain, per sample; by default ``Task.explained_classes``.
         config: method, steps and seed.
+        together: add a last row, of the experts together, as the authors' later code forms it: the sum of
+            their rollouts, scaled once; for ``ig`` that of the mixture's logit
+            (`mixture_integrated_gradients`).
     """
     config = config or AttributeConfig()
     with torch.no_grad():
@@ -82,8 +88,12 @@ def importance(
         with torch.no_grad():
             logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
             targets = task.explained_classes(model.mix(logits_EBC, gate_BE).logits_BC)
-    given = MethodInput(model, batch, inputs, gate_BE, targets, config)
+    given = MethodInput(model, batch, embeddings, inputs, gate_BE, targets, config)
     raw_ENT, notes = METHODS[config.method](given)
+    if together:
+        raw_1NT, more = _together(given, raw_ENT)
+        raw_ENT = torch.cat([raw_ENT, raw_1NT])
+        notes = {name: np.concatenate([values, more[name]]) for name, values in notes.items()}
     parts = raw_ENT.split([batch.valid[name].shape[1] for name in model.names], dim=-1)
     scores = {
         name: min_max(part, batch.valid[name] & ~batch.special[name]).float().cpu().numpy()
@@ -98,6 +108,7 @@ class MethodInput:
 
     model: FusionModel
     batch: FeatureBatch
+    embeddings: dict[str, Tensor]
     inputs: FusionInput
     gate_BE: Tensor
     targets: list[list[int]]
@@ -127,10 +138,25 @@ def _with_attention(given: MethodInput) -> tuple[Tensor, list[Tensor]]:
 def _integrated_gradients(given: MethodInput) -> tuple[Tensor, dict]:
     special_BT = torch.cat([given.batch.special[name] for name in given.model.names], 1)
     experts, steps = given.model.experts, given.config.steps
-    targets_NC = target_matrix(given.targets, given.model.num_classes).to(given.inputs.tokens_BTD)
-    found = integrated_gradients(experts, given.inputs, targets_NC, special_BT, steps)
-    notes = {"delta": found.delta_EN, "rise": found.rise_EN}
-    return found.scores_ENT.double(), {name: value.cpu().numpy() for name, value in notes.items()}
+    found = integrated_gradients(experts, given.inputs, _targets(given), special_BT, steps)
+    return found.scores_ENT.double(), _completeness(found)
+
+
+def _together(given: MethodInput, raw_ENT: Tensor) -> tuple[Tensor, dict]:
+    if given.config.method != "ig":
+        return raw_ENT.sum(0, keepdim=True), {}
+    found = mixture_integrated_gradients(
+        given.model, given.embeddings, given.batch.valid, _targets(given), given.config.steps
+    )
+    return found.scores_ENT.double(), _completeness(found)
+
+
+def _targets(given: MethodInput) -> Tensor:
+    return target_matrix(given.targets, given.model.num_classes).to(given.inputs.tokens_BTD)
+
+
+def _completeness(found: Integrated) -> dict[str, np.ndarray]:
+    return {"delta": found.delta_EN.cpu().numpy(), "rise": found.rise_EN.cpu().numpy()}
 
 
 def _random(given: MethodInput) -> tuple[Tensor, dict]:

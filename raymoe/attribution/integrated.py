@@ -1,4 +1,4 @@
-"""Integrated gradients of every expert, from the masked sequence to the whole (Sundararajan et al., 2017).
+"""Integrated gradients of every expert, and of their mixture (Sundararajan et al., 2017).
 
 Shapes: E experts, N samples, T positions of the joint sequence, D hidden width, C classes, K steps.
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymoe.models.base import FusionInput
+from raymoe.models.base import FusionInput, FusionModel
 from raymoe.models.fusion import FusionExperts
 
 ROWS_AT_ONCE = 64  # sequences with gradients in memory at a time
@@ -55,10 +55,7 @@ def integrated_gradients(
     baseline_NTD = tokens_NTD * special_NT[..., None]
     path_NTD = tokens_NTD - baseline_NTD
     N, E = len(tokens_NTD), experts.num_experts
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    even = (points + 1) / 2
-    alphas_K = torch.as_tensor(even**POWER).to(tokens_NTD)
-    weights_K = torch.as_tensor(weights / 2 * POWER * even ** (POWER - 1)).to(tokens_NTD)
+    alphas_K, weights_K = _quadrature(steps, tokens_NTD)
     mean_gradient_ENTD = torch.zeros(E, *tokens_NTD.shape, dtype=tokens_NTD.dtype, device=tokens_NTD.device)
     at_once = max(1, ROWS_AT_ONCE // N)
     for start in range(0, steps, at_once):
@@ -78,6 +75,71 @@ def integrated_gradients(
         whole_EN, nothing_EN = target_scores(experts, ends, inputs, targets_NC, 2).split(N, 1)
         rise_EN = whole_EN - nothing_EN
     return Integrated(scores_ENT, rise_EN, scores_ENT.sum(-1) - rise_EN)
+
+
+def mixture_integrated_gradients(
+    model: FusionModel,
+    embeddings: dict[str, Tensor],
+    valid: dict[str, Tensor],
+    targets_NC: Tensor,
+    steps: int,
+) -> Integrated:
+    """Attribute the mixture's target logit to the joint sequence, much as the authors' later code does.
+
+    The baseline is zero at every position, special ones too, before the position code is added. What a
+    position is given is the mean over the width of its attributions without sign. The gate's weights are
+    those of the whole input: the gate sees normalised means, which are the same all along the path but at its
+    very start, and whose gradient across the path grows like 1 / alpha, so that with it the integral has no
+    value: it grows with the number of steps.
+
+    Args:
+        model: in eval mode.
+        embeddings: per modality [N, T_m, D], as ``FusionModel.project`` gives them.
+        valid: per modality [N, T_m], False at padding.
+        targets_NC: weights such that ``logits @ targets`` is the score that is explained.
+        steps: points of the quadrature, K.
+
+    Returns:
+        One row (E = 1): ``scores_ENT`` without sign; rise and delta are of the attributions with it.
+    """
+    lengths = [embeddings[name].shape[1] for name in model.names]
+    path_NTD = torch.cat([embeddings[name] for name in model.names], 1).detach()
+    with torch.no_grad():
+        gate_NE = model.gate_weights(embeddings, valid)
+    N = len(path_NTD)
+    alphas_K, weights_K = _quadrature(steps, path_NTD)
+    mean_gradient_NTD = torch.zeros_like(path_NTD)
+
+    def score(along_BTD: Tensor, copies: int) -> Tensor:
+        parts = dict(zip(model.names, along_BTD.split(lengths, 1), strict=True))
+        repeated = {name: valid_BT.repeat(copies, 1) for name, valid_BT in valid.items()}
+        inputs = model.fusion_input(parts, repeated)
+        logits_EBC = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+        mixed_BC = model.mix(logits_EBC, gate_NE.repeat(copies, 1)).logits_BC
+        return (mixed_BC * targets_NC.repeat(copies, 1)).sum(-1)
+
+    at_once = max(1, ROWS_AT_ONCE // N)
+    for start in range(0, steps, at_once):
+        alphas_k = alphas_K[start : start + at_once]
+        k = len(alphas_k)
+        leaf = (alphas_k[:, None, None, None] * path_NTD).flatten(0, 1).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(score(leaf, k).sum(), leaf)
+        gradient_kNTD = gradient.view(k, *path_NTD.shape)
+        mean_gradient_NTD += torch.einsum("k,kntd->ntd", weights_K[start : start + k], gradient_kNTD)
+    with torch.no_grad():
+        signed_NTD = mean_gradient_NTD * path_NTD
+        rise_N = score(path_NTD, 1) - score(torch.zeros_like(path_NTD), 1)
+        delta_N = signed_NTD.sum((1, 2)) - rise_N
+    return Integrated(signed_NTD.abs().mean(-1)[None], rise_N[None], delta_N[None])
+
+
+def _quadrature(steps: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Where on the path gradients are taken, in 0..1, and their weights; each [K]."""
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    even = (points + 1) / 2
+    alphas_K = torch.as_tensor(even**POWER).to(like)
+    return alphas_K, torch.as_tensor(weights / 2 * POWER * even ** (POWER - 1)).to(like)
 
 
 def target_scores(

@@ -50,6 +50,7 @@ RANKED_BY = {  # what planted pairs are ranked by
     "attention": "attention",
 }
 ALL_EXPERTS = "all experts"  # the mean of the experts' figures
+EXPERTS_TOGETHER = "experts together"  # figures of one importance that all experts make up
 
 SYNERGY = "#d9730d"
 REDUNDANCY = "#2a7fb8"

@@ -6,7 +6,7 @@ import torch
 from support.tiny import tiny_preset, write_tiny_features, write_tiny_run
 
 from raymoe.attribution.importance import METHODS, importance
-from raymoe.attribution.integrated import integrated_gradients
+from raymoe.attribution.integrated import integrated_gradients, mixture_integrated_gradients
 from raymoe.config import AttributeConfig
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import load_checkpoint
@@ -61,6 +61,43 @@ def test_integrated_gradients_are_captums(opened):
     assert not found.scores_ENT[:, special | ~inputs.valid_BT].any()
 
 
+def test_the_mixtures_integrated_gradients_are_captums(opened):
+    """All experts at once, by the whole input's gate; special positions have zeros for a baseline, too."""
+    from captum.attr import IntegratedGradients
+
+    store, model = opened
+    batch = store.batch([2, 5])
+    with torch.no_grad():
+        embeddings = model.project(batch.features, batch.valid)
+        gate = model.gate_weights(embeddings, batch.valid)
+    targets = torch.tensor([[0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
+    found = mixture_integrated_gradients(model, embeddings, batch.valid, targets, 64)
+    names = model.names
+
+    def score(*parts, targets):
+        k = len(parts[0]) // 2
+        valid = {name: v.repeat(k, 1) for name, v in batch.valid.items()}
+        own = dict(zip(names, parts, strict=True))
+        inputs = model.fusion_input(own, valid)
+        logits = model.experts(inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT)
+        mixed = model.mix(logits, gate.repeat(k, 1)).logits_BC
+        return (mixed * targets.repeat(k, 1)).sum(-1)
+
+    oracle = IntegratedGradients(lambda *parts: score(*parts, targets=targets))
+    wanted, delta = oracle.attribute(
+        tuple(embeddings[name] for name in names),
+        n_steps=300,
+        method="gausslegendre",
+        return_convergence_delta=True,
+    )
+    wanted = torch.cat(wanted, 1).abs().mean(-1)
+    torch.testing.assert_close(found.scores_ENT[0], wanted, atol=1e-6, rtol=1e-3)
+    assert found.delta_EN[0].tolist() == pytest.approx(delta.tolist(), abs=1e-5)
+    whole = (model(batch.features, batch.valid).logits_BC * targets).sum(-1)
+    none = score(*(torch.zeros_like(embeddings[name]) for name in names), targets=targets)
+    torch.testing.assert_close(found.rise_EN[0], (whole - none).detach(), atol=1e-6, rtol=1e-5)
+
+
 def inputs_tensors(inputs):
     return inputs.key_bias_BT, inputs.pool_BMT
 
@@ -83,18 +120,25 @@ def test_more_steps_are_more_complete(opened):
 def test_attention_rollout_is_the_product_of_mean_attention(opened):
     store, model = opened
     batch, inputs, _ = inputs_of(store, model, [2])
-    found = importance(model, batch, store.task, [[0]], AttributeConfig(method="attnroll"))
+    found = importance(model, batch, store.task, [[0]], AttributeConfig(method="attnroll"), together=True)
     _, attentions = model.experts.forward_with_attention(
         inputs.tokens_BTD, inputs.key_bias_BT, inputs.pool_BMT
     )
-    for e in range(len(model.expert_names)):
-        total = np.eye(attentions[0].shape[-1])
+    E = len(model.expert_names)
+    every = np.zeros(attentions[0].shape[-1])
+    for e in range(E):
+        total = np.eye(len(every))
         for attention in attentions:
             step = attention[e, 0].detach().double().numpy().mean(0) + np.eye(len(total))
             total = step / step.sum(1, keepdims=True) @ total
-        patches = total.mean(0)[-9:]
-        scaled = (patches - patches.min()) / (patches.max() - patches.min())
-        np.testing.assert_allclose(found.scores["image"][e, 0], scaled, atol=1e-5)
+        every += total.mean(0)
+        np.testing.assert_allclose(found.scores["image"][e, 0], scaled(total.mean(0)[-9:]), atol=1e-5)
+    assert len(found.scores["image"]) == E + 1
+    np.testing.assert_allclose(found.scores["image"][E, 0], scaled(every[-9:]), atol=1e-5)
+
+
+def scaled(values):
+    return (values - values.min()) / (values.max() - values.min())
 
 
 @pytest.mark.parametrize("method", list(METHODS))
@@ -102,9 +146,10 @@ def test_no_method_looks_at_the_rest_of_the_batch(opened, method):
     store, model = opened
     config, indices = AttributeConfig(method=method, steps=8), np.arange(len(store))
     targets = [store.labels[i] for i in indices]
-    together = importance(model, store.batch(indices), store.task, targets, config)
+    every = method != "random"  # random scores of all experts together are nothing
+    together = importance(model, store.batch(indices), store.task, targets, config, together=every)
     for n, i in enumerate(indices):
-        alone = importance(model, store.batch([i]), store.task, [targets[n]], config)
+        alone = importance(model, store.batch([i]), store.task, [targets[n]], config, together=every)
         for name, scores in alone.scores.items():
             size = scores.shape[-1]
             np.testing.assert_allclose(together.scores[name][:, n, :size], scores[:, 0], atol=5e-4)

@@ -1,6 +1,7 @@
 """Masks take the right features, resamples are the metric's own, and what is important matters."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from support.readable import make_project
 from support.tiny import tiny_preset, write_tiny_features
 
-from raymoe.display.vocabulary import ALL_EXPERTS
+from raymoe.display.vocabulary import ALL_EXPERTS, EXPERTS_TOGETHER
 from raymoe.errors import InputError, ParentError
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
@@ -122,7 +123,7 @@ def test_what_is_important_matters_and_every_figure_is_there(trained, capsys):
     assert result.ran
     root = f"{trained.root}/evaluation"
     rows = read_table(trained.workspace, f"{root}/faithfulness.parquet", FAITHFULNESS, "").to_pandas()
-    assert len(rows) == (4 * 2 + 1) * len(METHODS) * len(SHARES)
+    assert len(rows) == (5 * 2 + 1) * len(METHODS) * len(SHARES)
     assert set(rows["metric"]) == {"micro_f1"}
     np.testing.assert_allclose(rows["drop"], rows["base"] - rows["masked"])
     table = read_table(trained.workspace, f"{root}/faithfulness-summary.parquet", FAITHFULNESS_SUMMARY, "")
@@ -130,18 +131,24 @@ def test_what_is_important_matters_and_every_figure_is_there(trained, capsys):
     for kind, seeds in (("fl-i2moe", [0, 1]), ("dense", [0])):
         for method in METHODS:
             row = summary.loc[kind, ALL_EXPERTS, method]
-            part = rows[(rows["kind"] == kind) & (rows["method"] == method)]
+            own = rows[(rows["kind"] == kind) & (rows["method"] == method)]
+            part = own[own["expert"] != EXPERTS_TOGETHER]
             assert list(row["seeds"]) == seeds
             for column in ("drop", "comprehensiveness", "sufficiency"):
                 assert row[column] == pytest.approx(part[column].mean())
             assert row["drop_low"] <= row["drop"] <= row["drop_high"]
             assert np.isnan(row["drop_std"]) == (len(seeds) == 1)
-        for method in ("ig", "grad_attnroll"):
-            row, random = summary.loc[kind, ALL_EXPERTS, method], summary.loc[kind, ALL_EXPERTS, "random"]
+        whose = [ALL_EXPERTS, EXPERTS_TOGETHER] if kind == "fl-i2moe" else [ALL_EXPERTS]
+        for expert, method in product(whose, ("ig", "grad_attnroll")):
+            row, random = summary.loc[kind, expert, method], summary.loc[kind, expert, "random"]
             assert row["over_random_low"] > 0, "masking the word or patch that tells the label hurts more"
             assert row["over_random"] == pytest.approx(row["drop"] - random["drop"])
             assert row["comprehensiveness"] > random["comprehensiveness"]
             assert row["sufficiency"] < random["sufficiency"]
+    experts = summary.loc["fl-i2moe"].index.get_level_values("expert").unique()
+    assert list(experts[-2:]) == [ALL_EXPERTS, EXPERTS_TOGETHER]
+    one = rows[(rows["expert"] == EXPERTS_TOGETHER) & (rows["method"] == "ig")]
+    assert summary.loc["fl-i2moe", EXPERTS_TOGETHER, "ig"]["drop"] == pytest.approx(one["drop"].mean())
     known = summary["convergence_delta"].dropna()
     assert set(known.index.get_level_values("method")) == {"ig"}
     assert (known < 0.01).all(), "the attributions of integrated gradients add up"

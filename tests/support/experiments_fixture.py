@@ -126,7 +126,7 @@ def _faithfulness(random) -> list[dict]:
             "comprehensiveness": 0.1,
             "sufficiency": 0.05,
         }
-        for kind, experts in (("dense", ["dense"]), ("fl-i2moe", EXPERTS))
+        for kind, experts in (("dense", ["dense"]), ("fl-i2moe", [*EXPERTS, "experts together"]))
         for seed in (0, 1)
         for expert in experts
         for m, method in enumerate(METHODS)
@@ -136,8 +136,9 @@ def _faithfulness(random) -> list[dict]:
 
 def _summary(random) -> list[dict]:
     rows = []
-    for kind, experts in (("dense", []), ("fl-i2moe", EXPERTS)):
-        for expert in [*experts, "all experts"]:
+    several = [*EXPERTS, "all experts", "experts together"]
+    for kind, experts in (("dense", ["all experts"]), ("fl-i2moe", several)):
+        for expert in experts:
             for m, method in enumerate(METHODS):
                 drop = 0.01 + 0.03 * m + 0.02 * random.random()
                 spread = {"drop": drop, "over_random": drop - 0.01}

@@ -6,11 +6,12 @@ from raymoe.experiments.experiment import Experiment, evaluation_table
 from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import Contract
 
-# One row per run, expert, method and share (K, per cent) of each modality's features that is zeroed. drop is
-# base - masked, fractions; comprehensiveness and sufficiency are falls of the predicted classes' probability.
+# One row per run, expert (or "experts together"), method and share (K, per cent) of each modality's features
+# that is zeroed. drop is base - masked, fractions; comprehensiveness and sufficiency are falls of the
+# predicted classes' probability.
 FAITHFULNESS = Contract(
     "faithfulness",
-    1,
+    2,
     {
         "kind": "string",
         "variant": "string",
@@ -27,12 +28,13 @@ FAITHFULNESS = Contract(
     },
 )
 
-# Means over shares and seeds per kind of model, expert (or "all experts") and method. *_low and *_high are
-# 95 % intervals of a paired bootstrap over samples, drop_std the deviation over seeds (null for one).
-# convergence_delta is that of integrated gradients, as a share of the logit's mean rise (null for others).
+# Means over shares and seeds per kind of model, expert ("all experts" is their mean, "experts together" one
+# importance that they make up) and method. *_low and *_high are 95 % intervals of a paired bootstrap over
+# samples, drop_std the deviation over seeds (null for one). convergence_delta is that of integrated
+# gradients, as a share of the logit's mean rise (null for others).
 FAITHFULNESS_SUMMARY = Contract(
     "faithfulness-summary",
-    2,
+    3,
     {
         "kind": "string",
         "variant": "string",

@@ -1,8 +1,10 @@
 """Does masking what an attribution calls important hurt (paper §4.2, Fig. 3)? And ERASER's measures of it.
 
 Per model, seed, expert and method the top K per cent of every modality's features, by that expert's
-importance, are zeroed, and the whole model predicts again. Shapes: N samples (B of a batch), C classes, E
-experts, K shares, D draws of a method's masks (random has several), T_m positions of modality m.
+importance, are zeroed, and the whole model predicts again. Of a mixture that is done once more with one
+importance that all its experts make up, as the authors' later code does it. Shapes: N samples (B of a batch),
+C classes, E experts (and these together), K shares, D draws of a method's masks (random has several), T_m
+positions of modality m.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from torch import Tensor
 from raymoe.attribution.explained import explained_split
 from raymoe.attribution.importance import importance
 from raymoe.config import AttributeConfig
-from raymoe.display.vocabulary import ALL_EXPERTS
+from raymoe.display.vocabulary import ALL_EXPERTS, EXPERTS_TOGETHER
 from raymoe.experiments.bootstrap import interval, resample_counts, resampled_metric
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY, SUMMARY_TABLE, TABLE
 from raymoe.experiments.masked_logits import masked_logits, over_batches
@@ -84,7 +86,7 @@ class Measured:
 
     Attributes:
         run: which.
-        experts: names.
+        experts: names; of several the last is ``EXPERTS_TOGETHER``.
         base_NC: logits without a mask.
         masked: per method [E, D, K, N, C]: with each expert's top features zeroed; E is 1 where the experts
             share them.
@@ -160,7 +162,8 @@ def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: 
         title=f"faithfulness of {run.name}",
         least=config.batch_size,
     )
-    E = len(model.expert_names)
+    experts = _explained(model)
+    E = len(experts)
     shapes = {method: (1, DRAWS) if method == "random" else (E, 1) for method in METHODS}
     ends = np.cumsum([len(SHARES) * e * d for e, d in shapes.values()])[:-1]
 
@@ -172,9 +175,13 @@ def _measure(run: TrainedRun, store: FeatureStore, indices: np.ndarray, device: 
         }
 
     masked, comprehensiveness, sufficiency = map(by_method, found)
-    return Measured(
-        run, model.expert_names, base_NC, masked, comprehensiveness, sufficiency, delta_NE, rise_NE
-    )
+    return Measured(run, experts, base_NC, masked, comprehensiveness, sufficiency, delta_NE, rise_NE)
+
+
+def _explained(model: FusionModel) -> list[str]:
+    """Whose importance is used: each expert's, and of several that of all together."""
+    names = model.expert_names
+    return [*names, EXPERTS_TOGETHER] if len(names) > 1 else names
 
 
 @torch.no_grad()
@@ -194,13 +201,15 @@ def _measure_batch(
     candidates = {name: (batch.valid[name] & ~batch.special[name]).cpu() for name in model.names}
     top: dict[str, list[Tensor]] = {name: [] for name in model.names}
     notes: dict[str, np.ndarray] = {}
+    experts = _explained(model)
     for method in METHODS:
         draws = range(DRAWS) if method == "random" else range(1)
         for draw in draws:
             own_config = config.model_copy(update={"method": method, "seed": config.seed + draw})
-            found = importance(model, batch, store.task, targets, own_config)
+            together = method != "random" and EXPERTS_TOGETHER in experts
+            found = importance(model, batch, store.task, targets, own_config, together=together)
             notes |= found.notes
-            for e in range(1 if method == "random" else len(model.expert_names)):
+            for e in range(1 if method == "random" else len(experts)):
                 for name in model.names:
                     scores_BT = torch.from_numpy(found.scores[name][e])
                     top[name] += [top_share(scores_BT, candidates[name], share) for share in SHARES]
@@ -235,7 +244,7 @@ def top_share(scores_BT: Tensor, candidates_BT: Tensor, share: float) -> Tensor:
 
 
 def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Task) -> Iterator[dict]:
-    """Means over K and seeds of one kind of model, per method: of each expert, and of all."""
+    """Means over K and seeds of one kind of model, per method: of each expert, of all and of all together."""
     if not measured:
         return
     counts_RN = resample_counts(len(labels))
@@ -249,8 +258,10 @@ def _summary(measured: list[Measured], labels: Sequence[Sequence[int]], task: Ta
         for each in ([(m, m.comprehensiveness) for m in measured], [(m, m.sufficiency) for m in measured])
     )
     experts = measured[0].experts
-    selections = [(name, [e]) for e, name in enumerate(experts)] if len(experts) > 1 else []
-    for expert, chosen in [*selections, (ALL_EXPERTS, list(range(len(experts))))]:
+    single = [(name, [e]) for e, name in enumerate(experts)]
+    named = [(name, chosen) for name, chosen in single if name != EXPERTS_TOGETHER]
+    every = (ALL_EXPERTS, list(range(len(named))))
+    for expert, chosen in [*named, every, *single[len(named) :]] if len(experts) > 1 else [every]:
         for m, method in enumerate(METHODS):
             drop_R = drop_EMR[chosen, m].mean(0)
             more_R = drop_R - drop_EMR[chosen, 0].mean(0)

@@ -12,8 +12,10 @@ from raymoe.display.sheets import Amount, Cell, Sheet
 from raymoe.display.shown import Plot, Shown
 from raymoe.display.vocabulary import (
     ALL_EXPERTS,
+    EXPERTS_TOGETHER,
     MODEL_COLORS,
     MUTED,
+    PALE,
     SERIES,
     attribution_label,
     expert_colors,
@@ -45,7 +47,9 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
     """Means over K and seeds per model, expert and method; the curves are of every K."""
     summary, rows = rows_of(tables, "faithfulness-summary"), rows_of(tables, "faithfulness")
     notes = [
-        "The paper is expert-wise and shows one bar for FL-I2MoE: here “all experts” is the experts' mean."
+        "The paper is expert-wise and shows one bar for FL-I2MoE: here “all experts” is the mean of what the "
+        "experts' importance does one by one; “experts together” masks once, by one importance that all of "
+        "them make up (the sum of their rollouts; IG of the mixture), as the authors' later code does."
     ]
     if project.dataset in PAPER_DROPS:
         notes.append(
@@ -62,8 +66,8 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
         Plot(
             "faithfulness-curves",
             "The same by K, the share of the features that is masked; mean over seeds and, for FL-I2MoE, "
-            "over its experts.",
-            lambda: draw_curves(rows),
+            "over its experts one by one.",
+            lambda: draw_curves([row for row in rows if row["expert"] != EXPERTS_TOGETHER]),
         ),
     )
     return Shown(finding(summary), figures, sheets=(_sheet(summary, metric),), notes=tuple(notes))
@@ -131,10 +135,13 @@ def draw(summary: Rows) -> Figure:
     for kind in unique(summary, "kind"):
         own = [row for row in summary if row["kind"] == kind and row["expert"] == ALL_EXPERTS]
         whole.append((model_label(kind), MODEL_COLORS.get(kind, MUTED), drops(own)))
+        one = [row for row in summary if row["kind"] == kind and row["expert"] == EXPERTS_TOGETHER]
+        if one:
+            whole.append((f"{model_label(kind)}, {EXPERTS_TOGETHER}", PALE, drops(one)))
     grouped_bars(left, groups, whole)
     left.set(title="Models", ylabel=f"drop of {metric_label(summary[0]['metric'])} (points)")
     left.legend(loc="upper left")
-    experts = [expert for expert in unique(summary, "expert") if expert != ALL_EXPERTS]
+    experts = [x for x in unique(summary, "expert") if x not in (ALL_EXPERTS, EXPERTS_TOGETHER)]
     colors = expert_colors(experts)
     if experts:
         series = [
