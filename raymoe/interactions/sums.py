@@ -47,10 +47,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Generic, NamedTuple, cast
 
 import numpy as np
 
+from raymoe.interactions.arrays import Array, library, on_host, positive, stacked
 from raymoe.interactions.two_way import TwoWay
 
 DESIGN_PRIOR = 4
@@ -59,17 +60,17 @@ ROUNDING = 1e-6  # of the largest: squares below that may be rounding, and say n
 PRIOR = 2  # degrees of freedom that the other pairs' variances lend to each of a few independent draws
 
 
-class Terms(NamedTuple):
+class Terms(NamedTuple, Generic[Array]):
     """What four corner values tell, each an array of one shape; see the module."""
 
-    delta: np.ndarray
-    base: np.ndarray
-    span: np.ndarray
-    synergy: np.ndarray
-    redundancy: np.ndarray
-    antagonism: np.ndarray
-    smaller_gain: np.ndarray
-    redundancy_against: np.ndarray
+    delta: Array
+    base: Array
+    span: Array
+    synergy: Array
+    redundancy: Array
+    antagonism: Array
+    smaller_gain: Array
+    redundancy_against: Array
 
 
 CORNER_TERMS = Terms._fields
@@ -102,36 +103,40 @@ COLUMNS = ("n_coalitions", "n_contrasts", *_TOTALS, *_PRODUCTS, *_CONTRASTS, "n_
 """What sums are stored as, one column [p] each."""
 
 
-def corner_terms(f_0: np.ndarray, f_u: np.ndarray, f_v: np.ndarray, f_uv: np.ndarray) -> Terms:
+def corner_terms(f_0: Array, f_u: Array, f_v: Array, f_uv: Array) -> Terms[Array]:
     """The terms of each context, from the game's values without u and v, with either and with both.
 
     Args:
         f_0, f_u, f_v, f_uv: arrays of one shape, in the units of the game's value.
     """
+    minimum, maximum = library(f_0).minimum, library(f_0).maximum
     g_u, g_v, g_uv = f_u - f_0, f_v - f_0, f_uv - f_0
-    g_max, g_min = np.maximum(g_u, g_v), np.minimum(g_u, g_v)
+    g_max, g_min = maximum(g_u, g_v), minimum(g_u, g_v)
     delta = f_uv - f_u - f_v + f_0
-    synergy, smaller_gain = np.maximum(0.0, delta), np.maximum(0.0, g_min)
+    synergy, smaller_gain = positive(delta), positive(g_min)
     less = synergy - delta  # max(0, -delta), so that the terms add up to delta exactly
-    redundancy = np.minimum(less, smaller_gain)
+    redundancy = minimum(less, smaller_gain)
     return Terms(
         delta=delta,
-        base=np.maximum(0.0, np.minimum(g_uv, g_max)),
-        span=np.abs(g_uv - g_max),
+        base=positive(minimum(g_uv, g_max)),
+        span=abs(g_uv - g_max),
         synergy=synergy,
         redundancy=redundancy,
         antagonism=less - redundancy,
         smaller_gain=smaller_gain,
-        redundancy_against=np.minimum(synergy, np.maximum(0.0, -g_max)),
+        redundancy_against=minimum(synergy, positive(-g_max)),
     )
 
 
-def whole_terms(terms: Terms, table: TwoWay) -> tuple[np.ndarray, ...]:
+def whole_terms(terms: Terms[Array], table: TwoWay) -> tuple[Array, ...]:
     """Each of ``TERMS``: those of the corners, [..., p], and what of delta is the pairs' own."""
-    return (*terms, table.rest(terms.delta))
+    own: Array = table.rest(terms.delta)
+    return cast("tuple[Array, ...]", (*terms, own))
 
 
-def adding_up(delta: np.ndarray, terms: Terms, shares: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Terms:
+def adding_up(
+    delta: np.ndarray, terms: Terms[np.ndarray], shares: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> Terms[np.ndarray]:
     """Terms whose synergy, redundancy and antagonism are made to add up to a ``delta`` known otherwise.
 
     Args:
@@ -353,31 +358,34 @@ def certain_sums(*terms: np.ndarray, count: int) -> RunningSums:
     )
 
 
-def tiled_sums(*terms: np.ndarray) -> RunningSums:
-    """Sums of an even number of replicates of stratified coalitions.
+def tiled_sums(*terms: Array) -> RunningSums:
+    """Sums of an even number of replicates of stratified coalitions, added up where the terms are.
 
     Args:
         terms: one array [replicates, length, p] for each of ``TERMS``.
     """
     replicates, length, p = terms[0].shape
     differences = [x[0::2] - x[1::2] for x in terms]
+    totals = stacked([x.sum((0, 1)) for x in terms])
+    contrasts = stacked([x.sum((0, 1)) for x in _products(differences)])
+    squares = stacked([(x.sum(1) ** 2).sum(0) for x in differences])
     return RunningSums(
         n_coalitions=np.full(p, replicates * length, dtype=np.int64),
         n_contrasts=np.full(p, replicates * length // 2, dtype=np.int64),
         n_blocks=np.full(p, replicates // 2, dtype=np.int64),
-        totals=np.stack([x.sum((0, 1)) for x in terms]),
+        totals=on_host(totals),
         products=np.zeros((len(PRODUCTS), p)),
-        contrasts=np.stack([x.sum((0, 1)) for x in _products(differences)]),
-        block_squares=np.stack([(x.sum(1) ** 2).sum(0) for x in differences]),
+        contrasts=on_host(contrasts),
+        block_squares=on_host(squares),
     )
 
 
-def _products(terms: Sequence[np.ndarray]) -> list[np.ndarray]:
+def _products(terms: Sequence[Array]) -> list[Array]:
     """Each of ``PRODUCTS``."""
     return [a * b for a, b in _factors(terms)]
 
 
-def _factors(terms: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _factors(terms: Sequence[Array]) -> list[tuple[Array, Array]]:
     """The two terms that each of ``PRODUCTS`` is of."""
     return [(terms[TERMS.index(a)], terms[TERMS.index(b)]) for a, b in PRODUCTS]
 

@@ -18,10 +18,12 @@ Shapes: p pairs, e effects.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+
+from raymoe.interactions.arrays import Array, beside, library
 
 SATURATED = 1e-6  # of its variance that a pair keeps beside the effects: below, nothing of its own is left
 ABOVE = 0.95  # level of the test whether there is more than noise
@@ -44,15 +46,17 @@ class TwoWay:
         _, self.effect_p2 = np.unique(levels, axis=0, return_inverse=True)
         self.effect_p2 = self.effect_p2.reshape(-1, 2)
 
-    def rest(self, values: np.ndarray) -> np.ndarray:
+    def rest(self, values: Array) -> Array:
         """What the effects leave of values [..., p]; NaN for a pair that has nothing of its own.
 
         A pair has nothing of its own where one of its members is in no other pair, as in a sample with a
         single word: that is not known to be 0, it can't be told.
         """
-        design_pe, inverse_ee = self._fit
-        rest: np.ndarray = values - (values @ design_pe) @ inverse_ee @ design_pe.T
-        return np.where(self.known, rest, np.nan)
+        design_pe, inverse_ee = (beside(array, values) for array in self._fit)
+        found: Array = library(values).where(
+            beside(self.known, values), values - (values @ design_pe) @ inverse_ee @ design_pe.T, np.nan
+        )
+        return found
 
     @cached_property
     def known(self) -> np.ndarray:
@@ -76,6 +80,19 @@ class TwoWay:
         design_pe[np.arange(p)[:, None], self.effect_p2] = 1.0
         # Effects are known up to a constant in each connected part of the table: any inverse will do.
         return design_pe, np.linalg.pinv(design_pe.T @ design_pe, hermitian=True)
+
+
+def two_way(pairs: np.ndarray, modality: np.ndarray | None = None) -> TwoWay:
+    """The effects of a table of pairs, made once: samples often have the very same pairs."""
+    pairs = np.ascontiguousarray(pairs, dtype=np.int64)
+    kinds = None if modality is None else np.ascontiguousarray(modality, dtype=np.int64).tobytes()
+    return _two_way(pairs.tobytes(), kinds)
+
+
+@lru_cache(maxsize=64)
+def _two_way(pairs: bytes, kinds: bytes | None) -> TwoWay:
+    modality = None if kinds is None else np.frombuffer(kinds, dtype=np.int64)
+    return TwoWay(np.frombuffer(pairs, dtype=np.int64).reshape(-1, 2), modality)
 
 
 class Shares(NamedTuple):

@@ -65,7 +65,7 @@ def test_the_grid_and_the_terms():
     grid, bases = FlipGrid(pairs, 6), drawn_coalitions(SHAPLEY.sizes(6), 5, (0,))
     measure = shaped(
         lambda bases_kn: vars(grid.measure(smooth_game(6, 0), bases_kn)).values(),
-        (Float[A, "4 k 8"], Int[A, "k 8"], Float[A, "k 6"], Int[A, "k 6"]),
+        (Float[A, "4 k 8"], list, Float[A, "k 6"], Bool[A, "k 6"], Int[A, "k"]),
         bases_kn=Bool[A, "k 6"],
     )
     corners, *_ = measure(bases)
@@ -133,8 +133,9 @@ def test_a_masked_expert(sample, evaluator):
     assert isinstance(sequence.tokens_TD, Float[Tensor, "12 16"])
     targets = torch.eye(3)[:, :2]
     made = evaluator(model.experts.select(1), sequence, targets, 100)
-    answer = shaped(made.__call__, Float[Tensor, "m 2"], coalitions=Bool[A, "m 6"])
-    answer(np.random.default_rng(0).random((9, 6)) < 0.5)
+    answer = shaped(made.__call__, Float[Tensor, "m 2"], active_mn=Bool[Tensor, "m 6"], sizes_m=Int[A, "m"])
+    coalitions = np.random.default_rng(0).random((9, 6)) < 0.5
+    answer(torch.from_numpy(coalitions), coalitions.sum(1))
 
 
 @pytest.mark.parametrize("expert", ["synergy", "mixture"])

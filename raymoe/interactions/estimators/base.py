@@ -25,7 +25,7 @@ from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw
 from raymoe.interactions.sampling.grid import grid_evaluations
 from raymoe.interactions.sums import RunningSums
-from raymoe.interactions.two_way import TwoWay
+from raymoe.interactions.two_way import TwoWay, two_way
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Question:
     @cached_property
     def two_way(self) -> TwoWay:
         """What the pairs have in common, by the modalities of the players where the game knows them."""
-        return TwoWay(self.pairs, getattr(self.game, "player_modality", None))
+        return two_way(self.pairs, getattr(self.game, "player_modality", None))
 
 
 class Work(NamedTuple):

@@ -78,7 +78,7 @@ def all_values(game: Game, n: int) -> np.ndarray:
     return values
 
 
-def pair_scores(values: np.ndarray, n: int, pairs: np.ndarray, law: SizeLaw) -> Terms:
+def pair_scores(values: np.ndarray, n: int, pairs: np.ndarray, law: SizeLaw) -> Terms[np.ndarray]:
     """Means of the corner terms over all contexts, [p] each."""
     weight = _context_weights(n, 2, law)
     means = [[weight @ t for t in corner_terms(*_corners(values, n, row))] for row in pairs]

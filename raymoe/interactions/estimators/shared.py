@@ -26,12 +26,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from raymoe.interactions.arrays import beside, on_host
 from raymoe.interactions.estimators.base import CoalitionEstimator, Question, Work
 from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SHAPLEY, SizeLaw, context_probability, tiled_coalitions
-from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
+from raymoe.interactions.sampling.grid import Corners, FlipGrid, flip_grid, grid_evaluations
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import (
     CORNER_TERMS,
@@ -146,7 +147,7 @@ class SharedSampling:
         self.question = question
         self._n, self._law = question.num_players, question.law
         self.layout = pilot_layout(coalitions, question.pairs, self._n, self._law)
-        self.grid = FlipGrid(question.pairs, self._n)
+        self.grid = flip_grid(question.pairs, self._n)
         self.num_evaluations = 0
         self._first_sum = np.zeros(len(self.grid.players))
         self._first_count = 0
@@ -183,17 +184,18 @@ class SharedSampling:
             self.num_evaluations += 1
         return self._empty_value
 
-    def _measured(self, bases_kn: np.ndarray, grid: FlipGrid) -> Corners:
+    def _measured(self, bases_kn: np.ndarray, grid: FlipGrid) -> Corners[np.ndarray]:
         self.num_evaluations += len(bases_kn) * grid.evaluations
         return grid.measure(self.question.game, bases_kn)
 
     def _measured_edges(self) -> _Edges:
         corners = self._measured(_edge_coalitions(self._n), self.grid)
+        values = on_host(corners.corners)
         return _Edges(
-            terms_t2p=np.stack(corner_terms(*corners.corners)),
-            first_s=self._law.sizes(self._n - 1)[[0, -1]] @ corners.first_ks,
+            terms_t2p=np.stack(corner_terms(*values)),
+            first_s=self._law.sizes(self._n - 1)[[0, -1]] @ on_host(corners.first_ks),
             # the corners of the first pair around the empty coalition start with its value
-            empty_value=float(corners.corners[0, 0, 0]),
+            empty_value=float(values[0, 0, 0]),
         )
 
     def _piloted(self, edges: _Edges) -> tuple[np.ndarray, np.ndarray]:
@@ -206,11 +208,12 @@ class SharedSampling:
         n, inner, question = self._n, self.allocation, self.question
         key = (question.seed, Stream.PILOT)
         bases = tiled_coalitions(inner, *PILOT, 0, PILOT[0], key).reshape(-1, n)
-        grid = FlipGrid(pilot_sample(question.pairs), n)
+        grid = flip_grid(pilot_sample(question.pairs), n)
         seen = self._measured(bases, grid)
         edge_terms = edges.terms_t2p[..., pilot_sample(np.arange(len(question.pairs)))]
-        inner_terms = np.stack(corner_terms(*seen.corners))
-        inside = (seen.context_size_kp > 0) & (seen.context_size_kp < n - 2)
+        inner_terms = np.stack(corner_terms(*on_host(seen.corners)))
+        context_size_kp = seen.context_size_kp()
+        inside = (context_size_kp > 0) & (context_size_kp < n - 2)
         sizes = bases.sum(1)
         guess = []
         for inner_kp, edge_2p, own_2p in zip(inner_terms, edge_terms, edges.terms_t2p, strict=True):
@@ -229,19 +232,20 @@ class SharedSampling:
         bases_kn = tiled_coalitions(self.allocation, *shape, start, stop, key).reshape(-1, self._n)
         corners, coalitions = self._measured(bases_kn, self.grid), shape[0] * shape[1]
         wanted, weight = self._weights(2, coalitions)
-        sizes, each = corners.context_size_kp, np.arange(p)
-        first = self._weights(1, coalitions)[1][corners.first_size_ks] * corners.first_ks * coalitions
-        edge_first = 0.0 if self._edges is None else self._edges.first_s
-        self._first_sum = self._first_sum + (first + edge_first).sum(0)
+        first = corners.by_first_size(self._weights(1, coalitions)[1]) * corners.first_ks * coalitions
+        if self._edges is not None:
+            first = first + beside(self._edges.first_s, first)
+        self._first_sum = self._first_sum + on_host(first.sum(0))
         self._first_count += len(bases_kn)
+        weight_kp = corners.by_context_size(weight)
         terms = []
         for number, term_kp in enumerate(corner_terms(*corners.corners)):
             guess_sp = self._guess_tsp[number]
             known = wanted @ guess_sp
             if self._edges is not None:
                 known = known + law.sizes(self._n - 2)[[0, -1]] @ self._edges.terms_t2p[number]
-            sampled = weight[sizes] * (term_kp - guess_sp[sizes, each]) * coalitions
-            terms.append((known + sampled).reshape(-1, shape[1], p))
+            sampled = weight_kp * (term_kp - corners.by_context_size(guess_sp)) * coalitions
+            terms.append((beside(known, sampled) + sampled).reshape(-1, shape[1], p))
         return tiled_sums(*whole_terms(Terms(*terms), self.question.two_way))
 
     def _weights(self, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -309,7 +313,7 @@ def _through_edges(course: np.ndarray, usual: np.ndarray, edge_2p: np.ndarray) -
     return np.clip(course[:, None] * scale_p, -most_p, most_p)
 
 
-def _adding_up(guess: Terms) -> Terms:
+def _adding_up(guess: Terms[np.ndarray]) -> Terms[np.ndarray]:
     """The guesses of a pair's synergy, redundancy and antagonism made to add up to that of its difference.
 
     Each was guessed for itself. What is missing goes to the three by their size, so that a term that was not

@@ -150,7 +150,7 @@ def _combined(by_spread: np.ndarray, by_grid: np.ndarray) -> np.ndarray:
     return share * by_spread + (1 - share) * by_grid
 
 
-def _adding_up(delta: np.ndarray, terms: Terms) -> Terms:
+def _adding_up(delta: np.ndarray, terms: Terms[np.ndarray]) -> Terms[np.ndarray]:
     """The terms by replicate, [K, p] each, corrected by what is known better: that they add up to ``delta``.
 
     What is missing goes to the three by how much each varies, one share for all pairs and replicates, which

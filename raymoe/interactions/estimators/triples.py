@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from raymoe.errors import InputError
+from raymoe.interactions.arrays import on_host
 from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators import exact as enumeration
 from raymoe.interactions.estimators.shared import MASKS_AT_ONCE, MIN_COALITIONS, layout
@@ -83,7 +84,7 @@ def estimate_triples(
 
     def replicate_sums(start: int, stop: int) -> RunningSums:
         bases = tiled_coalitions(sizes, *shape, start, stop, (seed, Stream.TRIPLES)).reshape(-1, n)
-        delta = grid.measure(game, bases).difference().reshape(stop - start, plan.length, -1)
+        delta = on_host(grid.measure(game, bases).difference()).reshape(stop - start, plan.length, -1)
         nothing = [np.zeros_like(delta)] * (len(TERMS) - 1)  # a triple has the difference alone
         return tiled_sums(delta, *nothing)
 

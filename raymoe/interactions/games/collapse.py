@@ -47,6 +47,10 @@ if TYPE_CHECKING:
 TABLE_LIMIT = 1.0
 
 
+# What a batch costs beside its tokens, in tokens: so many a GPU does while the host launches the kernels.
+BATCH_PRICE = 1 << 13
+
+
 class CollapsedExpert:
     """An expert's targets for coalitions of one sequence, zero tokens carried as one.
 
@@ -65,6 +69,7 @@ class CollapsedExpert:
         self._num_special, self._length = len(sequence.special), sequence.length
         tokens_TD = sequence.tokens_TD
         self._device, self._dtype = tokens_TD.device, tokens_TD.dtype
+        self._batch_price = 0 if self._device.type == "cpu" else BATCH_PRICE
         bank = np.concatenate([sequence.special, sequence.players])
         zero_1D = torch.zeros_like(tokens_TD[:1])
         self._bank_bD = torch.cat([tokens_TD[torch.from_numpy(bank).to(self._device)], zero_1D])
@@ -72,18 +77,19 @@ class CollapsedExpert:
         self._prepare_head(expert, sequence, target_CK)
         self._prepare_first()
 
-    def __call__(self, coalitions: np.ndarray) -> Tensor:
-        """Targets [m, K] of coalitions, bool [m, n]."""
-        sizes = coalitions.sum(1)
-        order = np.argsort(sizes, kind="stable")
-        cuts = self._cut(sizes[order])
+    def __call__(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        """Targets [m, K] of coalitions, bool [m, n] on the device, whose sizes the host knows."""
+        order = np.argsort(sizes_m, kind="stable")
+        order_m = torch.from_numpy(order).to(self._device)
+        ordered_mn = active_mn[order_m]
         values_mK = torch.empty(
-            len(coalitions), self._const_K.shape[0], dtype=self._dtype, device=self._device
+            len(active_mn), self._const_K.shape[0], dtype=self._dtype, device=self._device
         )
-        for start, stop, size in cuts:
-            values_mK[start:stop] = self._batch(coalitions[order[start:stop]], size)
+        batch = self._padded_batch if self._batch_price else self._batch
+        for start, stop, largest in self._cut(sizes_m[order]):
+            values_mK[start:stop] = batch(ordered_mn[start:stop], largest)
         result_mK = torch.empty_like(values_mK)
-        result_mK[torch.from_numpy(order).to(self._device)] = values_mK
+        result_mK[order_m] = values_mK
         return result_mK
 
     def matmul_flops(self, sizes: np.ndarray) -> float:
@@ -147,33 +153,88 @@ class CollapsedExpert:
         return self._num_special + size + (self._num_special + size < self._length)
 
     def _cut(self, sizes: np.ndarray) -> list[tuple[int, int, int]]:
-        """(start, stop, size) of batches of one size within the budget; ``sizes`` ascending."""
-        cuts = []
-        for size in np.unique(sizes).tolist():
-            start, stop = np.searchsorted(sizes, [size, size + 1]).tolist()
-            step = max(1, self.tokens_per_batch // max(1, self._tokens(size)))
-            cuts += [(at, min(at + step, stop), size) for at in range(start, stop, step)]
+        """(start, stop, largest size) of batches within the budget; ``sizes`` ascending.
+
+        A batch is of one size where batches are free. Where each has its price (``BATCH_PRICE``),
+        neighbouring sizes go together as long as their padding is cheaper.
+        """
+        present, counts = np.unique(sizes, return_counts=True)
+        tokens = np.array([self._tokens(int(size)) for size in present])
+        cuts, start = [], 0
+        for first, stop in _groups(tokens, counts, self._batch_price):
+            count, end = int(counts[first:stop].sum()), int(present[stop - 1])
+            step = max(1, self.tokens_per_batch // max(1, int(tokens[stop - 1])))
+            cuts += [(at, min(at + step, start + count), end) for at in range(start, start + count, step)]
+            start += count
         return cuts
 
-    def _batch(self, coalitions: np.ndarray, size: int) -> Tensor:
+    def _batch(self, active_mn: Tensor, size: int) -> Tensor:
         """Targets [m, K] of coalitions of one size."""
-        m, t, zeros = len(coalitions), self._tokens(size), self._length - self._num_special - size
+        m, t, zeros = len(active_mn), self._tokens(size), self._length - self._num_special - size
         s, b = self._num_special, len(self._bank_bD)
-        index = np.empty((m, t), dtype=np.int64)
-        index[:, :s] = np.arange(s)
-        index[:, s : s + size] = s + np.nonzero(coalitions)[1].reshape(m, size)
-        index[:, s + size :] = b - 1
-        index_r = torch.from_numpy(index.reshape(-1)).to(self._device)
-        active_mn = torch.from_numpy(coalitions).to(self._device)
+        index_mt = torch.full((m, t), b - 1, device=self._device)
+        index_mt[:, :s] = torch.arange(s, device=self._device)
+        index_mt[:, s : s + size] = s + active_mn.nonzero()[:, 1].view(m, size)
+        index_r = index_mt.view(-1)
 
         pool_mtM = self._share_bM.index_select(0, index_r).view(m, t, -1)
         key_bias = None
         if zeros:
-            pool_mtM[:, -1] = (self._free_M - active_mn.to(self._dtype) @ self._of_nM) / self._count_M
+            pool_mtM[:, -1] = self._zero_share(active_mn)
         if zeros > 1:
             key_bias = torch.zeros(1, 1, 1, t, dtype=self._dtype, device=self._device)
             key_bias[..., -1] = math.log(zeros)
+        log_zeros = math.log(zeros) if zeros else -math.inf
+        return self._through(index_r, active_mn, log_zeros, key_bias, pool_mtM)
 
+    def _padded_batch(self, active_mn: Tensor, largest: int) -> Tensor:
+        """Targets [m, K] of coalitions of several sizes; nothing here waits for the device.
+
+        The zero token stands first, and at the end of a smaller coalition it stands again, as a key that
+        nobody sees and with no share in the pool.
+        """
+        m, n, s, b = *active_mn.shape, self._num_special, len(self._bank_bD)
+        active_mn8 = active_mn.long()
+        zeros_m = self._length - s - active_mn8.sum(1)
+        t = 1 + s + largest
+        # each member's place behind the zero token and the special ones; whoever is absent goes to a last
+        # column that is cut off
+        place_mn = torch.where(active_mn, s + active_mn8.cumsum(1), t)
+        index_mt = torch.full((m, t + 1), b - 1, device=self._device)
+        index_mt[:, 1 : 1 + s] = torch.arange(s, device=self._device)
+        index_mt.scatter_(1, place_mn, torch.arange(s, s + n, device=self._device).expand(m, n))
+        index_mt = index_mt[:, :t]
+        index_r = index_mt.reshape(-1)
+
+        pool_mtM = self._share_bM.index_select(0, index_r).view(m, t, -1)  # of the zero token it is 0
+        pool_mtM[:, 0] = self._zero_share(active_mn)
+        bias_mt = torch.where(index_mt == b - 1, -torch.inf, 0.0).to(self._dtype)
+        log_zeros_m = zeros_m.to(self._dtype).log()
+        bias_mt[:, 0] = log_zeros_m
+        return self._through(index_r, active_mn, log_zeros_m, bias_mt[:, None, None], pool_mtM)
+
+    def _zero_share(self, active_mn: Tensor) -> Tensor:
+        """What the zero token contributes to the mean of each modality, [m, M]: all that are absent."""
+        return (self._free_M - active_mn.to(self._dtype) @ self._of_nM) / self._count_M
+
+    def _through(
+        self,
+        index_r: Tensor,
+        active_mn: Tensor,
+        log_zeros: float | Tensor,
+        key_bias: Tensor | None,
+        pool_mtM: Tensor,
+    ) -> Tensor:
+        """Targets [m, K] of sequences of bank tokens.
+
+        Args:
+            index_r: which bank token each row is.
+            active_mn: the coalitions.
+            log_zeros: logarithm of how many tokens the zero token stands for, one number or [m].
+            key_bias: on the attention logits of keys, [1 or m, 1, 1, t].
+            pool_mtM: what each row contributes to the mean of each modality.
+        """
+        m, t = pool_mtM.shape[:2]
         x_rD = self._start_bD.index_select(0, index_r)
         for depth, layer in enumerate(self.layers):
             if depth:
@@ -181,7 +242,7 @@ class CollapsedExpert:
                 x_rD.addmm_(_attention(qkv_rX.view(m, t, -1), layer.heads, key_bias), layer.out_DD)
                 x_rD.add_(layer.out_bias_D)
             elif self._table:
-                x_rD.addmm_(self._weights(active_mn, index_r, zeros), self._values_WD)
+                x_rD.addmm_(self._weights(active_mn, index_r, log_zeros), self._values_WD)
             else:
                 qkv_rX = self._qkv_bX.index_select(0, index_r)
                 x_rD.addmm_(_attention(qkv_rX.view(m, t, -1), layer.heads, key_bias), layer.out_DD)
@@ -198,14 +259,13 @@ class CollapsedExpert:
         hidden_mI = torch.bmm(pool_mMt, hidden_rF.view(m, t, -1)).flatten(1)
         return residual_mI @ self._residual_IK + hidden_mI @ self._hidden_IK + self._const_K
 
-    def _weights(self, active_mn: Tensor, index_r: Tensor, zeros: int) -> Tensor:
+    def _weights(self, active_mn: Tensor, index_r: Tensor, log_zeros: float | Tensor) -> Tensor:
         """Layer 1's attention weights over the bank, [r, W]: 0 for tokens outside the coalition."""
         m, s, b = len(active_mn), self._num_special, len(self._bank_bD)
         bias_mb = torch.full((m, b), -torch.inf, dtype=self._dtype, device=self._device)
         bias_mb[:, :s] = 0
         bias_mb[:, s:-1].masked_fill_(active_mn, 0)
-        if zeros:
-            bias_mb[:, -1] = math.log(zeros)
+        bias_mb[:, -1] = log_zeros
         logits_mtHb = self._logits_bW.index_select(0, index_r).view(m, -1, self.layers[0].heads, b)
         logits_mtHb += bias_mb[:, None, None]
         weights_rW: Tensor = logits_mtHb.softmax(-1).view(-1, self._width)
@@ -228,16 +288,19 @@ class DenseExpert:
         share_MT[sequence.modality_T, np.arange(sequence.length)] = 1 / sequence.count_M[sequence.modality_T]
         self._share_MT = torch.as_tensor(share_MT).to(sequence.tokens_TD)
 
-    def __call__(self, coalitions: np.ndarray) -> Tensor:
-        """Targets [m, K] of coalitions, bool [m, n]."""
+    def __call__(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        """Targets [m, K] of coalitions, bool [m, n] on the device; their sizes do not matter here."""
         tokens_TD, T = self.sequence.tokens_TD, self.sequence.length
-        keep_mT = np.zeros((len(coalitions), T), dtype=bool)
-        keep_mT[:, self.sequence.special] = True
-        keep_mT[:, self.sequence.players] = coalitions
-        values_mK = tokens_TD.new_empty(len(coalitions), self._target_CK.shape[1])
+        special, players = (
+            torch.from_numpy(x).to(tokens_TD.device) for x in (self.sequence.special, self.sequence.players)
+        )
+        keep_mT = torch.zeros(len(active_mn), T, dtype=torch.bool, device=tokens_TD.device)
+        keep_mT[:, special] = True
+        keep_mT[:, players] = active_mn
+        values_mK = tokens_TD.new_empty(len(active_mn), self._target_CK.shape[1])
         step = max(1, self.tokens_per_batch // T)
-        for start in range(0, len(coalitions), step):
-            part = torch.from_numpy(keep_mT[start : start + step]).to(tokens_TD.device)
+        for start in range(0, len(active_mn), step):
+            part = keep_mT[start : start + step]
             # where, not a product: a masked feature is zero even where its token is infinite
             tokens_mTD = torch.where(part[..., None], tokens_TD, 0)
             bias_mT = tokens_TD.new_zeros(part.shape)
@@ -274,3 +337,31 @@ def _attention(qkv_mtX: Tensor, heads: int, key_bias: Tensor | None) -> Tensor:
     q, k, v = qkv_mtX.view(m, t, 3, heads, X // (3 * heads)).permute(2, 0, 3, 1, 4)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=key_bias)
     return mixed.transpose(1, 2).reshape(m * t, X // 3)
+
+
+def _groups(tokens: np.ndarray, counts: np.ndarray, price: int) -> list[tuple[int, int]]:
+    """Which neighbouring sizes share a batch: (first, stop) of each, the cheapest of all groupings.
+
+    By dynamic programming over where the last group begins.
+
+    Args:
+        tokens: of a sequence of each size, ascending.
+        counts: how many there are.
+        price: of a batch, in tokens.
+    """
+    size = len(tokens)
+    if not price:
+        return [(i, i + 1) for i in range(size)]
+    before = np.concatenate([[0], np.cumsum(counts)])
+    best, chosen = np.zeros(size + 1), np.zeros(size + 1, dtype=int)
+    for stop in range(1, size + 1):
+        # a group that ends here and begins at stop - 1, stop - 2, ..., 0
+        begins = np.arange(stop - 1, -1, -1)
+        cost = best[begins] + price + tokens[stop - 1] * (before[stop] - before[begins])
+        at = int(np.argmin(cost))
+        best[stop], chosen[stop] = cost[at], begins[at]
+    found, stop = [], size
+    while stop:
+        found.append((int(chosen[stop]), stop))
+        stop = int(chosen[stop])
+    return found[::-1]

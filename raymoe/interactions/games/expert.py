@@ -94,8 +94,8 @@ class ExpertGame(SequenceGame):
             return MixtureGame(cast("FLI2MoE", model), sequence, target, **options)
         return cls(model.experts.select(expert_index(model, expert)), sequence, target, **options)
 
-    def _values(self, coalitions: np.ndarray) -> np.ndarray:
-        return self._answer(self.evaluator(coalitions))
+    def _targets(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        return self.evaluator(active_mn, sizes_m)
 
 
 def expert_index(model: FusionModel, expert: int | str) -> int:

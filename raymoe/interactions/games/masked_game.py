@@ -49,6 +49,10 @@ class MaskedGame:
             )
         with torch.no_grad(), full_precision():
             values = self._values(np.ascontiguousarray(coalitions))  # torch takes no negative strides
+        self._check_finite(values, coalitions)
+        return values
+
+    def _check_finite(self, values: np.ndarray, coalitions: np.ndarray) -> None:
         finite = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(1)
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])
@@ -57,7 +61,6 @@ class MaskedGame:
                 f"{written_coalition(coalitions[row], self._names)}",
                 "Check the model for NaN weights and the features for NaN or infinite values.",
             )
-        return values
 
     @property
     def _names(self) -> Sequence[str] | None:

@@ -58,12 +58,11 @@ class MixtureGame(SequenceGame):
         """The same game in float64."""
         return MixtureGame(self._model, self.sequence, self.target, **self._double_options)
 
-    def gate_weights(self, coalitions: np.ndarray) -> Tensor:
-        """The mixture's weights [m, E] for coalitions, bool [m, n].
+    def gate_weights(self, active_mn: Tensor) -> Tensor:
+        """The mixture's weights [m, E] for coalitions, bool [m, n] on the device.
 
         The mean embedding is linear in the mask: no sequence is built.
         """
-        active_mn = torch.from_numpy(coalitions).to(self._players_nMD.device)
         mean_mMD = torch.tensordot(active_mn.to(self._players_nMD.dtype), self._players_nMD, 1)
         weights_mE: Tensor = self._gate(F.normalize(mean_mMD + self._special_MD, dim=-1).flatten(1))
         return weights_mE
@@ -83,7 +82,7 @@ class MixtureGame(SequenceGame):
         self._players_nMD = share_TMD[torch.from_numpy(sequence.players).to(share_TMD.device)]
         self._special_MD = share_TMD[torch.from_numpy(sequence.special).to(share_TMD.device)].sum(0)
 
-    def _values(self, coalitions: np.ndarray) -> np.ndarray:
-        weights_mE = self.gate_weights(coalitions)
-        each = (weights_mE[:, e, None] * expert(coalitions) for e, expert in enumerate(self._experts))
-        return self._answer(reduce(torch.add, each))
+    def _targets(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        weights_mE = self.gate_weights(active_mn)
+        each = (weights_mE[:, e, None] * expert(active_mn, sizes_m) for e, expert in enumerate(self._experts))
+        return reduce(torch.add, each)

@@ -71,9 +71,32 @@ class SequenceGame(MaskedGame):
         with torch.no_grad(), full_precision():  # what it prepares enters every value
             return self._evaluator(expert, self.sequence, target_CK, self._tokens_per_batch)
 
-    def _answer(self, values_mK: Tensor) -> np.ndarray:
-        found = values_mK.double().cpu().numpy()
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.sequence.tokens_TD.device
+
+    @property
+    def on_device(self) -> bool:
+        """Whether an estimator should leave values on the device: on all but a CPU, one target at a time."""
+        return self.device.type != "cpu" and self.target.dim() == 1
+
+    def checked_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        """Values [m] of coalitions on the device; see ``TensorGame``."""
+        with torch.no_grad(), full_precision():
+            values_m = self._targets(active_mn, sizes_m)[:, 0].double()
+        if not bool(values_m.isfinite().all()):
+            self._check_finite(values_m.cpu().numpy(), active_mn.cpu().numpy())
+        return values_m
+
+    def _values(self, coalitions: np.ndarray) -> np.ndarray:
+        active_mn = torch.from_numpy(coalitions).to(self.device)
+        found = self._targets(active_mn, coalitions.sum(1)).double().cpu().numpy()
         return found if self.target.dim() == 2 else found[:, 0]
+
+    def _targets(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        """Targets [m, K] of coalitions on the device, whose sizes the host knows."""
+        raise NotImplementedError
 
 
 def check_options(

@@ -105,8 +105,9 @@ def tiled_coalitions(
         size = np.minimum(np.searchsorted(edges, t, side="right"), largest)
         order = rng.permutation(n)
         begin = rng.integers(n) + np.concatenate([[0], np.cumsum(size[:-1])])
-        for i in range(length):
-            found[r - start, i, order[(begin[i] + np.arange(size[i])) % n]] = True
+        # how far behind the beginning of each window the players stand in the circle
+        behind = (np.arange(n) - begin[:, None]) % n
+        found[r - start][:, order] = behind < size[:, None]
     return found
 
 

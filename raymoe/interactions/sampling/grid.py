@@ -9,11 +9,17 @@ Shapes: k coalitions, n players, p interactions of one order (2 or 3).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property, lru_cache
+from itertools import combinations, pairwise
+from typing import Generic, cast
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from raymoe.interactions.arrays import Array, beside, by_column, library, stacked
 from raymoe.interactions.games.game import Game, evaluate
+from raymoe.interactions.games.tensor_game import TensorGame, tensor_game
 
 
 class FlipGrid:
@@ -26,60 +32,101 @@ class FlipGrid:
 
     def __init__(self, interactions: np.ndarray, n: int) -> None:
         self.interactions, self.n = interactions, n
-        order = interactions.shape[1]
-        flips: list[tuple[int, ...]] = [()]
-        for size in range(1, order + 1):
-            faces = {
-                tuple(sorted(int(row[i]) for i in chosen))
-                for row in interactions
-                for chosen in combinations(range(order), size)
-            }
-            flips += sorted(faces)
-        self._column = {flip: i for i, flip in enumerate(flips)}
-        self.players = np.array([flip[0] for flip in flips if len(flip) == 1], dtype=np.int64)
-        self.flips = np.zeros((len(flips), n), dtype=bool)
-        for row, flip in enumerate(flips):
-            self.flips[row, list(flip)] = True
+        members, order = np.sort(interactions, 1), interactions.shape[1]
+        self.flips = np.zeros((1, n), dtype=bool)
         # columns[b, i]: the flips of the members of interaction i whose bit is set in b
-        self._columns = np.array(
-            [
-                [
-                    self._column[tuple(sorted(int(u) for j, u in enumerate(row) if b >> j & 1))]
-                    for row in interactions
-                ]
-                for b in range(1 << order)
-            ]
-        )
+        self._columns = np.zeros((1 << order, len(interactions)), dtype=np.int64)
+        # where member j of each interaction stands among its sorted members
+        place = np.argsort(np.argsort(interactions, 1, kind="stable"), 1, kind="stable")
+        for size in range(1, order + 1):
+            digits = n ** np.arange(size)[::-1]  # numbers in the order of the sorted members
+            codes = {chosen: members[:, list(chosen)] @ digits for chosen in combinations(range(order), size)}
+            faces = np.unique(np.concatenate(list(codes.values())))
+            start = len(self.flips)
+            flips = np.zeros((len(faces), n), dtype=bool)
+            for digit in digits:
+                flips[np.arange(len(faces)), faces // digit % n] = True
+            self.flips = np.concatenate([self.flips, flips])
+            for bits in range(1 << order):
+                chosen = [j for j in range(order) if bits >> j & 1]
+                if len(chosen) == size:
+                    at = np.sort(place[:, chosen], 1)
+                    code = np.take_along_axis(members, at, 1) @ digits
+                    self._columns[bits] = start + np.searchsorted(faces, code)
+        self.players = np.unique(interactions)
 
     @property
     def evaluations(self) -> int:
         """How many evaluations one coalition costs."""
         return len(self.flips)
 
-    def measure(self, game: Game, bases_kn: np.ndarray) -> Corners:
-        """Evaluate the grid around each coalition."""
+    def measure(self, game: Game, bases_kn: np.ndarray) -> Corners[np.ndarray]:
+        """Evaluate the grid around each coalition.
+
+        On the game's device where it asks for that (``TensorGame``): then the arrays are tensors there, to
+        which the same formulas apply (``arrays``).
+        """
+        on_device = tensor_game(game)
+        if on_device is not None:
+            found = self.corners(bases_kn, self._device_values(on_device, bases_kn))
+            return cast("Corners[np.ndarray]", found)
         masks = (bases_kn[:, None] ^ self.flips).reshape(-1, self.n)
         return self.corners(bases_kn, evaluate(game, masks).reshape(len(bases_kn), -1))
 
-    def corners(self, bases_kn: np.ndarray, values_kf: np.ndarray) -> Corners:
+    def corners(self, bases_kn: np.ndarray, values_kf: Array) -> Corners[Array]:
         """Sort the grid's values by which members are present."""
-        order = self.interactions.shape[1]
-        present_kp = sum(bases_kn[:, self.interactions[:, j]].astype(np.int64) << j for j in range(order))
-        row = np.arange(len(bases_kn))[:, None]
-        each = np.arange(len(self.interactions))
-        corners = np.stack(
-            [values_kf[row, self._columns[present_kp ^ wanted, each]] for wanted in range(1 << order)]
-        )
-        inside_kp = sum(present_kp >> j & 1 for j in range(order))
-        members_k1 = bases_kn.sum(1)[:, None]
-        own = bases_kn[:, self.players]
-        first = values_kf[:, 1 : 1 + len(self.players)] - values_kf[:, :1]
+        order, players = self.interactions.shape[1], len(self.players)
+        present = [beside(bases_kn[:, self.interactions[:, j]], values_kf) for j in range(order)]
+        first = values_kf[:, 1 : 1 + players] - values_kf[:, :1]
+        own_ks = beside(bases_kn[:, self.players], values_kf)
+        flipped = [by_column(values_kf[:, beside(at, values_kf)]) for at in self._columns]
         return Corners(
-            corners=corners,
-            context_size_kp=members_k1 - inside_kp,
-            first_ks=np.where(own, -first, first),
-            first_size_ks=members_k1 - own,
+            corners=_by_presence(flipped, present),
+            present=present,
+            first_ks=library(first).where(own_ks, -first, first),
+            own_ks=own_ks,
+            size_k=bases_kn.sum(1),
         )
+
+    @cached_property
+    def _flip_sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """The flips in a precision that matrix products are fast in, and their sizes."""
+        return self.flips.T.astype(np.float32), self.flips.sum(1)
+
+    def _device_values(self, game: TensorGame, bases_kn: np.ndarray) -> Tensor:
+        """The game's values of the grid around each coalition, [k, f], where it computes them."""
+        flips_nf, size_f = self._flip_sizes
+        # The host knows how large every coalition is without looking at the device's.
+        common_kf = (bases_kn.astype(np.float32) @ flips_nf).astype(np.int64)
+        sizes = (bases_kn.sum(1)[:, None] + size_f - 2 * common_kf).reshape(-1)
+        bases, flips = (
+            torch.from_numpy(x).to(game.device, non_blocking=True) for x in (bases_kn, self.flips)
+        )
+        masks = (bases[:, None] ^ flips).view(-1, self.n)
+        return game.checked_values(masks, sizes).view(len(bases_kn), -1)
+
+
+def _by_presence(flipped: list[Array], present: list[Array]) -> Array:
+    """From values by which members are flipped, [k, p] each, to those by which are there, [2^order, k, p]."""
+    where = library(flipped[0]).where
+    for j, present_kp in enumerate(present):
+        for b in range(len(flipped)):
+            if not b >> j & 1:
+                without, with_it = flipped[b], flipped[b | 1 << j]
+                flipped[b] = where(present_kp, with_it, without)
+                flipped[b | 1 << j] = where(present_kp, without, with_it)
+    return stacked(flipped)
+
+
+@lru_cache(maxsize=64)  # samples with as many features of each modality often have the very same pairs
+def _flip_grid(interactions: bytes, order: int, n: int) -> FlipGrid:
+    return FlipGrid(np.frombuffer(interactions, dtype=np.int64).reshape(-1, order), n)
+
+
+def flip_grid(interactions: np.ndarray, n: int) -> FlipGrid:
+    """The grid of given interactions, made once."""
+    interactions = np.ascontiguousarray(interactions, dtype=np.int64)
+    return _flip_grid(interactions.tobytes(), interactions.shape[1], n)
 
 
 def grid_evaluations(interactions: np.ndarray) -> int:
@@ -95,23 +142,58 @@ def grid_evaluations(interactions: np.ndarray) -> int:
 
 
 @dataclass(frozen=True)
-class Corners:
+class Corners(Generic[Array]):
     """Corner values around k coalitions.
 
     Attributes:
         corners: f by which members are present (bit j: member j), [2^order, k, p].
-        context_size_kp: players of the context.
+        present: which coalitions each member is in, [k, p] for each of the ``order`` members.
         first_ks: f(S + u) - f(S) of every player that is flipped, S without u.
-        first_size_ks: players of that context.
+        own_ks: which coalitions that player is in.
+        size_k: players of each coalition; the host's.
     """
 
-    corners: np.ndarray
-    context_size_kp: np.ndarray
-    first_ks: np.ndarray
-    first_size_ks: np.ndarray
+    corners: Array
+    present: list[Array]
+    first_ks: Array
+    own_ks: Array
+    size_k: np.ndarray
 
-    def difference(self) -> np.ndarray:
+    def difference(self) -> Array:
         """The discrete derivative of the interactions' order, [k, p]."""
-        order = int(np.log2(len(self.corners)))
-        signs = np.array([(-1) ** (order - b.bit_count()) for b in range(len(self.corners))])
-        return np.tensordot(signs, self.corners, 1)
+        order = len(self.present)
+        signs = np.array([(-1) ** (order - b.bit_count()) for b in range(1 << order)])
+        difference: Array = library(self.corners).tensordot(
+            beside(signs.astype(np.float64), self.corners), self.corners, 1
+        )
+        return difference
+
+    def context_size_kp(self) -> np.ndarray:
+        """Players of each context."""
+        return self.size_k[:, None] - sum(np.asarray(p, dtype=np.int64) for p in self.present)
+
+    def by_context_size(self, table_s: np.ndarray) -> Array:
+        """What a table holds for the size of each context, [k, p].
+
+        Args:
+            table_s: [s] or, with a column for each interaction, [s, p]; the host's.
+        """
+        return _by_size(table_s, self.size_k, self.present, self.corners)
+
+    def by_first_size(self, table_s: np.ndarray) -> Array:
+        """Likewise for the contexts of single players, [k, s]."""
+        return _by_size(table_s, self.size_k, [self.own_ks], self.corners)
+
+
+def _by_size(table_s: np.ndarray, size_k: np.ndarray, present: list[Array], like: Array) -> Array:
+    """Rows of a table by the size of what is left without the members that are present."""
+    last = len(table_s) - 1
+    # A context has as many players as its coalition, less 0, 1, ... : whole rows are taken, and chosen among.
+    rows = [
+        by_column(beside(table_s[np.clip(size_k - inside, 0, last)].reshape(len(size_k), -1), like))
+        for inside in range(len(present) + 1)
+    ]
+    where = library(like).where
+    for present_kp in present:
+        rows = [where(present_kp, with_it, without) for without, with_it in pairwise(rows)]
+    return rows[0]

@@ -162,7 +162,7 @@ def test_the_mixture_is_the_model_on_zeroed_features(collapse):
             expected.append(float(masked_forward(model, features, keep) @ target))
     np.testing.assert_allclose(game(coalitions), expected, atol=1e-5)
     np.testing.assert_allclose(game.double()(coalitions), expected, atol=1e-5)
-    weights = game.gate_weights(coalitions)
+    weights = game.gate_weights(torch.from_numpy(coalitions))
     assert weights.std(0).max() > 1e-3  # the gate answers to the coalition
 
 
