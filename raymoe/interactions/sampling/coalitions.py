@@ -13,6 +13,7 @@ Shapes: k coalitions, n players.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb
 
 import numpy as np
@@ -67,8 +68,12 @@ SHAPLEY = SizeLaw()
 """That of the Shapley Interaction Index."""
 
 
+@lru_cache(maxsize=64)
 def context_probability(n: int, order: int) -> np.ndarray:
-    """P[k, s]: a uniform set of k among n players has s players outside a given ``order`` of them."""
+    """P[k, s]: a uniform set of k among n players has s players outside a given ``order`` of them.
+
+    Not to be written to: it is kept.
+    """
     table = np.zeros((n + 1, n - order + 1))
     for k in range(n + 1):
         for inside in range(order + 1):

@@ -131,7 +131,13 @@ def flip_grid(interactions: np.ndarray, n: int) -> FlipGrid:
 
 def grid_evaluations(interactions: np.ndarray) -> int:
     """What ``FlipGrid(interactions, n).evaluations`` will be, without building it."""
-    ordered, order = np.sort(interactions, 1), interactions.shape[1]
+    interactions = np.ascontiguousarray(interactions, dtype=np.int64)
+    return _grid_evaluations(interactions.tobytes(), interactions.shape[1])
+
+
+@lru_cache(maxsize=256)
+def _grid_evaluations(interactions: bytes, order: int) -> int:
+    ordered = np.sort(np.frombuffer(interactions, dtype=np.int64).reshape(-1, order), 1)
     n = int(ordered.max()) + 1
     count = 1
     for size in range(1, order + 1):
