@@ -78,6 +78,7 @@ def parts(device: torch.device, quick: bool) -> list[Rows]:
         batch_sizes(sample, top, top_pairs, rounds, device, quick),
         batch_sizes(sample, wide, bins, rounds, device, quick),
         exactness(sample, {"33 players": top, "98 players": wide}, quick),
+        host_cost(device, quick),
     ]
 
 
@@ -181,6 +182,43 @@ def speed(
         "  the same work's products per second of the collapsed path (equivalent share)",
         percent(plain / took["collapsed"] / peak),
     )
+
+
+class Weightless:
+    """A game of next to no arithmetic: what is left of an estimate's time is what the estimator takes."""
+
+    player_modality = np.repeat([0, 1], [13, 20])
+    num_players = 33
+
+    def __init__(self, device: torch.device, on_device: bool) -> None:
+        self.device, self.on_device, self.asked = device, on_device, 0
+
+    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
+        self.asked += len(coalitions)
+        return coalitions[:, 0].astype(np.float64)
+
+    def checked_values(self, active_mn: torch.Tensor, sizes_m: np.ndarray) -> torch.Tensor:
+        self.asked += len(active_mn)
+        return active_mn[:, 0].double()
+
+
+def host_cost(device: torch.device, quick: bool) -> Rows:
+    """Evaluations per second through everything but the model: with NumPy, and with tensors on the device."""
+    pairs = grid(range(13), range(13, 33))
+    yield "everything but the model, 13 x 20 pairs: million evaluations/s", ""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1 if quick else 2)
+    for path in ("NumPy", f"tensors, {device.type}"):
+        for coalitions in (4,) if quick else (32, 128, 512):
+            rates = []
+            for _ in range(1 if quick else 15):
+                game = Weightless(device, path != "NumPy")
+                start = time.perf_counter()
+                estimate(game, pairs, budget=1 + coalitions * grid_evaluations(pairs))
+                rates.append(game.asked / (time.perf_counter() - start) / 1e6)
+            yield f"  {path}, {coalitions} coalitions", spread(np.array(rates))
+    torch.set_num_threads(threads)
 
 
 def batch_sizes(sample, players, bins, rounds: int, device: torch.device, quick: bool) -> Rows:

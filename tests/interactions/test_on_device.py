@@ -34,12 +34,16 @@ def on_device(monkeypatch):
     asked = []
     targets = ExpertGame._targets
 
+    def refused(tensor, *_):
+        raise AssertionError("a GPU's tensor is no array: it must be fetched by name")
+
     def recorded(game, active_mn, sizes_m):
         assert (active_mn.sum(1).numpy() == sizes_m).all()
         asked.append(active_mn.clone().numpy())
         return targets(game, active_mn, sizes_m)
 
     def answer(wanted: bool):
+        monkeypatch.setattr(torch.Tensor, "__array__", refused)
         monkeypatch.setattr(SequenceGame, "on_device", property(lambda game: wanted))
         monkeypatch.setattr(ExpertGame, "_targets", recorded)
         plain = CollapsedExpert.__call__

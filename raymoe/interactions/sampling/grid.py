@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymoe.interactions.arrays import Array, beside, by_column, library, stacked
+from raymoe.interactions.arrays import Array, beside, by_column, library, on_host, stacked
 from raymoe.interactions.games.game import Game, evaluate
 from raymoe.interactions.games.tensor_game import TensorGame, tensor_game
 
@@ -176,7 +176,7 @@ class Corners(Generic[Array]):
 
     def context_size_kp(self) -> np.ndarray:
         """Players of each context."""
-        return self.size_k[:, None] - sum(np.asarray(p, dtype=np.int64) for p in self.present)
+        return self.size_k[:, None] - sum(on_host(p).astype(np.int64) for p in self.present)
 
     def by_context_size(self, table_s: np.ndarray) -> Array:
         """What a table holds for the size of each context, [k, p].
