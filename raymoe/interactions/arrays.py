@@ -43,6 +43,14 @@ def by_column(array: Array) -> Array:
     return array if isinstance(array, Tensor) else np.asfortranarray(array)
 
 
+def rows_of(table: Array, at: Array) -> Array:
+    """Some rows of a table [..., s, p] (or of several), in memory as ``by_column`` has them."""
+    if isinstance(table, Tensor):
+        return table.index_select(-2, at)
+    found: np.ndarray = np.take(np.swapaxes(table, -1, -2), at, -1)
+    return np.swapaxes(found, -1, -2)
+
+
 def on_host(array: np.ndarray | Tensor) -> np.ndarray:
     """As NumPy's."""
     return array.cpu().numpy() if isinstance(array, Tensor) else array

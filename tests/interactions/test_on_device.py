@@ -15,7 +15,7 @@ from raymoe.interactions.games import collapse
 from raymoe.interactions.games.collapse import CollapsedExpert
 from raymoe.interactions.games.expert import ExpertGame
 from raymoe.interactions.games.sequence_game import SequenceGame
-from raymoe.interactions.sampling.grid import FlipGrid, grid_evaluations
+from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
 
 WIDTHS, LENGTHS = (6, 4), (8, 9)
 PLAYERS = [("m0", t) for t in range(1, 8)] + [("m1", t) for t in range(9)]
@@ -45,6 +45,7 @@ def on_device(monkeypatch):
     def answer(wanted: bool):
         monkeypatch.setattr(torch.Tensor, "__array__", refused)
         monkeypatch.setattr(SequenceGame, "on_device", property(lambda game: wanted))
+        monkeypatch.setattr(Corners, "launches_are_dear", property(lambda corners: wanted))
         monkeypatch.setattr(ExpertGame, "_targets", recorded)
         plain = CollapsedExpert.__call__
 
@@ -168,11 +169,12 @@ def test_a_grid_finds_every_corner(n, order, data):
     assert len(np.unique(grid.flips, axis=0)) == len(grid.flips) == grid_evaluations(interactions)
     found = grid.measure(game, bases)
     sizes = np.arange(n + 1.0)
+    context_sizes = found.by_context_size(sizes[:, None])
     for k, base in enumerate(bases):
         for p, members in enumerate(interactions):
             context = base.copy()
             context[members] = False
-            assert found.by_context_size(sizes)[k, p] == context.sum() == found.context_size_kp()[k, p]
+            assert context_sizes[k, p] == context.sum() == found.context_size_kp()[k, p]
             for b in range(1 << order):
                 there = context.copy()
                 there[[u for j, u in enumerate(members) if b >> j & 1]] = True

@@ -184,18 +184,22 @@ class SharedSampling:
             self.num_evaluations += 1
         return self._empty_value
 
-    def _measured(self, bases_kn: np.ndarray, grid: FlipGrid) -> Corners[np.ndarray]:
+    def _measured(self, bases_kn: np.ndarray) -> Corners[np.ndarray]:
+        self.num_evaluations += len(bases_kn) * self.grid.evaluations
+        return self.grid.measure(self.question.game, bases_kn)
+
+    def _seen(self, bases_kn: np.ndarray, grid: FlipGrid) -> Corners[np.ndarray]:
+        """The same of a few coalitions, on the host, which has to look at them before it can go on."""
         self.num_evaluations += len(bases_kn) * grid.evaluations
-        return grid.measure(self.question.game, bases_kn)
+        return grid.corners(bases_kn, on_host(grid.values(self.question.game, bases_kn)))
 
     def _measured_edges(self) -> _Edges:
-        corners = self._measured(_edge_coalitions(self._n), self.grid)
-        values = on_host(corners.corners)
+        corners = self._seen(_edge_coalitions(self._n), self.grid)
         return _Edges(
-            terms_t2p=np.stack(corner_terms(*values)),
-            first_s=self._law.sizes(self._n - 1)[[0, -1]] @ on_host(corners.first_ks),
+            terms_t2p=np.stack(corner_terms(*corners.corners)),
+            first_s=self._law.sizes(self._n - 1)[[0, -1]] @ corners.first_ks,
             # the corners of the first pair around the empty coalition start with its value
-            empty_value=float(values[0, 0, 0]),
+            empty_value=float(corners.corners[0, 0, 0]),
         )
 
     def _piloted(self, edges: _Edges) -> tuple[np.ndarray, np.ndarray]:
@@ -209,9 +213,9 @@ class SharedSampling:
         key = (question.seed, Stream.PILOT)
         bases = tiled_coalitions(inner, *PILOT, 0, PILOT[0], key).reshape(-1, n)
         grid = flip_grid(pilot_sample(question.pairs), n)
-        seen = self._measured(bases, grid)
+        seen = self._seen(bases, grid)
         edge_terms = edges.terms_t2p[..., pilot_sample(np.arange(len(question.pairs)))]
-        inner_terms = np.stack(corner_terms(*on_host(seen.corners)))
+        inner_terms = np.stack(corner_terms(*seen.corners))
         context_size_kp = seen.context_size_kp()
         inside = (context_size_kp > 0) & (context_size_kp < n - 2)
         sizes = bases.sum(1)
@@ -230,22 +234,22 @@ class SharedSampling:
         shape, p, law = (self.layout.replicates, self.layout.length), len(self.question.pairs), self._law
         key = (self.question.seed, Stream.TILES)
         bases_kn = tiled_coalitions(self.allocation, *shape, start, stop, key).reshape(-1, self._n)
-        corners, coalitions = self._measured(bases_kn, self.grid), shape[0] * shape[1]
+        corners, coalitions = self._measured(bases_kn), shape[0] * shape[1]
         wanted, weight = self._weights(2, coalitions)
         first = corners.by_first_size(self._weights(1, coalitions)[1]) * corners.first_ks * coalitions
         if self._edges is not None:
             first = first + beside(self._edges.first_s, first)
         self._first_sum = self._first_sum + on_host(first.sum(0))
         self._first_count += len(bases_kn)
-        weight_kp = corners.by_context_size(weight)
-        terms = []
-        for number, term_kp in enumerate(corner_terms(*corners.corners)):
-            guess_sp = self._guess_tsp[number]
-            known = wanted @ guess_sp
-            if self._edges is not None:
-                known = known + law.sizes(self._n - 2)[[0, -1]] @ self._edges.terms_t2p[number]
-            sampled = weight_kp * (term_kp - corners.by_context_size(guess_sp)) * coalitions
-            terms.append((beside(known, sampled) + sampled).reshape(-1, shape[1], p))
+        known_tp = wanted @ self._guess_tsp
+        if self._edges is not None:
+            known_tp = known_tp + law.sizes(self._n - 2)[[0, -1]] @ self._edges.terms_t2p
+        weight_kp, terms = corners.by_context_size(weight[:, None]), []
+        for at, term_tkp in corners.in_parts(corner_terms(*corners.corners)):
+            guess_tkp = corners.by_context_size(self._guess_tsp[at])
+            sampled_tkp = weight_kp * (term_tkp - guess_tkp) * coalitions
+            whole_tkp = beside(known_tp[at, None], sampled_tkp) + sampled_tkp
+            terms += [term_kp.reshape(-1, shape[1], p) for term_kp in whole_tkp]
         return tiled_sums(*whole_terms(Terms(*terms), self.question.two_way))
 
     def _weights(self, order: int, coalitions: int) -> tuple[np.ndarray, np.ndarray]:

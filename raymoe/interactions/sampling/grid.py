@@ -8,6 +8,7 @@ Shapes: k coalitions, n players, p interactions of one order (2 or 3).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations, pairwise
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from raymoe.interactions.arrays import Array, beside, by_column, library, on_host, stacked
+from raymoe.interactions.arrays import Array, beside, by_column, library, on_host, rows_of, stacked
 from raymoe.interactions.games.game import Game, evaluate
 from raymoe.interactions.games.tensor_game import TensorGame, tensor_game
 
@@ -54,6 +55,7 @@ class FlipGrid:
                     code = np.take_along_axis(members, at, 1) @ digits
                     self._columns[bits] = start + np.searchsorted(faces, code)
         self.players = np.unique(interactions)
+        self._placed: dict[tuple[str, torch.device | None], np.ndarray | Tensor] = {}
 
     @property
     def evaluations(self) -> int:
@@ -61,32 +63,48 @@ class FlipGrid:
         return len(self.flips)
 
     def measure(self, game: Game, bases_kn: np.ndarray) -> Corners[np.ndarray]:
-        """Evaluate the grid around each coalition.
+        """Evaluate the grid around each coalition and sort the values.
 
-        On the game's device where it asks for that (``TensorGame``): then the arrays are tensors there, to
-        which the same formulas apply (``arrays``).
+        Where the game stays on its device (``TensorGame``), so do the arrays: tensors, to which the same
+        formulas apply (``arrays``).
         """
+        return self.corners(bases_kn, self.values(game, bases_kn))
+
+    def values(self, game: Game, bases_kn: np.ndarray) -> np.ndarray:
+        """The game's values of the grid around each coalition, [k, f], where it computes them."""
         on_device = tensor_game(game)
         if on_device is not None:
-            found = self.corners(bases_kn, self._device_values(on_device, bases_kn))
-            return cast("Corners[np.ndarray]", found)
+            return cast("np.ndarray", self._device_values(on_device, bases_kn))
         masks = (bases_kn[:, None] ^ self.flips).reshape(-1, self.n)
-        return self.corners(bases_kn, evaluate(game, masks).reshape(len(bases_kn), -1))
+        return evaluate(game, masks).reshape(len(bases_kn), -1)
 
     def corners(self, bases_kn: np.ndarray, values_kf: Array) -> Corners[Array]:
         """Sort the grid's values by which members are present."""
-        order, players = self.interactions.shape[1], len(self.players)
-        present = [beside(bases_kn[:, self.interactions[:, j]], values_kf) for j in range(order)]
-        first = values_kf[:, 1 : 1 + players] - values_kf[:, :1]
-        own_ks = beside(bases_kn[:, self.players], values_kf)
-        flipped = [by_column(values_kf[:, beside(at, values_kf)]) for at in self._columns]
+        pairs, columns, players = (self._beside(name, values_kf) for name in ("pairs", "columns", "players"))
+        bases = beside(bases_kn, values_kf)
+        present = [bases[:, members] for members in pairs]
+        first = values_kf[:, 1 : 1 + len(players)] - values_kf[:, :1]
+        own_ks = bases[:, players]
         return Corners(
-            corners=_by_presence(flipped, present),
+            corners=_by_presence([by_column(values_kf[:, at]) for at in columns], present),
             present=present,
             first_ks=library(first).where(own_ks, -first, first),
             own_ks=own_ks,
             size_k=bases_kn.sum(1),
         )
+
+    def _beside(self, name: str, like: Array) -> Array:
+        """One of the grid's constants, put where values lie once."""
+        place = like.device if isinstance(like, Tensor) else None
+        if (name, place) not in self._placed:
+            constants = {
+                "pairs": self.interactions.T,
+                "columns": self._columns,
+                "players": self.players,
+                "flips": self.flips,
+            }
+            self._placed[name, place] = beside(constants[name], like)
+        return cast("Array", self._placed[name, place])
 
     @cached_property
     def _flip_sizes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +112,6 @@ class FlipGrid:
         return self.flips.T.astype(np.float32), self.flips.sum(1)
 
     def _device_values(self, game: TensorGame, bases_kn: np.ndarray) -> Tensor:
-        """The game's values of the grid around each coalition, [k, f], where it computes them."""
         flips_nf, size_f = self._flip_sizes
         # The host knows how large every coalition is without looking at the device's.
         common_kf = (bases_kn.astype(np.float32) @ flips_nf).astype(np.int64)
@@ -178,27 +195,35 @@ class Corners(Generic[Array]):
         """Players of each context."""
         return self.size_k[:, None] - sum(on_host(p).astype(np.int64) for p in self.present)
 
-    def by_context_size(self, table_s: np.ndarray) -> Array:
-        """What a table holds for the size of each context, [k, p].
+    @property
+    def launches_are_dear(self) -> bool:
+        """Whether one large operation is better than several that fit into a processor's caches."""
+        return isinstance(self.corners, Tensor) and self.corners.device.type != "cpu"
+
+    def in_parts(self, terms: Sequence[Array]) -> list[tuple[slice, Array]]:
+        """Terms [k, p] one by one or all at once, as the device likes it: which they are, and [t, k, p]."""
+        if self.launches_are_dear:
+            return [(slice(None), stacked(terms))]
+        return [(slice(t, t + 1), term_kp[None]) for t, term_kp in enumerate(terms)]
+
+    def by_context_size(self, table_sp: np.ndarray) -> Array:
+        """What a table holds for the size of each context, [..., k, p].
 
         Args:
-            table_s: [s] or, with a column for each interaction, [s, p]; the host's.
+            table_sp: [..., s, p], or [..., s, 1] where all interactions have the same; the host's.
         """
-        return _by_size(table_s, self.size_k, self.present, self.corners)
+        return _by_size(table_sp, self.size_k, self.present, self.corners)
 
     def by_first_size(self, table_s: np.ndarray) -> Array:
         """Likewise for the contexts of single players, [k, s]."""
-        return _by_size(table_s, self.size_k, [self.own_ks], self.corners)
+        return _by_size(table_s[:, None], self.size_k, [self.own_ks], self.corners)
 
 
-def _by_size(table_s: np.ndarray, size_k: np.ndarray, present: list[Array], like: Array) -> Array:
+def _by_size(table_sp: np.ndarray, size_k: np.ndarray, present: list[Array], like: Array) -> Array:
     """Rows of a table by the size of what is left without the members that are present."""
-    last = len(table_s) - 1
     # A context has as many players as its coalition, less 0, 1, ... : whole rows are taken, and chosen among.
-    rows = [
-        by_column(beside(table_s[np.clip(size_k - inside, 0, last)].reshape(len(size_k), -1), like))
-        for inside in range(len(present) + 1)
-    ]
+    at = [np.clip(size_k - inside, 0, table_sp.shape[-2] - 1) for inside in range(len(present) + 1)]
+    rows = [rows_of(beside(table_sp, like), beside(each, like)) for each in at]
     where = library(like).where
     for present_kp in present:
         rows = [where(present_kp, with_it, without) for without, with_it in pairwise(rows)]
