@@ -6,16 +6,18 @@ import platform
 from contextlib import suppress
 
 from raymoe.errors import RaymoeError
+from raymoe.runtime.threads import use_granted_cores
 
 
 def resolve_device(asked: str | None) -> str:
-    """The device asked for, or a GPU where there is one, else the CPU.
+    """The device asked for, or a GPU where there is one, else the CPU, with the cores that are granted.
 
     Raises:
         RaymoeError: it isn't there.
     """
     import torch
 
+    use_granted_cores()
     if asked is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():

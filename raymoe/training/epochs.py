@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from raymoe.config import TrainConfig
 from raymoe.errors import RaymoeError
 from raymoe.features.store import FeatureBatch, FeatureStore
 from raymoe.models.base import FusionModel
+from raymoe.runtime.threads import Threads
 from raymoe.task import Task
 from raymoe.training.objective import objective
 from raymoe.training.predict import predict
@@ -72,6 +75,7 @@ def run_epochs(
     *,
     device: torch.device | str,
     on_step: Callable[[str], None] = lambda note: None,
+    threads: Threads | None = None,
 ) -> Iterator[int]:
     """Train on, updating ``state`` and yielding the epoch's number after every epoch.
 
@@ -82,6 +86,7 @@ def run_epochs(
         state: where to begin; changed in place.
         device: where to compute.
         on_step: told the running loss after every step.
+        threads: chooses how many there are of a CPU's; by default nobody does.
 
     Raises:
         DivergedError: a loss, or an answer on the validation split, is NaN or infinite; the best epoch until
@@ -97,7 +102,7 @@ def run_epochs(
     val_labels = [store.labels[i] for i in val]
     while not state.is_finished(config):
         epoch = len(state.rows) + 1
-        losses = _train_epoch(model, optimizer, scaler, store, train, config, epoch, device, on_step)
+        losses = _train_epoch(model, optimizer, scaler, store, train, config, epoch, device, on_step, threads)
         answers = predict(model, store, val, batch_size=eval_batch(config), device=device)
         # The loss is that before the last step, so this is where the last step's damage shows.
         if not np.isfinite(answers.logits).all():
@@ -129,6 +134,7 @@ def _train_epoch(
     epoch: int,
     device: torch.device | str,
     on_step: Callable[[str], None],
+    threads: Threads | None,
 ) -> dict[str, float]:
     """One pass over the training split; returns the mean losses over its samples."""
     sequence = np.random.SeedSequence([config.seed, epoch])
@@ -139,7 +145,9 @@ def _train_epoch(
     done = 0
     for step, batch in enumerate(store.batches(order, config.batch_size, device, **model.reads), 1):
         optimizer.zero_grad(set_to_none=True)
-        values = accumulate(model, batch, store.task, config, scaler)
+        work = partial(accumulate, model, batch, store.task, config, scaler)
+        with threads.step(partial(_thrown_away, work, model)) if threads else nullcontext():
+            values = work()
         if not math.isfinite(values["train_loss"]):
             raise DivergedError(
                 f"the loss became {values['train_loss']} in epoch {epoch}, step {step}",
@@ -155,6 +163,13 @@ def _train_epoch(
         done += len(batch.sample_ids)
         on_step(f"loss {totals['train_loss'] / done:.4f}")
     return {name: total / len(order) for name, total in totals.items()}
+
+
+def _thrown_away(work: Callable[[], object], model: FusionModel) -> None:
+    """A step that leaves no trace: no gradients, and random numbers as if it had not been (a CPU's)."""
+    with torch.random.fork_rng(devices=[]):
+        work()
+    model.zero_grad(set_to_none=True)
 
 
 def eval_batch(config: TrainConfig) -> int:

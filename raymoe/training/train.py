@@ -23,6 +23,7 @@ from raymoe.project.provenance import Provenance
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.device import resolve_device
 from raymoe.runtime.progress import console, track
+from raymoe.runtime.threads import Threads
 from raymoe.training.epochs import DivergedError, State, eval_batch, run_epochs
 from raymoe.training.predict import Predictions, predict
 
@@ -195,8 +196,9 @@ def _train(
         def on_step(loss: str) -> None:
             progress.advance(1, f"{loss}{note}")
 
+        threads = Threads(lambda change: console.print(f"  {change}")) if device == "cpu" else None
         try:
-            for _ in run_epochs(model, store, config, state, device=device, on_step=on_step):
+            for _ in run_epochs(model, store, config, state, device=device, on_step=on_step, threads=threads):
                 best = state.best_scores[config.selection]
                 note = f", best val {config.selection} {best:.3f} (epoch {state.best_epoch})"
                 progress.advance(0, f"loss {state.rows[-1]['train_loss']:.4f}{note}")
@@ -210,6 +212,9 @@ def _train(
                 _save_best(CHECKPOINT.of(project), model, state, info)
                 error.remedy += f" The best epoch until then, {state.best_epoch}, is kept as the checkpoint."
             raise
+        finally:
+            if threads:
+                threads.close()
     return state
 
 

@@ -22,6 +22,8 @@ from raymoe.project.artifacts import CHECKPOINT, FEATURES
 from raymoe.project.contracts import EPOCHS, METRICS, PREDICTIONS
 from raymoe.project.tables import metadata_of, read_table
 from raymoe.project.workspace import Workspace
+from raymoe.runtime import threads as threads_module
+from raymoe.runtime.threads import Threads
 from raymoe.training import epochs as epochs_module
 from raymoe.training import train
 
@@ -131,6 +133,26 @@ def test_same_seed_same_bits_and_another_seed_other_ones(tmp_path):
     assert all(a[name].equals(b[name]) for name in a)
     other = make_project(tmp_path / "c", seed=1)
     assert train(other, device="cpu").fingerprint != results[0].fingerprint
+
+
+def test_trying_numbers_of_threads_leaves_no_trace(tmp_path, monkeypatch):
+    """Steps whose result is thrown away change neither gradients nor random numbers."""
+    tried: list[int] = []
+    monkeypatch.setattr(threads_module, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr(threads_module, "SLOW", 0.0)  # every step is slow
+    monkeypatch.setattr(threads_module, "CLEAR", 1e9)  # and no other number better
+    monkeypatch.setattr(threads_module, "_candidates", lambda: [torch.get_num_threads(), 1000])
+    monkeypatch.setattr(Threads, "_set", staticmethod(tried.append))
+    found = {}
+    for settled in (1e9, 0.0):
+        tried.clear()
+        monkeypatch.setattr(threads_module, "SETTLED", settled)
+        project = make_project(tmp_path / str(settled))
+        found[settled] = train(project, device="cpu").fingerprint
+        assert (1000 in tried) == (settled == 0.0)
+        assert tried[-1] == torch.get_num_threads()
+    assert len(tried) > 10
+    assert found[0.0] == found[1e9]
 
 
 @pytest.mark.parametrize("stop_at", [3, 11, 16])
