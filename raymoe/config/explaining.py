@@ -87,6 +87,18 @@ class ProbeConfig(Section):
     context independently, with probability `inclusion`"""
     inclusion: float = Field(0.5, gt=0, lt=1)
     """of `banzhaf`"""
+    mask: Literal["zero", "input"] = "zero"
+    """how a feature is taken away: `zero` puts the zero vector in its place after the encoder, as the paper
+    does; `input` takes words out of the text and regions out of the picture before the encoder, and writes
+    tables of its own"""
+    regions: str = Field("3x3", pattern=r"^[1-9]\d?x[1-9]\d?$")
+    """of `input`: rows x columns that a picture is cut into"""
+    fill: Literal["white", "mean", "blur"] = "white"
+    """of `input`: what takes the place of a region: white, the picture's mean colour, the region blurred"""
+    words: int = Field(12, ge=1)
+    """of `input`: the most words of a text that can be taken out, the most important ones; others stay"""
+    samples: tuple[str, ...] = ()
+    """of `input`: ids of the samples to measure; empty: all that were attributed"""
     precision: Literal["float32", "float64"] = "float32"
     """of the evaluations; float32 is without TF32"""
     seed: int = Field(0, ge=0)
@@ -97,7 +109,7 @@ class ProbeConfig(Section):
     """a work unit is about so many model evaluations; not set, or "auto": as many as take half a second on
     the device that the run begins on"""
 
-    @field_validator("experts", mode="before")
+    @field_validator("experts", "samples", mode="before")
     @classmethod
     def _named(cls, value: object) -> object:
         """Names as they are typed: ``synergy,mixture``."""
@@ -120,9 +132,14 @@ class ProbeConfig(Section):
     def defining(self) -> dict[str, Any]:
         """The settings that what comes out depends on.
 
-        The usual law of contexts goes without saying: tables from before there was a choice are of it.
+        The usual law of contexts goes without saying: tables from before there was a choice are of it. So
+        does masking with zero vectors; masking at the input takes its players by rules of its own.
         """
         useless = {"index", "inclusion"} if self.index == "sii" else set()
+        if self.mask == "zero":
+            useless |= {"mask", "regions", "fill", "words", "samples"}
+        else:
+            useless |= {"rho", "min_features", "num_bins"} | (set() if self.samples else {"samples"})
         return self.model_dump(mode="json", exclude={"unit_evaluations", *useless})
 
     def experts_among(self, known: Sequence[str]) -> tuple[str, ...]:
@@ -148,6 +165,12 @@ class ProbeConfig(Section):
         for name in self.experts:
             found |= dict.fromkeys(known if name == ALL else [name])
         return tuple(found)
+
+    @property
+    def region_grid(self) -> tuple[int, int]:
+        """Rows and columns of regions."""
+        rows, cols = map(int, self.regions.split("x"))
+        return rows, cols
 
     @model_validator(mode="after")
     def _enough(self) -> ProbeConfig:

@@ -31,11 +31,16 @@ class SamplesFile:
         rows = [groups.row_group(i).num_rows for i in range(groups.num_row_groups)]
         self._starts = np.cumsum([0, *rows])  # of each row group, and the end
 
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._file.schema_arrow.names)
+
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def rows(self, start: int, stop: int) -> pa.Table:
-        """Rows ``start`` to ``stop``; reads the row groups that hold them and no others.
+    def rows(self, start: int, stop: int, columns: list[str] | None = None) -> pa.Table:
+        """Rows ``start`` to ``stop``, all columns or some; reads the row groups that hold them and no others.
 
         Raises:
             ParentError: the file is damaged there.
@@ -43,7 +48,7 @@ class SamplesFile:
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
         last = int(np.searchsorted(self._starts, stop, side="left"))
         try:
-            table = self._file.read_row_groups(list(range(first, last)), use_threads=False)
+            table = self._file.read_row_groups(list(range(first, last)), columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise ParentError(
                 f"{self._samples.path} is damaged in rows {start + 1} to {stop} ({error})",

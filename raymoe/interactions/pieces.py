@@ -8,6 +8,7 @@ Shapes: n players, p pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -63,6 +64,27 @@ def pieces(work: Work, aim: int) -> list[Piece]:
 
 def _ceil(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def block_sums_of(
+    games: Sequence[Game],
+    pairs: np.ndarray,
+    n: int,
+    *,
+    method: str,
+    coalitions: int,
+    start: int,
+    stop: int,
+    seed: int,
+    law: SizeLaw = SHAPLEY,
+) -> list[RunningSums]:
+    """Running sums of blocks ``start..stop`` for several games, on the same coalitions where possible.
+
+    Args:
+        games: of the same players; for the rest see ``block_sums``.
+    """
+    questions = [Question(game, pairs, n, seed, law) for game in games]
+    return find_estimator(method).block_sums_of(questions, coalitions, start, stop)
 
 
 def block_sums(

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 import ray
 
+from raymoe.actors.actor import Runner
 from raymoe.actors.fleet import Fleet, open_fleet
 from raymoe.actors.pool import first_actor, own_error, run_units
 from raymoe.models.model_source import ModelSource
 from raymoe.probe.commit import UnitFiles
 from raymoe.probe.cut import Cut, open_cut, save_cut
+from raymoe.probe.input_runner import InputRunner, InputSource
 from raymoe.probe.plan import Plan, Unit, Units
 from raymoe.probe.runner import UnitRunner
 from raymoe.project import Project
@@ -50,8 +52,7 @@ def measure(
         if not work.left:
             return work, {}
     with open_fleet(
-        UnitRunner,
-        runner_arguments(planned.project, planned.provenance),
+        *runner_of(planned.project, planned.provenance),
         address=address,
         num_actors=num_actors,
         device=device,
@@ -181,6 +182,13 @@ class Opened:
         if self.cut.note_device(name):
             save_cut(self.planned.project.workspace, self.planned.folder, self.cut)
         self.files.commit(unit.number, answer)
+
+
+def runner_of(project: Project, provenance: Provenance) -> tuple[type[Runner], tuple[object, ...]]:
+    """What does the units by the rule of masking that is asked for, and its arguments."""
+    if project.preset.probe.mask == "input":
+        return InputRunner, (InputSource.of(project, provenance.parents),)
+    return UnitRunner, runner_arguments(project, provenance)
 
 
 def runner_arguments(project: Project, provenance: Provenance) -> tuple[ModelSource, str]:

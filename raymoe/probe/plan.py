@@ -11,7 +11,7 @@ import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +31,24 @@ from raymoe.runtime.seeds import seed_of
 JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
 
 
+class Shown(NamedTuple):
+    """What a player is to a reader, where it is no position: a word or a region, and its place.
+
+    ``place`` has a word's first character and the one after its last; a region's left, top, right and bottom
+    as fractions of the upright picture.
+    """
+
+    text: str
+    place: tuple[float, ...]
+
+
 @dataclass(frozen=True)
 class Job:
-    """All that is to be measured of one sample and expert."""
+    """All that is to be measured of one sample and expert, or of one sample and all experts together.
+
+    Attributes:
+        shown: of each player, where it is taken out of the input.
+    """
 
     number: int
     sample_id: str
@@ -41,6 +56,7 @@ class Job:
     target: str
     candidates: Candidates
     seed: int
+    shown: tuple[Shown, ...] = ()
 
     @property
     def name(self) -> str:
@@ -76,6 +92,8 @@ class Plan:
         works: the different costs that jobs have, and ``kinds``, int32 [jobs], which of them each has.
         skipped: samples left out, and why.
         config: what to measure.
+        together: whether a job is all experts of a sample, so that an answer holds their rows one after the
+            other; else it is one expert.
     """
 
     jobs: Sequence[Job]
@@ -83,6 +101,7 @@ class Plan:
     kinds: np.ndarray
     skipped: list[Skipped]
     config: ProbeConfig
+    together: bool = False
 
     def typical_job(self) -> Job:
         """One whose cost is the median."""

@@ -11,15 +11,24 @@ import numpy as np
 import pyarrow as pa
 
 from raymoe.errors import ParentError, RaymoeError
+from raymoe.features.encode import refuse_other_features
 from raymoe.features.parts import read_marker
 from raymoe.features.store import FeatureStore
 from raymoe.models.checkpoint import read_info
 from raymoe.probe.cut import earlier_size, resumable
+from raymoe.probe.input_plan import make_input_plan
 from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
 from raymoe.probe.plan import Units, make_plan
 from raymoe.project import Project, StageResult
-from raymoe.project.artifacts import CHECKPOINT, FEATURES, IMPORTANCE, INTERACTIONS
+from raymoe.project.artifacts import (
+    CHECKPOINT,
+    FEATURES,
+    IMPORTANCE,
+    INPUT_INTERACTIONS,
+    INTERACTIONS,
+    SAMPLES,
+)
 from raymoe.project.interaction_tables import (
     OLD,
     interactions_complete,
@@ -27,7 +36,7 @@ from raymoe.project.interaction_tables import (
     read_interactions_metadata,
 )
 from raymoe.project.lock import RunLock
-from raymoe.project.outputs import parents_in
+from raymoe.project.outputs import Output, parents_in
 from raymoe.project.provenance import Provenance, Skipped
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
@@ -68,24 +77,31 @@ def probe(
     """
     project = with_experts(project)
     workspace, config = project.workspace, project.preset.probe
+    if config.mask == "input":
+        refuse_other_features(project)  # the encoders are asked again: they have to be the same
     importance, provenance = parents_of(project)
     if not overwrite and (notes := _finished(project, provenance)):
         return _result(project, provenance, notes, ran=False)
 
     workspace.check_writable()
-    if is_of_earlier_version(INTERACTIONS.of(project)):
+    if is_of_earlier_version(tables_of(project)):
         console.print(f"  {OLD} is of an earlier version: it is replaced by one Parquet table per expert")
     store = FeatureStore.open(FEATURES.of(project))
     CHECKPOINT.of(project).refuse_other_parents(provenance.parents, {"features": store.fingerprint})
     experts = read_info(CHECKPOINT.of(project)).experts
-    plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
+    made_by = IMPORTANCE.of(project).command
+    if config.mask == "input":
+        modalities = project.preset.data.modalities
+        plan = make_input_plan(store, importance, SAMPLES.of(project), modalities, config, made_by=made_by)
+    else:
+        plan = make_plan(store, importance, experts, config, made_by=made_by)
     if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair: {_why_none(plan.skipped)}",
             "Look at these samples' texts and pictures, or choose another split with --set "
             "attribute.split=NAME.",
         )
-    folder = f"{project.run}/units/{provenance.fingerprint}-{config.unit_evaluations or 'auto'}"
+    folder = f"{_units(project)}/{provenance.fingerprint}-{config.unit_evaluations or 'auto'}"
     with RunLock(workspace, f"{project.run}/probe.lock") as lock:
         if not overwrite and (notes := _finished(project, provenance)):  # by whoever held the lock before
             return _result(project, provenance, notes, ran=False)
@@ -108,8 +124,20 @@ def probe(
             _check_unchanged(project, provenance)
             notes = _merge(work, failed)
         if not failed:
-            workspace.remove(f"{project.run}/units")  # what other cuts left is of no use either
+            workspace.remove(_units(project))  # what other cuts left is of no use either
     return _result(project, provenance, notes, ran=True)
+
+
+def tables_of(project: Project) -> Output:
+    """The tables of the rule of masking that is asked for; those of the other stay beside them."""
+    artifact = INPUT_INTERACTIONS if project.preset.probe.mask == "input" else INTERACTIONS
+    return artifact.of(project)
+
+
+def _units(project: Project) -> str:
+    """The folder of the answers."""
+    inner = "input/units" if project.preset.probe.mask == "input" else "units"
+    return f"{project.run}/{inner}"
 
 
 def _merge(work: Opened, failed: dict[str, str]) -> Notes:
@@ -148,7 +176,7 @@ def _merge(work: Opened, failed: dict[str, str]) -> Notes:
         "devices": work.cut.devices,
         "versions": package_versions(),
     }
-    write_tables(INTERACTIONS.of(project), units, work.files, numbers, work.planned.provenance, notes)
+    write_tables(tables_of(project), units, work.files, numbers, work.planned.provenance, notes)
     return notes
 
 
@@ -193,7 +221,9 @@ def parents_of(project: Project) -> tuple[pa.Table, Provenance]:
         "checkpoint": info.fingerprint,
         "importance": metadata["fingerprint"],
     }
-    return importance, INTERACTIONS.of(project).made_from(settings, parents)
+    if project.preset.probe.mask == "input" and (samples := SAMPLES.of(project)).exists():
+        parents["samples"] = samples.metadata()["fingerprint"]
+    return importance, tables_of(project).made_from(settings, parents)
 
 
 def _finished(project: Project, provenance: Provenance) -> Notes | None:
@@ -202,7 +232,7 @@ def _finished(project: Project, provenance: Provenance) -> Notes | None:
     Raises:
         ParentError: a table is damaged or was made from other inputs.
     """
-    interactions = INTERACTIONS.of(project)
+    interactions = tables_of(project)
     if not interactions_complete(interactions, project.preset.probe.experts, provenance):
         return None
     notes = read_interactions_metadata(interactions)
@@ -212,7 +242,7 @@ def _finished(project: Project, provenance: Provenance) -> Notes | None:
 def _size_in_tables(project: Project, provenance: Provenance) -> int | None:
     """Size of a unit of the tables that are there, if they are of the same plan."""
     try:
-        notes = read_interactions_metadata(INTERACTIONS.of(project))
+        notes = read_interactions_metadata(tables_of(project))
     except ParentError:
         return None
     return notes.get("unit_evaluations") if notes.get("fingerprint") == provenance.fingerprint else None
@@ -230,6 +260,8 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
         "What was measured belongs to what was there before. Probe what is there now with: "
         f"{project.command('probe')}"
     )
+    if "samples" in provenance.parents:
+        now[SAMPLES] = SAMPLES.of(project).metadata()["fingerprint"]
     for artifact, fingerprint in now.items():
         artifact.of(project).refuse_changed(provenance.parents[artifact.name], fingerprint, remedy)
 
@@ -237,7 +269,7 @@ def _check_unchanged(project: Project, provenance: Provenance) -> None:
 def _result(project: Project, provenance: Provenance, notes: Notes, *, ran: bool) -> StageResult:
     failed = [Skipped(sample_id=f"unit {key}", reason=reason) for key, reason in notes["failed"].items()]
     return StageResult(
-        INTERACTIONS.of(project).path,
+        tables_of(project).path,
         provenance.fingerprint,
         ran,
         (*notes["skipped"], *failed),

@@ -93,6 +93,10 @@ class _Rehearsal:
         store = FeatureStore.open(FEATURES.of(project))
         experts = read_info(CHECKPOINT.of(project)).experts
         config = project.preset.probe
+        if config.mask != "zero":
+            raise RaymoeError(
+                "scaling measures the probe that masks with zero vectors", "Leave out --set probe.mask=input."
+            )
         plan = make_plan(store, importance, experts, config, made_by=IMPORTANCE.of(project).command)
         if not len(plan.jobs):
             raise RaymoeError("no sample has a cross-modal pair", "Raise probe.rho or probe.min_features.")

@@ -9,6 +9,7 @@
                                                     checkpoint/, epochs, predictions, metrics,
                                                     importance.arrow, units/,
                                                     interactions-<expert>.parquet,
+                                                    input/ the same, masked at the input,
                                                     report/ with index.html and figures
 
 ``SAMPLES.of(project)`` is a project's own: it reads, writes, says whether it is what would be made now, and
@@ -93,6 +94,14 @@ INTERACTIONS = Artifact(
     "{run}/interactions-*.parquet",
     contracts.INTERACTIONS,
     (FEATURES, CHECKPOINT, IMPORTANCE),
+)
+# The same with words and regions taken out before the encoders (probe.mask = "input").
+INPUT_INTERACTIONS = Artifact(
+    "input-interactions",
+    ("probe",),
+    "{run}/input/interactions-*.parquet",
+    contracts.INPUT_INTERACTIONS,
+    (SAMPLES, FEATURES, CHECKPOINT, IMPORTANCE),
 )
 REPORT = Artifact(
     "report",

@@ -188,3 +188,13 @@ INTERACTIONS = Contract(
         **{name: "float32" for name in SUMS},
     },
 )
+
+# The same scores where features are taken out of the input. u and v are numbers of words and of regions;
+# places say where these are: of a word its first character and the one after its last, of a region left, top,
+# right and bottom as fractions of the upright picture.
+_PLACES = {"text": "string", "place": "list<float64>"}
+INPUT_INTERACTIONS = Contract(
+    "input-interactions",
+    1,
+    {**INTERACTIONS.columns, **{f"{side}_{name}": kind for side in "uv" for name, kind in _PLACES.items()}},
+)

@@ -9,7 +9,7 @@ Shapes: n players, p pairs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -112,6 +112,16 @@ class Estimator(ABC):
         """Running sums of blocks ``start..stop`` of the estimate that ``work`` describes."""
         budget = self.work(question.pairs, question.num_players, coalitions, question.law).evaluations
         return self.estimate(question, budget, self.checked_options({})).sums
+
+    def block_sums_of(
+        self, questions: Sequence[Question], coalitions: int, start: int, stop: int
+    ) -> list[RunningSums]:
+        """``block_sums`` of several games of the same players and pairs.
+
+        An estimator that chooses its coalitions by what it sees may choose the same ones for all, so that
+        games which share their evaluations are asked once.
+        """
+        return [self.block_sums(question, coalitions, start, stop) for question in questions]
 
     def checked_options(self, given: Options) -> Options:
         """A value for each option: what was given, or the default.

@@ -21,6 +21,7 @@ Shapes: k coalitions, n players, p pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -75,6 +76,19 @@ class Shared(CoalitionEstimator):
     def block_sums(self, question: Question, coalitions: int, start: int, stop: int) -> RunningSums:
         """Sums over blocks ``start..stop``: any cut gives the same sums but for rounding."""
         return SharedSampling(question, coalitions).sums(start, stop)
+
+    def block_sums_of(
+        self, questions: Sequence[Question], coalitions: int, start: int, stop: int
+    ) -> list[RunningSums]:
+        """Sums of several games on the same coalitions: these go where the games need them on average.
+
+        Terms are weighted by the allocation that was used, so each estimate stays unbiased.
+        """
+        samplings = [SharedSampling(question, coalitions) for question in questions]
+        together = np.mean([sampling.allocation for sampling in samplings], axis=0)
+        for sampling in samplings:
+            sampling.allocation = together
+        return [sampling.sums(start, stop) for sampling in samplings]
 
     def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
         """The whole estimate; what the last coalition leaves of the budget is not spent."""
