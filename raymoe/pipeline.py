@@ -134,7 +134,7 @@ _STAGES = (
         foresees={"prepare": "raymoe.attribution.explained:refuse_unexplainable"},
     ),
     Stage(
-        (artifacts.INTERACTIONS,),
+        (artifacts.INTERACTIONS, artifacts.INPUT_INTERACTIONS),
         "raymoe.probe.probe:probe",
         "Importance -> synergy, redundancy and antagonism of cross-modal pairs, on Ray actors; resumes.",
         (*ON_ACTORS, "gpu_share"),

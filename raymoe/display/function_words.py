@@ -1,8 +1,8 @@
 """Which words say little for themselves: English function words, and punctuation in any language.
 
 A model can rely on them, and often does where they stand for the whole text; but a pair of "of" and a patch
-explains nothing to a reader. So they are marked and can be hidden, and are never left out of what is measured.
-The words are English alone; of other languages only punctuation is told.
+explains nothing to a reader. So they are marked and can be hidden, and are never left out of what is
+measured. The words are English alone; of other languages only punctuation is told.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _ENGLISH = frozenset(
         (_DETERMINERS, _PRONOUNS, _PREPOSITIONS, _CONJUNCTIONS, _AUXILIARIES, _ADVERBS, _REMAINS)
     ).split()
 )
-_APOSTROPHES = {"’": "'", "ʼ": "'"}
+_APOSTROPHES = str.maketrans("’ʼ", "''")
 
 
 def is_function_word(text: str) -> bool:
@@ -39,7 +39,7 @@ def is_function_word(text: str) -> bool:
     Args:
         text: a whole word; of a piece of one the answer means nothing ("the" of "the|rapy").
     """
-    word = text.strip().translate(str.maketrans(_APOSTROPHES)).casefold()
+    word = text.strip().translate(_APOSTROPHES).casefold()
     stem, apostrophe, rest = word.partition("'")
     if not apostrophe:
         return word in _ENGLISH

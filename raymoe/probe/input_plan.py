@@ -24,7 +24,7 @@ from raymoe.features.masked_words import Word, WordFinder
 from raymoe.features.store import FeatureStore
 from raymoe.interactions.candidates import Candidates
 from raymoe.interactions.pieces import Work, work_of
-from raymoe.probe.plan import Job, Plan, Shown, law_of
+from raymoe.probe.plan import InputPlayer, Job, Plan, law_of
 from raymoe.project.outputs import Output
 from raymoe.project.provenance import Skipped
 from raymoe.runtime.seeds import seed_of
@@ -68,7 +68,7 @@ def make_input_plan(
     for sample_id, rows in scores.items():
         index = store.index_of(sample_id)
         players: list[tuple[str, int]] = []
-        shown: list[Shown] = []
+        shown: list[InputPlayer] = []
         for m in modalities:
             if m.kind == "text":
                 length = len(store.sequence(index, m.name)[0])
@@ -77,14 +77,14 @@ def make_input_plan(
                 for number in chosen_words(words, mean, config.words):
                     word = words[number]
                     players.append((m.name, number))
-                    shown.append(Shown(word.text, (float(word.start), float(word.stop))))
+                    shown.append(InputPlayer(word.text, (float(word.start), float(word.stop))))
             else:
                 found = store.geometry(index, m.name)
                 boxes = region_boxes(found.seen if found else WHOLE, *config.region_grid)
                 for number, box in enumerate(boxes):
                     row, column = divmod(number, config.region_grid[1])
                     players.append((m.name, number))
-                    shown.append(Shown(f"region {row + 1},{column + 1}", box))
+                    shown.append(InputPlayer(f"region {row + 1},{column + 1}", box))
         candidates = _all_pairs(players)
         if not len(candidates.pairs):
             without = [m.name for m in modalities if not any(name == m.name for name, _ in players)]

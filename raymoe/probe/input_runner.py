@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from raymoe.config import ModalityConfig, ProbeConfig
 from raymoe.data.pictures import decode
 from raymoe.data.samples_file import SamplesFile
 from raymoe.errors import RaymoeError
-from raymoe.features.encoder import Encoder
+from raymoe.features.encoder import EncodedBatch
 from raymoe.features.lookup import load_encoder
 from raymoe.features.masked_picture import MaskedPicture, region_boxes
 from raymoe.features.masked_words import WordFinder, seen_text, without
@@ -208,7 +208,7 @@ class InputRunner:
         return target_weights(labels, len(info.classes)).to(self.device, self.dtype)
 
     @cached_property
-    def _encoders(self) -> dict[str, Encoder[Any, Any]]:
+    def _encoders(self) -> dict[str, AnyEncoder]:
         return {m.name: load_encoder(m.kind, m.encoder, self.device) for m in self.source.modalities}
 
     @cached_property
@@ -224,6 +224,16 @@ class InputRunner:
         """Where each sample is in the samples table."""
         ids = self.source.samples.read(["sample_id"])["sample_id"].to_pylist()
         return {sample_id: i for i, sample_id in enumerate(ids)}
+
+
+class AnyEncoder(Protocol):
+    """What an encoder of any modality does here."""
+
+    def prepare(self, items: Sequence[object]) -> object:
+        """On the CPU."""
+
+    def run(self, prepared: object) -> EncodedBatch:
+        """On the device."""
 
 
 class _Fusion:

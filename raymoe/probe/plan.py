@@ -31,7 +31,7 @@ from raymoe.runtime.seeds import seed_of
 JOBS_AT_ONCE = 1 << 14  # bounds the memory of counting
 
 
-class Shown(NamedTuple):
+class InputPlayer(NamedTuple):
     """What a player is to a reader, where it is no position: a word or a region, and its place.
 
     ``place`` has a word's first character and the one after its last; a region's left, top, right and bottom
@@ -56,7 +56,7 @@ class Job:
     target: str
     candidates: Candidates
     seed: int
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[InputPlayer, ...] = ()
 
     @property
     def name(self) -> str:
