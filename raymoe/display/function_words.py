@@ -44,7 +44,7 @@ def is_function_word(text: str) -> bool:
     if not apostrophe:
         return word in _ENGLISH
     if stem.endswith("n") and rest == "t":  # don't, isn't
-        return stem in _ENGLISH or stem[:-1] in _ENGLISH or stem == "can"
+        return stem in _ENGLISH or stem[:-1] in _ENGLISH or stem in ("can", "n")
     return rest in _ENGLISH and (not stem or stem in _ENGLISH)
 
 
