@@ -20,6 +20,7 @@ from raymoe.display.inputs import Explained
 from raymoe.display.pair_shares import MEMBERS, NEEDED, shares_of, verdict
 from raymoe.display.thumbnails import LARGEST_BYTES, thumbnail
 from raymoe.display.vocabulary import SCORES, SIGNED, default_score, score_columns
+from raymoe.display.words import minor_positions
 from raymoe.errors import ParentError
 from raymoe.features.geometry import Geometry
 from raymoe.features.text_pieces import TextPiece
@@ -34,6 +35,7 @@ class Sequence:
 
     Attributes:
         pieces: of a text, one per position; empty for a picture.
+        minor: of a text, the positions of function words and punctuation.
         cells: of a picture, the sequence position of each grid cell, row by row; empty for a text.
         geometry: of a picture, what its cells show of it.
         picture: the whole of it, upright and small, as WebP; None where it is missing or can't be decoded.
@@ -42,6 +44,7 @@ class Sequence:
 
     kind: str
     pieces: tuple[TextPiece, ...] = ()
+    minor: frozenset[int] = frozenset()
     cells: tuple[int, ...] = ()
     geometry: Geometry | None = None
     picture: bytes | None = None
@@ -86,7 +89,8 @@ class Sample:
     Attributes:
         chosen: ``strong`` (by its strongest pair), ``drawn`` (at random) or ``asked`` (by its id).
         importance: per expert and modality, one value in [0, 1] per piece or cell.
-        pairs: per expert and score, the top pairs, strongest first.
+        pairs: per expert and score, the top pairs, strongest first; as many more as it takes to have the
+            same number without function words and punctuation.
         verdicts: per expert, how much of what distinguishes the pairs is their own, in words.
         predicted: class indices.
         probabilities: per class; like ``weights`` empty for a split without predictions.
@@ -246,7 +250,8 @@ def _sequence(inputs: Explained, sample_id: str, name: str, kind: str, raw: Any,
     special = np.asarray(special, dtype=bool)
     if kind == "text":
         length = int(np.flatnonzero(valid).max(initial=-1)) + 1  # without padding
-        return Sequence("text", pieces=tuple((store.pieces(i, name) or [])[:length]))
+        pieces = tuple((store.pieces(i, name) or [])[:length])
+        return Sequence("text", pieces=pieces, minor=frozenset(minor_positions(pieces)))
     found = thumbnail(raw, largest)
     picture, size = found or (None, (1, 1))
     geometry = store.geometry(i, name) or inputs.measured(name, size if found else None)
@@ -291,7 +296,9 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
     value, stderr = score_columns(score)
     strength = np.nan_to_num(np.abs(rows[value].to_numpy()), nan=-1.0)
     order = np.argsort(-strength, kind="stable")
-    order = order[strength[order] > (-1.0 if score in SIGNED else 0.0)][:count]
+    order = order[strength[order] > (-1.0 if score in SIGNED else 0.0)]
+    told = np.cumsum(~_is_minor(rows, sequences)[order])
+    order = order[: max(count, int(np.searchsorted(told, count)) + 1)]
     return [
         Pair(
             u=_end(sequences, row["u_modality"], row["u"]),
@@ -304,6 +311,15 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
         )
         for row in rows.take(order).to_pylist()
     ]
+
+
+def _is_minor(rows: pa.Table, sequences: dict[str, Sequence]) -> np.ndarray:
+    """Which pairs have a function word or a mark of punctuation, bool [p]."""
+    found = np.zeros(len(rows), dtype=bool)
+    for side in ("u", "v"):
+        ends = zip(rows[f"{side}_modality"].to_pylist(), rows[side].to_pylist(), strict=True)
+        found |= np.array([position in sequences[name].minor for name, position in ends], dtype=bool)
+    return found
 
 
 def _verdict(rows: pa.Table, sequences: dict[str, Sequence]) -> str:

@@ -6,7 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from raymoe.features.text_pieces import TextPiece
+from raymoe.display.function_words import is_function_word, is_punctuation
+from raymoe.features.text_pieces import TextPiece, words
 
 
 def written(found: Sequence[TextPiece]) -> str:
@@ -26,6 +27,16 @@ def written(found: Sequence[TextPiece]) -> str:
         return text
     text = re.sub(r" ([.,;:!?)\]]+)(?= |$)", r"\1", text.strip())
     return re.sub(r"([(\[]) ", r"\1", text)
+
+
+def minor_positions(found: Sequence[TextPiece]) -> list[int]:
+    """Positions of the pieces of function words and of punctuation, in order."""
+    minor: list[int] = []
+    for word in words(found):
+        text = "".join(found[i].text for i in word)
+        if is_function_word(text) or is_punctuation(text):
+            minor += word
+    return minor
 
 
 def is_right_to_left(found: Sequence[TextPiece]) -> bool:

@@ -19,7 +19,7 @@ from raymoe.probe.cut import earlier_size, resumable
 from raymoe.probe.input_plan import make_input_plan
 from raymoe.probe.measuring import Opened, Planned, measure
 from raymoe.probe.merge import Notes, write_tables
-from raymoe.probe.plan import Units, make_plan
+from raymoe.probe.plan import Plan, Units, make_plan
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import (
     CHECKPOINT,
@@ -86,15 +86,7 @@ def probe(
     workspace.check_writable()
     if is_of_earlier_version(tables_of(project)):
         console.print(f"  {OLD} is of an earlier version: it is replaced by one Parquet table per expert")
-    store = FeatureStore.open(FEATURES.of(project))
-    CHECKPOINT.of(project).refuse_other_parents(provenance.parents, {"features": store.fingerprint})
-    experts = read_info(CHECKPOINT.of(project)).experts
-    made_by = IMPORTANCE.of(project).command
-    if config.mask == "input":
-        modalities = project.preset.data.modalities
-        plan = make_input_plan(store, importance, SAMPLES.of(project), modalities, config, made_by=made_by)
-    else:
-        plan = make_plan(store, importance, experts, config, made_by=made_by)
+    plan = plan_of(project, importance, provenance)
     if not len(plan.jobs):
         raise RaymoeError(
             f"no sample has a cross-modal pair: {_why_none(plan.skipped)}",
@@ -126,6 +118,27 @@ def probe(
         if not failed:
             workspace.remove(_units(project))  # what other cuts left is of no use either
     return _result(project, provenance, notes, ran=True)
+
+
+def plan_of(project: Project, importance: pa.Table, provenance: Provenance) -> Plan:
+    """All that is to be measured, by the rule of masking that is asked for.
+
+    Args:
+        project: with the experts by name (``with_experts``).
+        importance, provenance: from ``parents_of``.
+
+    Raises:
+        ParentError: the features are not those of the checkpoint.
+        InputError: see ``make_plan`` and ``make_input_plan``.
+    """
+    config, made_by = project.preset.probe, IMPORTANCE.of(project).command
+    store = FeatureStore.open(FEATURES.of(project))
+    CHECKPOINT.of(project).refuse_other_parents(provenance.parents, {"features": store.fingerprint})
+    if config.mask == "input":
+        modalities = project.preset.data.modalities
+        return make_input_plan(store, importance, SAMPLES.of(project), modalities, config, made_by=made_by)
+    experts = read_info(CHECKPOINT.of(project)).experts
+    return make_plan(store, importance, experts, config, made_by=made_by)
 
 
 def tables_of(project: Project) -> Output:

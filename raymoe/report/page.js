@@ -10,7 +10,7 @@ const ROW = 66, COLUMN = 84; // an item of the list, pixels, in a list that runs
 const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
 const CONTEXT = 3;
 const TALLEST = 620; // of a picture, pixels
-const state = { sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
+const state = { withoutMinor: false, sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
@@ -53,7 +53,9 @@ const hasArrived = (i) => i === 0 || document.readyState !== "loading" || $(`sam
 const expertOf = (name) => data.experts.find((e) => e.name === name);
 const sequenceOf = (sample, name) => sample.sequences.find((s) => s.name === name);
 const current = () => sampleAt(state.sample);
-const pairsShown = () => current().pairs[state.expert]?.[state.score] ?? [];
+const isMinor = ([name, i]) => sequenceOf(current(), name).minor?.includes(i) ?? false;
+const pairsShown = () => (current().pairs[state.expert]?.[state.score] ?? [])
+  .filter((p) => !state.withoutMinor || !(isMinor(p.u) || isMinor(p.v))).slice(0, data.listed);
 const isBetweenTextAndImage = (pair) =>
   [pair.u, pair.v].map(([m]) => sequenceOf(current(), m).kind).sort().join() === "image,text";
 
@@ -75,6 +77,7 @@ function buildChoices() {
     $("scores-choice").append(make("label", {}, input, label));
   }
   $("heat").addEventListener("change", (e) => stage.classList.toggle("no-heat", !e.target.checked));
+  $("minor").addEventListener("change", (e) => { state.withoutMinor = !e.target.checked; show(); });
   $("links").addEventListener("change", (e) => { stage.classList.toggle("no-links", !e.target.checked); drawWires(); });
 }
 
@@ -195,6 +198,7 @@ function show() {
   document.querySelector(`input[name=expert][value="${CSS.escape(state.expert)}"]`).checked = true;
   document.querySelector(`input[name=score][value="${state.score}"]`).checked = true;
   $("scores-choice").disabled = !expert.probed;
+  $("minor-switch").hidden = !current().sequences.some((s) => s.minor?.length);
   $("app").style.setProperty("--c", expert.color);
   tellPlace();
   showSequences();
@@ -235,7 +239,7 @@ function chips(sequence, scores, linked) {
     const opens = sequence.pieces[i + 1]?.[1] && visible.includes(i + 1);
     const name = [sequence.name, i];
     const chip = make("span", {
-      class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", linked.has(key(name)) && "linked"]
+      class: ["chip", joined && i === previous + 1 && "joined", opens && "opens", special && "special", isMinor(name) && "minor", linked.has(key(name)) && "linked"]
         .filter(Boolean).join(" "),
       role: "button", tabindex: -1, dir: "auto", "--heat": special ? 0 : (scores[i] ?? 0),
       title: special ? "special token" : `${text ? "" : joined ? "continues the letter before: " : "white space: "}importance ${(scores[i] ?? 0).toFixed(2)}`,
@@ -381,7 +385,9 @@ function showPairs() {
   $("pairs-verdict").textContent = current().verdicts[state.expert] ?? "";
   if (!pairs.length) {
     const measured = Object.values(current().pairs[state.expert] ?? {}).some((found) => found.length);
-    const reason = measured ? `No pair of this sample has any ${data.scores[state.score]}.`
+    const withMinor = current().pairs[state.expert]?.[state.score]?.length;
+    const reason = withMinor ? "Every pair listed here has a function word or a mark of punctuation."
+      : measured ? `No pair of this sample has any ${data.scores[state.score]}.`
       : expert.probed ? "No pair of this sample was measured." : `The ${expert.title} was not probed: it has a heat map only.`;
     table.replaceChildren(make("tbody", {}, make("tr", {}, make("td", { class: "empty" }, reason))));
     $("pairs-note").textContent = "";

@@ -202,6 +202,7 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample], *, ranked: b
         "signed": SIGNED,
         "negative": NEGATIVE,
         "drawn": project.preset.report.pairs,
+        "listed": project.preset.report.listed,
         "samples": [_entry(sample) for sample in samples],
         **({"methods": RANKED_BY} if ranked else {}),
     }
@@ -240,7 +241,8 @@ def _sample(sample: Sample) -> dict[str, Any]:
 def _sequence(sequence: Sequence) -> dict[str, Any]:
     if sequence.kind == "text":
         shown = [[p.text, p.joined, p.special] for p in sequence.pieces]
-        return {"kind": "text", "pieces": shown, "rtl": is_right_to_left(sequence.pieces)}
+        rtl = is_right_to_left(sequence.pieces)
+        return {"kind": "text", "pieces": shown, "rtl": rtl, "minor": sorted(sequence.minor)}
     picture = data_uri(sequence.picture) if sequence.picture else None
     found: dict[str, Any] = {
         "kind": "image",

@@ -57,11 +57,12 @@ class Opened:
 
     page: object
     samples: list[Sample]
+    listed: int
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def pairs(self, expert: str, score: str, sample: int = 0) -> list:
-        return self.samples[sample].pairs[expert][score]
+        return self.samples[sample].pairs[expert][score][: self.listed]
 
     def values(self) -> list[tuple[float, float]]:
         cells = self.page.locator("#pairs td.value").all_inner_texts()
@@ -82,7 +83,7 @@ def open_page(chromium, finished):
 
     def open_page(**options) -> Opened:
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
-        opened = Opened(contexts[-1].new_page(), finished.samples)
+        opened = Opened(contexts[-1].new_page(), finished.samples, finished.project.preset.report.listed)
         opened.page.on("console", lambda m: opened.complaints.append(m.text) if m.type == "error" else None)
         opened.page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         opened.page.on("request", lambda request: opened.requests.append(request.url))
@@ -621,6 +622,31 @@ def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
         assert found == pytest.approx((x0, y0, x1, y1), abs=0.005)
     assert "not seen by the encoder" in page.locator("#images .block-name").inner_text()
     page.close()
+
+
+def test_function_words_are_marked_and_their_pairs_can_be_hidden(open_page):
+    """What remains is refilled from the table; numbers and order stay."""
+    opened = open_page()
+    page, seen = opened.page, 0
+    for sample in opened.samples:
+        (text,) = (s for s in sample.sequences.values() if s.kind == "text")
+        marked = page.locator(".chip.minor").all_inner_texts()
+        assert page.locator("#minor-switch").is_visible() == bool(text.minor)
+        if len(text.pieces) <= 72:
+            assert len(marked) == len(text.minor)
+        for score in ("sii", "synergy"):
+            page.locator(f"input[name=score][value={score}]").check(force=True)
+            pairs = sample.pairs["synergy"][score]
+            without = [p for p in pairs if p.u.index not in text.minor]
+            opened.assert_values(pairs[: opened.listed])
+            if text.minor:
+                page.locator("#minor").uncheck(force=True)
+                opened.assert_values(without[: opened.listed])
+                page.locator("#minor").check(force=True)
+                seen += len(pairs) > len(without) > 0
+        page.keyboard.press(".")
+    assert seen
+    assert opened.complaints == []
 
 
 def test_what_is_planted_is_outlined_and_each_methods_rank_is_shown(open_page):
