@@ -8,6 +8,7 @@ from raymoe.errors import ParentError
 from raymoe.experiments.bootstrap import resample_counts
 from raymoe.experiments.running import evaluate
 from raymoe.experiments.specificity import EXPERIMENT
+from raymoe.experiments.specificity.classes import by_class
 from raymoe.experiments.specificity.measure import QUANTITIES, decomposed, quantities
 from raymoe.interactions.two_way import TwoWay
 from raymoe.probe import probe
@@ -80,6 +81,30 @@ def test_samples_with_one_word_are_counted_and_not_zero():
     samples = decomposed(frame).set_index("sample_id")
     assert samples.loc["one", ["total", "own", "noise", "above_noise"]].isna().all()
     assert samples.loc["more", "own"] > 0
+
+
+def test_the_sign_of_a_class_is_that_of_its_samples():
+    """Samples weigh alike, however many pairs they have; one with two classes counts for both."""
+    rng = np.random.default_rng(2)
+    tables = {f"a{i}": -1 - rng.random((2, 3)) for i in range(4)} | {
+        f"b{i}": rng.normal(size=(5, 6)) for i in range(6)
+    }
+    labels = {name: [0] if name[0] == "a" else [1] for name in tables} | {"b0": [0, 1], "b5": [2]}
+    samples = decomposed(pd.concat([pairs_of(name, table, 0.1) for name, table in tables.items()]))
+    samples = pd.concat([samples.assign(seed=seed) for seed in (0, 3)])
+    samples.loc[samples["seed"] == 3, "mean"] += 1
+    found = {
+        (row["seed"], row["class"]): row for row in by_class(samples, labels, ["cat", "dog", "rare", "none"])
+    }
+    assert set(found) == {(seed, name) for seed in (0, 3, None) for name in ("cat", "dog")}
+    of = {"cat": ["a0", "a1", "a2", "a3", "b0"], "dog": [f"b{i}" for i in range(5)]}
+    for (seed, name), row in found.items():
+        means = [tables[sample].mean() for sample in of[name]]
+        assert row["samples"] == len(of[name])
+        assert row["mean"] == pytest.approx(np.mean(means) + {0: 0, 3: 1, None: 0.5}[seed])
+        assert row["negative"] == pytest.approx(np.mean([(tables[sample] < 0).mean() for sample in of[name]]))
+        assert row["negative_low"] <= row["negative"] <= row["negative_high"]
+    assert found[None, "cat"]["negative_high"] <= 1
 
 
 def test_from_the_probes_tables_to_the_terminal(tiny, ray_session, capsys):

@@ -14,7 +14,15 @@ from raymoe.report import report
 
 MEASURED = (
     *("comparison", "faithfulness", "faithfulness-summary", "alignment"),
-    *("specificity", "specificity-samples", "pair-masking", "planted", "planted-experts", "planted-ranks"),
+    *(
+        "specificity",
+        "specificity-samples",
+        "specificity-classes",
+        "pair-masking",
+        "planted",
+        "planted-experts",
+        "planted-ranks",
+    ),
 )  # and no robustness
 
 

@@ -13,6 +13,7 @@ from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
 from raymoe.experiments.pair_masking import PAIR_MASKING
 from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS, PLANTED_RANKS
 from raymoe.experiments.robustness import ROBUSTNESS
+from raymoe.experiments.specificity import CLASSES as SPECIFICITY_CLASSES
 from raymoe.experiments.specificity import SAMPLES as SPECIFICITY_SAMPLES
 from raymoe.experiments.specificity import SPECIFICITY
 from raymoe.project import Project
@@ -51,6 +52,7 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
         "alignment": (here, ALIGNMENT, _alignment(random), measured),
         "specificity": (here, SPECIFICITY, _specificity(), measured),
         "specificity-samples": (here, SPECIFICITY_SAMPLES, _specificity_samples(), measured),
+        "specificity-classes": (here, SPECIFICITY_CLASSES, _specificity_classes(), measured),
         "pair-masking": (here, PAIR_MASKING, _pair_masking(), measured),
         "robustness": (here, ROBUSTNESS, _robustness(), of_runs),
         "planted": (here, PLANTED, _planted(random), of_runs),
@@ -225,7 +227,21 @@ def _specificity() -> list[dict]:
 def _specificity_samples() -> list[dict]:
     parts = {"total": 1.0, "first": 0.125, "second": 0.75, "own": 0.125, "noise": 0.025, "above_noise": True}
     names = {"expert": "synergy", "u_modality": "text", "v_modality": "image"}
-    return [{"seed": 0, "sample_id": f"s{i}", "pairs": 60, "mean": 0.01, **names, **parts} for i in range(5)]
+    return [
+        {"seed": 0, "sample_id": f"s{i}", "pairs": 60, "mean": 0.01, "negative": 0.4, **names, **parts}
+        for i in range(5)
+    ]
+
+
+def _specificity_classes() -> list[dict]:
+    names = {"expert": "synergy", "u_modality": "text", "v_modality": "image", "samples": 12}
+    return [
+        {"seed": seed, **names, "class": name}
+        | {f"mean{end}": mean + off for end, off in ENDS.items()}
+        | {f"negative{end}": negative + off for end, off in ENDS.items()}
+        for seed in (0, 1, None)
+        for name, mean, negative in (("music", 0.02, 0.3), ("animal", -0.04, 0.95))
+    ]
 
 
 def _pair_masking() -> list[dict]:

@@ -24,10 +24,11 @@ SPECIFICITY = Contract(
     },
 )
 # One row per seed, expert, sample and pair of modalities: where the variance of SII lies between the pairs of
-# the sample, in logits squared; null where nothing can be told.
+# the sample, in logits squared; null where nothing can be told. mean is that of the pairs' SII, negative the
+# share of the pairs whose SII is below 0.
 SAMPLES = Contract(
     "specificity-samples",
-    1,
+    2,
     {
         "seed": "int32",
         "expert": "string",
@@ -36,14 +37,32 @@ SAMPLES = Contract(
         "v_modality": "string",
         "pairs": "int32",
         "mean": "float64",
+        "negative": "float64",
         **dict.fromkeys(("total", "first", "second", "own", "noise"), "float64"),
         "above_noise": "bool",
+    },
+)
+
+# One row per seed (null: mean over seeds), expert, pair of modalities and class of at least three samples:
+# the means over its samples of both, with 95 % intervals over these.
+CLASSES = Contract(
+    "specificity-classes",
+    1,
+    {
+        "seed": "int32",
+        "expert": "string",
+        "u_modality": "string",
+        "v_modality": "string",
+        "class": "string",
+        "samples": "int64",
+        **{f"{name}{end}": "float64" for name in ("mean", "negative") for end in ("", "_low", "_high")},
     },
 )
 
 PARENTS = (FEATURES, INTERACTIONS)
 TABLE = evaluation_table("specificity", SPECIFICITY, PARENTS)
 SAMPLES_TABLE = evaluation_table("specificity", SAMPLES, PARENTS)
+CLASSES_TABLE = evaluation_table("specificity", CLASSES, PARENTS)
 
 EXPERIMENT = Experiment(
     name="specificity",
@@ -53,6 +72,6 @@ EXPERIMENT = Experiment(
     "their patch does with any partner?",
     help="specificity (is it a pair?)",
     folder=__name__,
-    tables=(TABLE, SAMPLES_TABLE),
+    tables=(TABLE, SAMPLES_TABLE, CLASSES_TABLE),
     options=("overwrite",),
 )

@@ -18,7 +18,15 @@ import pyarrow as pa
 from raymoe.display.pair_shares import NEEDED, shares_of
 from raymoe.experiments.bootstrap import resample_counts, spread_over_seeds
 from raymoe.experiments.probed_runs import left_out_of, parents_of, probed_seeds, reasons_of
-from raymoe.experiments.specificity import SAMPLES, SAMPLES_TABLE, SPECIFICITY, TABLE
+from raymoe.experiments.specificity import (
+    CLASSES,
+    CLASSES_TABLE,
+    SAMPLES,
+    SAMPLES_TABLE,
+    SPECIFICITY,
+    TABLE,
+)
+from raymoe.experiments.specificity.classes import by_class
 from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import FEATURES
@@ -29,8 +37,8 @@ KEYS = ("expert", "sample_id", "u_modality", "v_modality")
 def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     """Decompose the SII of every probed sample and expert.
 
-    Writes ``evaluation/specificity.parquet``, of every seed that was probed and their mean, and
-    ``evaluation/specificity-samples.parquet``.
+    Writes ``evaluation/specificity.parquet``, of every seed that was probed and their mean,
+    ``evaluation/specificity-samples.parquet`` and ``evaluation/specificity-classes.parquet``.
 
     Args:
         project: has tables of ``probe``, of one seed or several.
@@ -42,10 +50,16 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
     store = FeatureStore.open(FEATURES.of(project))
     runs = probed_seeds(project, store)
     parents = parents_of(store, runs)
-    output, of_samples = TABLE.of(project), SAMPLES_TABLE.of(project)
+    output, of_samples, of_classes = (t.of(project) for t in (TABLE, SAMPLES_TABLE, CLASSES_TABLE))
     settings = {"protocol": "specificity"}
-    made, made_samples = output.made_from(settings, parents), of_samples.made_from(settings, parents)
-    ran = overwrite or not (output.is_current(made) and of_samples.is_current(made_samples))
+    made, made_samples, made_classes = (
+        table.made_from(settings, parents) for table in (output, of_samples, of_classes)
+    )
+    ran = overwrite or not (
+        output.is_current(made)
+        and of_samples.is_current(made_samples)
+        and of_classes.is_current(made_classes)
+    )
     if ran:
         frames, skipped = [], []
         for run in runs:
@@ -55,6 +69,9 @@ def measure(project: Project, *, overwrite: bool = False) -> StageResult:
         notes = {"skipped": left_out_of(skipped)}
         rows = samples.astype(object).where(samples.notna(), None).to_dict("records")
         of_samples.write(pa.Table.from_pylist(rows, SAMPLES.schema), made_samples, notes)
+        labels = {sample_id: store.labels[store.index_of(sample_id)] for sample_id in samples["sample_id"]}
+        classes = list(by_class(samples, labels, store.classes))
+        of_classes.write(pa.Table.from_pylist(classes, CLASSES.schema), made_classes, notes)
         output.write(pa.Table.from_pylist(list(_rows(samples)), SPECIFICITY.schema), made, notes)
     return StageResult(output.path, made.fingerprint, ran, tuple(output.metadata()["skipped"]))
 
@@ -71,6 +88,7 @@ def decomposed(pairs: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             dict(zip(KEYS, key, strict=True))
             | {"pairs": len(of_sample), "mean": of_sample["sii"].mean()}
+            | {"negative": (of_sample["sii"] < 0).mean()}
             | (found._asdict() if found else {})
         )
     names = [name for name in SAMPLES.schema.names if name != "seed"]

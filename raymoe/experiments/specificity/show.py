@@ -36,7 +36,7 @@ def show(project: Project, tables: Mapping[str, pa.Table]) -> Shown:
     return Shown(
         finding=finding(rows),
         figures=(Plot("specificity", caption, lambda: draw(shown)),),
-        sheets=(_sheet(shown, seeds),),
+        sheets=(_sheet(shown, seeds), _class_sheet(over_seeds(rows_of(tables, "specificity-classes")))),
         notes=(NOTE,),
     )
 
@@ -92,6 +92,31 @@ def _sheet(found: dict[Key, dict[str, dict]], seeds: list[int]) -> Sheet:
         "modality; between samples: the share of the samples' means in the variance of all pairs"
     )
     return Sheet("specificity", caption, columns, tuple(cells))
+
+
+def _class_sheet(rows: Rows) -> Sheet:
+    """Every class, by how one-sided its pairs are."""
+    rows = sorted(rows, key=lambda row: -abs(row["negative"] - 0.5))
+    several = len({(row["u_modality"], row["v_modality"]) for row in rows}) > 1
+    cells: list[tuple[Cell, ...]] = []
+    for row in rows:
+        title = expert_title(row["expert"])
+        cells.append(
+            (
+                row["class"],
+                f"{title}, {row['u_modality']} x {row['v_modality']}" if several else title,
+                Amount.scaled(100, row["negative"], row["negative_low"], row["negative_high"], 0, False),
+                Amount(row["mean"], row["mean_low"], row["mean_high"], digits=4, signed=True),
+                Amount(row["samples"], digits=0),
+            )
+        )
+    caption = (
+        "SII by the class of the sample (true classes with at least three samples, those whose pairs are "
+        "most of one sign first): share of the pairs that are negative, per cent, and their mean, with 95 % "
+        "intervals over samples"
+    )
+    columns = ("class", "expert", "negative pairs", "mean SII", "samples")
+    return Sheet("specificity-classes", caption, columns, tuple(cells))
 
 
 def _percent(row: dict) -> Amount:
