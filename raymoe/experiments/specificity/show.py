@@ -112,9 +112,9 @@ def _class_sheet(rows: Rows) -> Sheet:
             )
         )
     caption = (
-        "SII by the class of the sample (true classes with at least three samples, the twelve whose pairs are "
-        "most of one sign first): share of the pairs that are negative, per cent, and their mean, with 95 % "
-        "intervals over samples"
+        "SII by the class of the sample (true classes with at least three samples, the "
+        f"{SHOWN_CLASSES} whose pairs are most of one sign): share of the pairs that are negative, per cent, "
+        "and their mean, with 95 % intervals over samples"
     )
     columns = ("class", "expert", "negative pairs", "mean SII", "samples")
     return Sheet("specificity-classes", caption, columns, tuple(cells))
