@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,23 +23,31 @@ from raymoe.project.artifacts import (
     EPOCHS,
     FEATURES,
     IMPORTANCE,
+    INPUT_INTERACTIONS,
     INTERACTIONS,
     METRICS,
     PREDICTIONS,
     SAMPLES,
 )
-from raymoe.project.interaction_tables import read_interactions
+from raymoe.project.interaction_tables import of_experts, read_interactions
 from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Metadata
 from raymoe.project.tables import metadata_of
+from raymoe.runtime.progress import console
 from raymoe.task import Task
 
-ORDER = ("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions")
+ORDER = (
+    *("samples", "epochs", "predictions", "metrics", "baselines", "importance", "interactions"),
+    "input_interactions",
+)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Explained:
-    """What is known of the samples of one run; ``store`` has what to show of each sample's features."""
+    """What is known of the samples of one run; ``store`` has what to show of each sample's features.
+
+    ``input_interactions`` are those masked at the input, of some samples; None where there are none.
+    """
 
     samples: pa.Table  # without the modalities' columns: pictures can be gigabytes
     source: SamplesFile
@@ -47,6 +56,7 @@ class Explained:
     interactions: pa.Table
     store: FeatureStore
     modality_settings: tuple[ModalityConfig, ...]
+    input_interactions: pa.Table | None = None
 
     def measured(self, modality: str, size: tuple[int, int] | None) -> Geometry:
         """What a picture's patches show of it, where the store does not say: measured with its processor.
@@ -75,7 +85,7 @@ class Explained:
 
     def tables(self) -> dict[str, pa.Table]:
         """The tables by name, in the order of the data flow."""
-        return {name: getattr(self, name) for name in ORDER if hasattr(self, name)}
+        return {name: getattr(self, name) for name in ORDER if getattr(self, name, None) is not None}
 
     def metadata(self, name: str) -> Metadata:
         """A table's own metadata."""
@@ -115,11 +125,16 @@ class Explained:
     @property
     def explained(self) -> list[str]:
         """The experts, and the mixture where that was probed."""
-        probed = self.metadata("interactions")["experts"]
-        return [*self.experts, *(name for name in probed if name == MIXTURE)]
+        return [*self.experts, *([MIXTURE] if MIXTURE in self.probed else [])]
+
+    @property
+    def probed(self) -> set[str]:
+        """Whose pairs were measured, by either rule of masking."""
+        tables = [name for name in ("interactions", "input_interactions") if name in self.tables()]
+        return {expert for name in tables for expert in self.metadata(name)["experts"]}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Inputs(Explained):
     """All that a report is made from."""
 
@@ -165,8 +180,23 @@ def read_explained(project: Project) -> Explained:
     IMPORTANCE.of(project).refuse_other_parents({"checkpoint": found.checkpoint}, predicted)
     wanted = {"checkpoint": found.checkpoint, "importance": found.fingerprints["importance"]}
     INTERACTIONS.of(project).refuse_other_parents(_parents(found.interactions), wanted)
-    if MIXTURE in found.metadata("interactions")["experts"]:
+    found = replace(found, input_interactions=_masked_at_the_input(project, wanted))
+    if MIXTURE in found.probed:
         found = replace(found, importance=with_mixture(found.importance))
+    return found
+
+
+def _masked_at_the_input(project: Project, wanted: Mapping[str, str]) -> pa.Table | None:
+    """The tables of that rule, if there are any; says so where they are of something else."""
+    tables = INPUT_INTERACTIONS.of(project)
+    if not of_experts(tables):
+        return None
+    found = read_interactions(tables)
+    try:
+        tables.refuse_other_parents(_parents(found), wanted)
+    except ParentError as error:
+        console.print(f"  pairs masked at the input are left out: {error.message}. {error.remedy}")
+        return None
     return found
 
 

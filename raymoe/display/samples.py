@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from raymoe.display.vocabulary import SCORES, SIGNED, default_score, score_colum
 from raymoe.display.words import minor_positions
 from raymoe.errors import ParentError
 from raymoe.features.geometry import Geometry
-from raymoe.features.text_pieces import TextPiece
+from raymoe.features.text_pieces import TextPiece, words
 from raymoe.task import Task
 
+ENDS = [f"{side}{what}" for side in "uv" for what in ("", "_modality", "_text", "_place")]
+REGIONS = ("region", "regions")
 BLOCK = 256  # samples read at once, about a row group
 
 
@@ -63,10 +66,19 @@ class Sequence:
 
 @dataclass(frozen=True)
 class End:
-    """One side of a pair. ``index`` is the position of a text piece, or the cell of a patch."""
+    """One side of a pair.
+
+    Attributes:
+        modality: which.
+        index: the position of a text piece, or the cell of a patch.
+        others: further ones, of a word of several pieces, or a region of several patches.
+        name: what it is called, where it is such a word or region.
+    """
 
     modality: str
     index: int
+    others: tuple[int, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,9 @@ class Sample:
         importance: per expert and modality, one value in [0, 1] per piece or cell.
         pairs: per expert and score, the top pairs, strongest first; as many more as it takes to have the
             same number without function words and punctuation.
+        input_pairs: likewise, where words and regions were taken out of the input.
         verdicts: per expert, how much of what distinguishes the pairs is their own, in words.
+        input_verdicts: likewise of ``input_pairs``.
         predicted: class indices.
         probabilities: per class; like ``weights`` empty for a split without predictions.
         weights: per expert, in the order of ``Inputs.experts``.
@@ -110,12 +124,22 @@ class Sample:
     probabilities: list[float]
     weights: list[float]
     strength: dict[str, float | None]
+    input_pairs: dict[str, dict[str, list[Pair]]] = field(default_factory=dict)
+    input_verdicts: dict[str, str] = field(default_factory=dict)
 
 
 def explore(inputs: Explained, config: ReportConfig) -> list[Sample]:
-    """The samples of the explorer, strongest first, then the ones drawn at random in table order."""
+    """The samples of the explorer, strongest first, then the ones drawn at random in table order.
+
+    Those that were masked at the input come before the others: of them more is known.
+    """
     count = len(inputs.samples) if config.samples == "all" else config.samples
-    return describe(inputs, choose(inputs.interactions, count, config.seed), config.listed)
+    masked = inputs.input_interactions
+    chosen = [] if masked is None else choose(masked, count, config.seed)
+    known = {sample_id for sample_id, _ in chosen}
+    others = choose(inputs.interactions, count, config.seed)
+    others = [(sample_id, why) for sample_id, why in others if sample_id not in known]
+    return describe(inputs, chosen + others[: count - len(chosen)], config.listed)
 
 
 def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> list[Sample]:
@@ -143,6 +167,7 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
         return {name: rows.take(found) for name, found in places.items()}
 
     interactions, importance = of_samples(inputs.interactions), of_samples(inputs.importance)
+    masked = {} if inputs.input_interactions is None else of_samples(inputs.input_interactions)
     predictions = of_samples(inputs.predictions)
     sequences = {sample_id: (labels, found) for sample_id, labels, found in _sequences(inputs, ids)}
     found = []
@@ -154,6 +179,9 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
         predicted, probabilities = _answer(prediction["logits"], inputs.task) if prediction else ([], [])
         measured = interactions.get(sample_id, inputs.interactions.slice(0, 0))
         pairs, targets, verdicts = _pairs(measured, shown, listed)
+        at_input, more, input_verdicts = _pairs(
+            masked.get(sample_id, inputs.interactions.slice(0, 0)), shown, listed
+        )
         found.append(
             Sample(
                 sample_id=sample_id,
@@ -162,7 +190,9 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
                 importance=_importance(importance.get(sample_id, inputs.importance.slice(0, 0)), shown),
                 pairs=pairs,
                 verdicts=verdicts,
-                targets=targets,
+                targets=more | targets,
+                input_pairs=at_input,
+                input_verdicts=input_verdicts,
                 labels=labels,
                 predicted=predicted,
                 probabilities=probabilities,
@@ -301,8 +331,8 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
     order = order[: max(count, int(np.searchsorted(told, count)) + 1)]
     return [
         Pair(
-            u=_end(sequences, row["u_modality"], row["u"]),
-            v=_end(sequences, row["v_modality"], row["v"]),
+            u=_end(sequences, row, "u"),
+            v=_end(sequences, row, "v"),
             value=row[value],
             stderr=None if math.isnan(row[stderr]) else row[stderr],
             coalitions=row["n_coalitions"],
@@ -315,11 +345,10 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
 
 def _is_minor(rows: pa.Table, sequences: dict[str, Sequence]) -> np.ndarray:
     """Which pairs have a function word or a mark of punctuation, bool [p]."""
-    found = np.zeros(len(rows), dtype=bool)
-    for side in ("u", "v"):
-        ends = zip(rows[f"{side}_modality"].to_pylist(), rows[side].to_pylist(), strict=True)
-        found |= np.array([position in sequences[name].minor for name, position in ends], dtype=bool)
-    return found
+    sides = [name for name in rows.column_names if name in ENDS]
+    ends = [[_end(sequences, row, side) for side in "uv"] for row in rows.select(sides).to_pylist()]
+    minor = [any(end.index in sequences[end.modality].minor for end in pair) for pair in ends]
+    return np.array(minor, dtype=bool)
 
 
 def _verdict(rows: pa.Table, sequences: dict[str, Sequence]) -> str:
@@ -329,18 +358,49 @@ def _verdict(rows: pa.Table, sequences: dict[str, Sequence]) -> str:
     for u, v in dict.fromkeys(zip(u_modality, v_modality, strict=True)):
         of_two = (u_modality == u) & (v_modality == v)
         columns = {name: rows[name].to_numpy()[of_two] for name in NEEDED}
-        said.append(verdict(shares_of(columns), _members(u, sequences), _members(v, sequences)))
+        members = (_members(name, sequences, "u_text" in rows.column_names) for name in (u, v))
+        said.append(verdict(shares_of(columns), *members))
     return " ".join(said)
 
 
-def _members(modality: str, sequences: dict[str, Sequence]) -> tuple[str, str]:
+def _members(modality: str, sequences: dict[str, Sequence], at_input: bool) -> tuple[str, str]:
     """What features of a modality are called: words, or title words where there are other texts."""
     kind = sequences[modality].kind
-    one, many = MEMBERS[kind]
+    one, many = REGIONS if at_input and kind == "image" else MEMBERS[kind]
     alone = [sequence.kind for sequence in sequences.values()].count(kind) == 1
     return (one, many) if alone else (f"{modality} {one}", f"{modality} {many}")
 
 
-def _end(sequences: dict[str, Sequence], modality: str, position: int) -> End:
-    cells = sequences[modality].cells
-    return End(modality, cells.index(position) if cells else position)
+def _end(sequences: dict[str, Sequence], row: dict[str, Any], side: str) -> End:
+    """One side of a row of either rule's table."""
+    modality, number = row[f"{side}_modality"], row[side]
+    sequence = sequences[modality]
+    if f"{side}_text" not in row:
+        return End(modality, sequence.cells.index(number) if sequence.cells else number)
+    name = row[f"{side}_text"]
+    if sequence.kind == "text":
+        first, *others = words(sequence.pieces)[number]
+        return End(modality, first, tuple(others), name)
+    first, *others = _cells_of(sequence, row[f"{side}_place"])
+    return End(modality, first, tuple(others), name)
+
+
+def _cells_of(sequence: Sequence, box: list[float]) -> list[int]:
+    """The cells whose middle is in a region of the picture, the one in its middle first."""
+    geometry = sequence.geometry or Geometry(1, 1)
+    edges = geometry.columns(), geometry.lines()
+    x, y = ([(low + high) / 2 for low, high in pairwise(of_axis)] for of_axis in edges)
+    left, top, right, bottom = box
+    away = {
+        r * geometry.cols + c: abs(x[c] - (left + right) / 2) + abs(y[r] - (top + bottom) / 2)
+        for r in range(geometry.rows)
+        for c in range(geometry.cols)
+    }
+    middle = min(away, key=lambda cell: away[cell])
+    inside = [
+        r * geometry.cols + c
+        for r in range(geometry.rows)
+        for c in range(geometry.cols)
+        if left <= x[c] < right and top <= y[r] < bottom
+    ]
+    return [middle, *(cell for cell in inside if cell != middle)]

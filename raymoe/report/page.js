@@ -10,7 +10,7 @@ const ROW = 66, COLUMN = 84; // an item of the list, pixels, in a list that runs
 const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
 const CONTEXT = 3;
 const TALLEST = 620; // of a picture, pixels
-const state = { withoutMinor: false, sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
+const state = { rule: Object.keys(data.rules)[0] ?? "zero", withoutMinor: false, sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
@@ -54,7 +54,12 @@ const expertOf = (name) => data.experts.find((e) => e.name === name);
 const sequenceOf = (sample, name) => sample.sequences.find((s) => s.name === name);
 const current = () => sampleAt(state.sample);
 const isMinor = ([name, i]) => sequenceOf(current(), name).minor?.includes(i) ?? false;
-const pairsShown = () => (current().pairs[state.expert]?.[state.score] ?? [])
+// Of an expert that was measured by one rule of masking alone that one is shown.
+const ruleShown = () => (state.rule === "zero" ? ["pairs", "inputPairs"] : ["inputPairs", "pairs"])
+  .find((name) => current()[name][state.expert]) ?? "pairs";
+const allPairs = () => current()[ruleShown()][state.expert] ?? {};
+const spotsOf = ([modality, index, others]) => [index, ...(others ?? [])].map((i) => key([modality, i]));
+const pairsShown = () => (allPairs()[state.score] ?? [])
   .filter((p) => !state.withoutMinor || !(isMinor(p.u) || isMinor(p.v))).slice(0, data.listed);
 const isBetweenTextAndImage = (pair) =>
   [pair.u, pair.v].map(([m]) => sequenceOf(current(), m).kind).sort().join() === "image,text";
@@ -70,6 +75,11 @@ function buildChoices() {
       show();
     });
     $("experts-choice").append(make("label", { "--c": expert.color }, input, expert.label));
+  }
+  for (const [name, label] of Object.entries(data.rules)) {
+    const input = make("input", { type: "radio", name: "rule", value: name });
+    input.addEventListener("change", () => { state.rule = name; show(); });
+    $("rules-choice").append(make("label", {}, input, label));
   }
   for (const [name, label] of Object.entries(data.scores)) {
     const input = make("input", { type: "radio", name: "score", value: name });
@@ -198,6 +208,13 @@ function show() {
   document.querySelector(`input[name=expert][value="${CSS.escape(state.expert)}"]`).checked = true;
   document.querySelector(`input[name=score][value="${state.score}"]`).checked = true;
   $("scores-choice").disabled = !expert.probed;
+  $("rules-choice").hidden = !Object.keys(current().inputPairs).length;
+  for (const [rule, name] of [["zero", "pairs"], ["input", "inputPairs"]]) {
+    const input = document.querySelector(`input[name=rule][value=${rule}]`);
+    if (!input) continue;
+    input.disabled = !current()[name][state.expert];
+    input.checked = ruleShown() === name;
+  }
   $("minor-switch").hidden = !current().sequences.some((s) => s.minor?.length);
   $("app").style.setProperty("--c", expert.color);
   tellPlace();
@@ -212,7 +229,7 @@ function show() {
 function showSequences() {
   const sample = current();
   const heat = sample.importance[state.expert] ?? {};
-  const linked = new Set(pairsShown().slice(0, data.drawn).flatMap((p) => [key(p.u), key(p.v)]));
+  const linked = new Set(pairsShown().slice(0, data.drawn).flatMap((p) => [...spotsOf(p.u), ...spotsOf(p.v)]));
   spots = new Map();
   lit = [];
   stage.classList.remove("dimmed");
@@ -303,7 +320,7 @@ function patches(sequence, scores) {
 function register(element, name) {
   spots.set(key(name), element);
   element.dataset.spot = key(name);
-  const light = () => highlight((pair) => key(pair.u) === key(name) || key(pair.v) === key(name), element);
+  const light = () => highlight((pair) => [pair.u, pair.v].some((end) => spotsOf(end).includes(key(name))), element);
   element.addEventListener("mouseenter", light);
   element.addEventListener("focus", light);
   element.addEventListener("mouseleave", () => highlight(null));
@@ -331,10 +348,11 @@ function rove(group, selector, cols) {
 
 // ---- pairs
 
-function written([modality, index]) {
+function written([modality, index, , name]) {
   const sequence = sequenceOf(current(), modality);
   const alike = current().sequences.filter((s) => s.kind === sequence.kind).length > 1;
   const prefix = alike ? `${modality}: ` : "";
+  if (name) return prefix + name;
   if (sequence.kind === "image") return `${prefix}row\u00a0${Math.floor(index / sequence.cols) + 1},\u00a0col\u00a0${(index % sequence.cols) + 1}`;
   const [text, joined] = sequence.pieces[index] ?? ["?", false];
   return prefix + (joined ? "…" : "") + (text || unseen(joined));
@@ -346,7 +364,7 @@ const unseen = (joined) => (joined ? "·" : "␣");
 // A piece of a word inside its word.
 function emphasised(end) {
   const { pieces } = sequenceOf(current(), end[0]);
-  if (!pieces?.[end[1]]) return [written(end)];
+  if (end[3] || !pieces?.[end[1]]) return [written(end)];
   let [from, to] = [end[1], end[1] + 1];
   while (pieces[from][1]) from--;
   while (pieces[to]?.[1]) to++;
@@ -382,10 +400,11 @@ function showPairs() {
   $("pairs-title").textContent = pairs.length
     ? `Strongest pairs of the ${expert.title}, by ${data.scores[state.score]}`
     : "Strongest pairs";
-  $("pairs-verdict").textContent = current().verdicts[state.expert] ?? "";
+  const atInput = ruleShown() === "inputPairs";
+  $("pairs-verdict").textContent = current()[atInput ? "inputVerdicts" : "verdicts"][state.expert] ?? "";
   if (!pairs.length) {
-    const measured = Object.values(current().pairs[state.expert] ?? {}).some((found) => found.length);
-    const withMinor = current().pairs[state.expert]?.[state.score]?.length;
+    const measured = Object.values(allPairs()).some((found) => found.length);
+    const withMinor = allPairs()[state.score]?.length;
     const reason = withMinor ? "Every pair listed here has a function word or a mark of punctuation."
       : measured ? `No pair of this sample has any ${data.scores[state.score]}.`
       : expert.probed ? "No pair of this sample was measured." : `The ${expert.title} was not probed: it has a heat map only.`;
@@ -395,7 +414,7 @@ function showPairs() {
   }
   const side = (end) => {
     const kinds = new Set(pairs.map((p) => sequenceOf(current(), p[end][0]).kind));
-    return kinds.size > 1 ? { u: "first", v: "second" }[end] : kinds.has("text") ? "word" : "patch";
+    return kinds.size > 1 ? { u: "first", v: "second" }[end] : kinds.has("text") ? "word" : atInput ? "region" : "patch";
   };
   const counts = new Set(pairs.map((p) => p.n));
   const columns = [
@@ -454,6 +473,7 @@ function showPairs() {
   const others = pairs.filter((p) => !isBetweenTextAndImage(p)).length;
   $("pairs-note").textContent = [
     `Target: ${current().targets[state.expert]}.`,
+    atInput ? "Words and regions were taken out of the input, before the encoders." : Object.keys(data.rules).length ? "Tokens and patches became zero vectors, after the encoders." : "",
     counts.size === 1 ? `${[...counts][0]} coalitions a pair.` : "",
     "Pale: within two standard errors of zero.",
     pairs.length > data.drawn ? `Lines: the first ${data.drawn}; of the others when you point at them.` : "",
@@ -476,7 +496,7 @@ function highlight(chosen, origin) {
   lit = on;
   stage.classList.toggle("dimmed", on.length > 0);
   spots.forEach((element) => element.classList.remove("partner", "origin"));
-  for (const pair of on) for (const end of [pair.u, pair.v]) spots.get(key(end))?.classList.add("partner");
+  for (const pair of on) for (const end of [pair.u, pair.v]) for (const spot of spotsOf(end)) spots.get(spot)?.classList.add("partner");
   if (origin && on.length) { origin.classList.remove("partner"); origin.classList.add("origin"); }
   for (const { pair, element, dot } of wires) for (const part of [element, dot]) part.classList.toggle("on", on.includes(pair));
   const pairs = pairsShown();
@@ -538,7 +558,7 @@ function drawWires() {
 
 const kindText = (kind) => kind.replaceAll("_", " ");
 const plantedKinds = (sample) => Object.entries(sample.planted ?? {});
-const isPair = (pair, [u, v]) => key(pair.u) === key(u) && key(pair.v) === key(v);
+const isPair = (pair, [u, v]) => !pair.u[3] && key(pair.u) === key(u) && key(pair.v) === key(v);
 const plantedAs = (pair) => plantedKinds(current()).filter(([, { pairs }]) => pairs.some((ends) => isPair(pair, ends))).map(([kind]) => kindText(kind));
 
 function markPlanted() {

@@ -177,6 +177,10 @@ def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
     return {"test-scores": (scores, plain), "experts": (experts, raw)}
 
 
+RULES = {"input": "words and regions of the input", "zero": "tokens and patches, by zero vectors"}
+"""How pairs were measured: what is taken away, and how."""
+
+
 def _embedded(sample: Sample, marks: Marks | None) -> Markup:
     return Markup(embedded_json(_sample(sample) | ({"planted": marks} if marks else {})))
 
@@ -184,7 +188,8 @@ def _embedded(sample: Sample, marks: Marks | None) -> Markup:
 def _index(project: Project, inputs: Inputs, samples: list[Sample], *, ranked: bool) -> dict[str, Any]:
     """What the list of samples needs, of all of them; where true pairs are ranked, the methods' names too."""
     colors = expert_colors(inputs.explained)
-    probed = {expert for sample in samples for expert in sample.pairs}
+    probed = {expert for sample in samples for expert in (*sample.pairs, *sample.input_pairs)}
+    masked = any(sample.input_pairs for sample in samples)
     return {
         "classes": inputs.classes,
         "experts": [
@@ -204,6 +209,7 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample], *, ranked: b
         "drawn": project.preset.report.pairs,
         "listed": project.preset.report.listed,
         "samples": [_entry(sample) for sample in samples],
+        "rules": RULES if masked else {},
         **({"methods": RANKED_BY} if ranked else {}),
     }
 
@@ -225,11 +231,10 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "chosen": sample.chosen,
         "sequences": [{"name": name, **_sequence(sequence)} for name, sequence in sample.sequences.items()],
         "importance": sample.importance,
-        "pairs": {
-            expert: {score: [_pair(p) for p in pairs] for score, pairs in scores.items()}
-            for expert, scores in sample.pairs.items()
-        },
+        "pairs": _by_expert(sample.pairs),
         "verdicts": sample.verdicts,
+        "inputPairs": _by_expert(sample.input_pairs),
+        "inputVerdicts": sample.input_verdicts,
         "targets": {expert: TARGETS.get(target, target) for expert, target in sample.targets.items()},
         "labels": sample.labels,
         "predicted": sample.predicted,
@@ -257,9 +262,16 @@ def _sequence(sequence: Sequence) -> dict[str, Any]:
     return found
 
 
+def _by_expert(pairs: dict[str, dict[str, list[Pair]]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    return {
+        expert: {score: [_pair(p) for p in found] for score, found in scores.items()}
+        for expert, scores in pairs.items()
+    }
+
+
 def _pair(pair: Pair) -> dict[str, Any]:
     def end(e: End) -> list[Any]:
-        return [e.modality, e.index]
+        return [e.modality, e.index, list(e.others), e.name] if e.name else [e.modality, e.index]
 
     return {
         "u": end(pair.u),

@@ -624,6 +624,40 @@ def test_patches_lie_over_what_the_encoder_saw(chromium, quick, monkeypatch):
     page.close()
 
 
+def test_pairs_masked_at_the_input_are_of_whole_words_and_regions(chromium, quick):
+    rows = sorted(workspace_fixture.write_input_interactions(quick), key=lambda row: -abs(row["sii"]))
+    report(quick)
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"file://{artifacts.REPORT.of(quick).path}/index.html")
+    names = [row.inner_text().split("\t") for row in page.locator("#pairs tbody tr").all()]
+    assert [(cells[1], cells[2]) for cells in names] == [(row["u_text"], row["v_text"]) for row in rows]
+    shown = page.locator("#pairs td.value").first.inner_text().split(" ± ")[0].replace("−", "-")
+    assert float(shown) == pytest.approx(rows[0]["sii"], abs=6e-3)
+    assert "taken out of the input" in page.locator("#pairs-note").inner_text()
+    assert "regions" in page.locator("#pairs-verdict").inner_text()
+    # pointed at, a word has all its pieces, a region all its patches
+    number = next(i for i, row in enumerate(rows) if row["u_text"] == "playing")
+    page.locator("#pairs tbody tr").nth(number).hover()
+    assert page.locator(".chip.partner").all_inner_texts() == ["play", "ing"]
+    box, cells = rows[number]["v_place"], page.locator(".frame .cell")
+    lit = [i for i in range(cells.count()) if "partner" in cells.nth(i).get_attribute("class")]
+    middles = {i: ((i % 5 + 0.5) / 5, (i // 5 + 0.5) / 4) for i in range(20)}
+    inside = {i for i, (x, y) in middles.items() if box[0] <= x < box[2] and box[1] <= y < box[3]}
+    assert set(lit) == inside
+    # the paper's rule, of the same sample
+    page.locator("input[name=rule][value=zero]").check(force=True)
+    assert "zero vectors" in page.locator("#pairs-note").inner_text()
+    assert "region" not in page.locator("#pairs").inner_text()
+    page.locator("input[name=expert][value=redundancy]").check(force=True)
+    assert page.locator("input[name=rule][value=input]").is_disabled()
+    page.keyboard.press(".")  # of the next sample nothing was masked at the input
+    assert not page.locator("#rules-choice").is_visible()
+    assert complaints == []
+    page.close()
+
+
 def test_function_words_are_marked_and_their_pairs_can_be_hidden(open_page):
     """What remains is refilled from the table; numbers and order stay."""
     opened = open_page()

@@ -11,12 +11,13 @@ from PIL import Image, ImageDraw
 
 from raymoe.config import Preset, load_preset
 from raymoe.features.geometry import Geometry
-from raymoe.features.text_pieces import TextPiece, pieces_by_marks
+from raymoe.features.text_pieces import TextPiece, pieces_by_marks, words
 from raymoe.interactions.two_way import TwoWay
 from raymoe.project import Project, artifacts
 from raymoe.project.artifacts import INTERACTIONS
-from raymoe.project.contracts import EPOCHS, IMPORTANCE, METRICS, PREDICTIONS, SAMPLES
-from raymoe.project.interaction_tables import of_expert
+from raymoe.project.contracts import EPOCHS, IMPORTANCE, INPUT_INTERACTIONS, METRICS, PREDICTIONS, SAMPLES
+from raymoe.project.interaction_tables import of_expert, read_interactions_metadata
+from raymoe.project.outputs import parents_in
 from raymoe.project.provenance import Provenance
 from raymoe.project.tables import write_table
 from raymoe.project.workspace import Workspace
@@ -268,6 +269,46 @@ def _write_interactions(write, project, random, texts, parents) -> None:
             experts=experts,
             plan="abc",
         )
+
+
+def write_input_interactions(project: Project, sample_id: str = "s0", expert: str = "synergy") -> list[dict]:
+    """Pairs of one sample's words with the four quarters of its picture, masked at the input; the rows."""
+    found = read_interactions_metadata(artifacts.INTERACTIONS.of(project))
+    parents = {name: parents_in(found)[name] for name in ("checkpoint", "importance")}
+    shown = words(pieces_by_marks(TEXTS[sample_id], [t.startswith("[") for t in TEXTS[sample_id]]))
+    text = [TEXTS[sample_id][i].removeprefix("##") for i in range(len(TEXTS[sample_id]))]
+    boxes = [(x, y, x + 0.5, y + 0.5) for y in (0.0, 0.5) for x in (0.0, 0.5)]
+    random, rows = np.random.default_rng(5), []
+    for u, word in enumerate(shown):
+        for v, box in enumerate(boxes):
+            row = interaction_row(
+                sample_id=sample_id,
+                expert=expert,
+                u=u,
+                v=v,
+                n_coalitions=16,
+                sii=random.normal(),
+                sii_stderr=0.1,
+            )
+            name = "".join(text[i] for i in word)
+            places = {"u_place": [0.0, 1.0], "v_place": list(box)}
+            rows.append(row | {"u_text": name, "v_text": f"region {v // 2 + 1},{v % 2 + 1}"} | places)
+    own = TwoWay(np.array([(row["u"], 100 + row["v"]) for row in rows])).rest(
+        np.array([r["sii"] for r in rows])
+    )
+    rows = [
+        r | {"pair_specific": float(x), "pair_specific_stderr": 0.1} for r, x in zip(rows, own, strict=True)
+    ]
+    contract = INPUT_INTERACTIONS
+    write_table(
+        project.workspace,
+        of_expert(artifacts.INPUT_INTERACTIONS.of(project), expert).name,
+        pa.Table.from_pylist(rows, contract.schema),
+        contract,
+        Provenance("probe", contract.tag, {}, parents),
+        {"skipped": [], "experts": [expert], "plan": "def"},
+    )
+    return rows
 
 
 def with_report(project: Project, **fields) -> Project:
