@@ -14,6 +14,7 @@ from raymoe.interactions import estimate, estimate_triples
 from raymoe.interactions.games import collapse
 from raymoe.interactions.games.collapse import CollapsedExpert
 from raymoe.interactions.games.expert import ExpertGame
+from raymoe.interactions.games.module import ModuleGame
 from raymoe.interactions.games.sequence_game import SequenceGame
 from raymoe.interactions.sampling.grid import Corners, FlipGrid, grid_evaluations
 
@@ -89,6 +90,28 @@ def test_the_mixture_too_and_triples(on_device):
         ]
     for host, device in zip(found[False], found[True], strict=True):
         np.testing.assert_allclose(device, host, atol=1e-12)
+
+
+def test_a_module_of_the_users_own_too(monkeypatch):
+    """Whose mask function writes into what it is given."""
+    weights = torch.randn(8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    class Module(torch.nn.Module):
+        def forward(self, x):
+            return torch.tanh((x @ weights * x).sum(-1))
+
+    def mask(active):
+        x = active.double()
+        active[:] = False
+        return x
+
+    pairs, found = np.array(list(product(range(4), range(4, 8)))), []
+    for where in (False, True):
+        monkeypatch.setattr(ModuleGame, "on_device", property(lambda game, where=where: where))
+        game = ModuleGame(Module(), mask, 8, batch_size=7, device="cpu")
+        found.append(estimate(game, pairs, budget=30 * grid_evaluations(pairs)))
+    np.testing.assert_allclose(found[1].sii, found[0].sii, atol=1e-12)
+    np.testing.assert_allclose(found[1].sii_stderr, found[0].sii_stderr, atol=1e-9)
 
 
 def test_a_value_that_is_not_finite_is_named(on_device):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from raymoe.errors import InputError, RaymoeError
 from raymoe.interactions.games.game import written_coalition
@@ -52,6 +53,14 @@ class MaskedGame:
         self._check_finite(values, coalitions)
         return values
 
+    def checked_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        """Values [m] of coalitions on the device, for a game that is a ``TensorGame``; see there."""
+        with torch.no_grad(), full_precision():
+            values_m = self._tensor_values(active_mn, sizes_m).double()
+        if not bool(values_m.isfinite().all()):
+            self._check_finite(values_m.cpu().numpy(), active_mn.cpu().numpy())
+        return values_m
+
     def _check_finite(self, values: np.ndarray, coalitions: np.ndarray) -> None:
         finite = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(1)
         if not finite.all():
@@ -72,4 +81,7 @@ class MaskedGame:
         return f"{self.name}: " if self.name else ""
 
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+    def _tensor_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
         raise NotImplementedError

@@ -81,6 +81,11 @@ class ModuleGame(MaskedGame, Generic[Inputs]):
             device = next((p.device for p in module.parameters()), torch.device("cpu"))
         self.device = torch.device(device)
 
+    @property
+    def on_device(self) -> bool:
+        """Whether an estimator should leave values on the device: on all but a CPU."""
+        return self.device.type != "cpu"
+
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
         values = np.empty(len(coalitions))
         with _evaluating(self.module):
@@ -89,6 +94,13 @@ class ModuleGame(MaskedGame, Generic[Inputs]):
                 part = torch.tensor(coalitions[start : start + self.batch_size], device=self.device)
                 values[start : start + len(part)] = self._batch(part).double().cpu().numpy()
         return values
+
+    def _tensor_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        with _evaluating(self.module):
+            # copies: mask= may write into them
+            return torch.cat(
+                [self._batch(part.clone()).double() for part in active_mn.split(self.batch_size)]
+            )
 
     def _batch(self, active_mn: Tensor) -> Tensor:
         batch = self.mask(active_mn)

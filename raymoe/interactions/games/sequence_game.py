@@ -81,13 +81,8 @@ class SequenceGame(MaskedGame):
         """Whether an estimator should leave values on the device: on all but a CPU, one target at a time."""
         return self.device.type != "cpu" and self.target.dim() == 1
 
-    def checked_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
-        """Values [m] of coalitions on the device; see ``TensorGame``."""
-        with torch.no_grad(), full_precision():
-            values_m = self._targets(active_mn, sizes_m)[:, 0].double()
-        if not bool(values_m.isfinite().all()):
-            self._check_finite(values_m.cpu().numpy(), active_mn.cpu().numpy())
-        return values_m
+    def _tensor_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
+        return self._targets(active_mn, sizes_m)[:, 0]
 
     def _values(self, coalitions: np.ndarray) -> np.ndarray:
         active_mn = torch.from_numpy(coalitions).to(self.device)
