@@ -96,11 +96,10 @@ class ModuleGame(MaskedGame, Generic[Inputs]):
         return values
 
     def _tensor_values(self, active_mn: Tensor, sizes_m: np.ndarray) -> Tensor:
-        with _evaluating(self.module):
-            # copies: mask= may write into them
-            return torch.cat(
-                [self._batch(part.clone()).double() for part in active_mn.split(self.batch_size)]
-            )
+        starts = range(0, len(active_mn), self.batch_size)
+        with _evaluating(self.module):  # on copies: mask= may write into them
+            parts = [self._batch(active_mn[at : at + self.batch_size].clone()) for at in starts]
+        return torch.cat([part.double() for part in parts])
 
     def _batch(self, active_mn: Tensor) -> Tensor:
         batch = self.mask(active_mn)
