@@ -28,8 +28,9 @@ from raymoe.interactions.candidates import select_candidates
 from raymoe.interactions.pieces import Work
 from raymoe.interactions.sums import TERMS, independent_sums
 from raymoe.probe.commit import MAX_LOOSE, PACK, UnitFiles
-from raymoe.probe.merge import merged
+from raymoe.probe.merge import Share, merged
 from raymoe.probe.plan import Job, Plan, make_plan
+from raymoe.project.artifacts import INTERACTIONS
 from raymoe.project.workspace import Workspace
 
 SECTIONS = ("plan", "track", "commit", "merge", "driver")
@@ -128,7 +129,8 @@ def measure_merge(folder: str, count: int) -> None:
             files.commit(unit, answer(unit % 64))
         files.flush()
         start = time.perf_counter()
-        rows = sum(batch.num_rows for batch in merged(units, files, range(len(units.plan.jobs))))
+        schema, jobs = INTERACTIONS.contract.schema, range(len(units.plan.jobs))
+        rows = sum(batch.num_rows for batch in merged(units, files, jobs, Share("synergy"), schema))
         seconds = time.perf_counter() - start
     print(f"merge: {len(units):,} units, {rows:,} rows, {seconds / len(units) * 1e3:.2f} ms a unit")
 
