@@ -152,7 +152,14 @@ _STAGES = (
 STAGES: dict[str, Stage] = {stage.name: stage for stage in _STAGES}
 
 
-def run(project: Project, last: str, *, options: Options | None = None, overwrite: str = "none") -> Run:
+def run(
+    project: Project,
+    last: str,
+    *,
+    options: Options | None = None,
+    overwrite: str = "none",
+    after: Mapping[str, Callable[[Project], None]] | None = None,
+) -> Run:
     """Run a stage, and before it every stage it needs that is not complete.
 
     Args:
@@ -160,6 +167,7 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
         last: the stage asked for, a key of ``STAGES``.
         options: how.
         overwrite: which stages are made again although they are there: ``none``, ``last`` or ``all``.
+        after: what else to do once a stage is complete, before the next.
 
     Returns:
         Results and seconds of every stage, in order, and the project with what its sweep chose.
@@ -192,6 +200,9 @@ def run(project: Project, last: str, *, options: Options | None = None, overwrit
             console.print(f"  already there: {result.path}")
         if result.skipped:
             _list_skipped(result)
+        if after and name in after:
+            after[name](done.project)
+            done.seconds[name] = time.monotonic() - start
         for later in stages[stages.index(name) + 1 :]:
             STAGES[later].foresee(done.project, name)
     return done

@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -128,16 +129,18 @@ def demo(
     overwrite: options.Overwrite = False,
 ) -> None:
     """All of it on the embedded drawings, on this machine: a few minutes, ends with the page to open."""
-    from raymoe.cli.demo import summary
+    from raymoe.cli.demo import mask_page_samples, summary
 
+    how = Options(device, address, actors)
     done = run_stage(
         "report",
         "demo",
         workspace=workspace,
         settings=settings,
         seed=seed,
-        how=Options(device, address, actors),
+        how=how,
         overwrite=overwrite,
+        after={"probe": partial(mask_page_samples, how=how, overwrite=overwrite)},
     )
     summary(done.project, done)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,57 @@ import pyarrow.compute as pc
 from rich.table import Table
 from rich.text import Text
 
+from raymoe.catalogue import MIXTURE
+from raymoe.display.samples import choose
 from raymoe.display.vocabulary import default_score, expert_title, score_columns, score_label
+from raymoe.errors import ParentError
 from raymoe.features.store import FeatureStore
 from raymoe.features.text_pieces import TextPiece, word_at
-from raymoe.pipeline import Run
+from raymoe.pipeline import Options, Run
+from raymoe.probe import probe
 from raymoe.project import Project
 from raymoe.project.artifacts import BASELINES, FEATURES, INTERACTIONS, METRICS, PREDICTIONS
 from raymoe.project.interaction_tables import read_interactions
 from raymoe.project.tables import metadata_of
 from raymoe.runtime.progress import console
+
+MOST_MASKED = 24  # samples: half a minute on two cores
+PAGE_COALITIONS = 16  # enough for samples that are looked at: docs/interactions.md
+
+
+def mask_page_samples(project: Project, how: Options, overwrite: bool) -> None:
+    """Measure the page's samples once more, by the rule of masking that is easier to believe.
+
+    Tables of other settings, somebody's own, stay as they are.
+
+    Raises:
+        RaymoeError: see ``probe``.
+    """
+    report, interactions = project.preset.report, read_interactions(INTERACTIONS.of(project))
+    count = report.samples if isinstance(report.samples, int) else MOST_MASKED
+    samples = [sample_id for sample_id, _ in choose(interactions, min(count, MOST_MASKED), report.seed)]
+    fields = {
+        "mask": "input",
+        "samples": samples,
+        "experts": list(dict.fromkeys([*metadata_of(interactions.schema)["experts"], MIXTURE])),
+        "coalitions": PAGE_COALITIONS,
+        "max_samples": None,
+        "unit_evaluations": None,
+    }
+    preset = project.preset.with_fields({f"probe.{name}": value for name, value in fields.items()})
+    console.print(f"  the page's {len(samples)} samples again, words and regions taken out of the input")
+    try:
+        result = probe(
+            replace(project, preset=preset),
+            address=how.address,
+            num_actors=how.num_actors,
+            device=how.device,
+            overwrite=overwrite,
+        )
+    except ParentError as error:
+        console.print(f"  not done: {error.message}. With --overwrite they are replaced.")
+        return
+    console.print(f"  {'->' if result.ran else 'already there:'} {result.path}")
 
 
 def summary(project: Project, done: Run) -> None:

@@ -58,8 +58,9 @@ def run_stage(
     overwrite: bool = False,
     overwrite_all: bool = False,
     allow_skipped: bool = False,
+    after: Mapping[str, Callable[[Project], None]] | None = None,
 ) -> Run:
-    """Run a stage and those before it, with what was typed.
+    """Run a stage and those before it, with what was typed; ``after`` is that of ``pipeline.run``.
 
     Raises:
         Exit: with 3, after samples or units were left out and ``allow_skipped`` is off; or stopped.
@@ -68,7 +69,7 @@ def run_stage(
     project = project_of(dataset, workspace, settings, source, seed, typed)
     again = "all" if overwrite_all else "last" if overwrite else "none"
     with stopped_kindly(project):
-        done = run(project, name, options=how, overwrite=again)
+        done = run(project, name, options=how, overwrite=again, after=after)
     if done.newly_skipped and not allow_skipped:
         console.print(
             f"done, but {done.newly_skipped} left out (see above); --allow-skipped makes that a success"

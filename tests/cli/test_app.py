@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,7 +20,7 @@ from support.tiny_encoders import save_clip, save_roberta
 
 from raymoe.cli import main
 from raymoe.cli.app import app
-from raymoe.cli.demo import summary
+from raymoe.cli.demo import mask_page_samples, summary
 from raymoe.cli.doctor import findings_of
 from raymoe.config import load_preset
 from raymoe.features.parts import read_marker
@@ -96,10 +97,20 @@ def test_own_data_from_raw_table_to_page(tmp_path, rows, here, capsys):
     assert said.count("already there") == len(needed("report"))
     assert before == {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
 
-    # what `raymoe demo` prints at its end
+    # what `raymoe demo` adds, and prints at its end
     project = Project(load_preset(str(preset)), Workspace(tmp_path / "ws"), str(preset))
-    summary(project, run_pipeline(project, "report"))
+    mask = partial(mask_page_samples, how=Options(), overwrite=False)
+    summary(project, run_pipeline(project, "report", after={"probe": mask}))
     printed = capsys.readouterr().out
+    assert "words and regions taken out of the input" in printed
+    assert "What is taken away" in page.read_text()
+    assert '"inputPairs":{"synergy"' in page.read_text()
+    stamp = page.stat().st_mtime_ns
+    run_pipeline(project, "report", after={"probe": mask})
+    assert stamp == page.stat().st_mtime_ns
+    again = capsys.readouterr().out.replace("\n", "")
+    assert again.count("already there") == len(needed("report")) + 1
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file()}
     for words in ("linear probe: text+image", "expert:synergy", "redundancy expert", str(page)):
         assert words in printed.replace("\n", "")
 
