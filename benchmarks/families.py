@@ -269,7 +269,9 @@ def read(folder: Path, which: str) -> list[Known]:
         name, family = str(held["name"]), str(held["family"])
         games.append(tabulated(name, family, held["table"]))
     if not games:
-        raise SystemExit(f"{folder} holds no {which} games; python benchmarks/families.py {folder} --set {which}")
+        raise SystemExit(
+            f"{folder} holds no {which} games; python benchmarks/families.py {folder} --set {which}"
+        )
     return games + list(closed_forms(which))
 
 
@@ -290,7 +292,9 @@ def closed_forms(which: str) -> Iterator[Known]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--set", dest="which", choices=("open", "closed"), default="open")
     arguments = parser.parse_args()

@@ -26,6 +26,7 @@ ESTIMATORS = {
     "adaptive": ListedEstimator("raymoe.interactions.estimators.adaptive:Adaptive", min_coalitions=32),
     "exact": ListedEstimator("raymoe.interactions.estimators.exact:Exact"),
     "paper": ListedEstimator("raymoe.interactions.estimators.paper:Paper"),
+    "auto": ListedEstimator("raymoe.interactions.estimators.auto:Auto", min_coalitions=16),
 }
 
 

@@ -21,7 +21,7 @@ def estimate(
     pairs: np.ndarray,
     *,
     budget: int | None = None,
-    method: str = "shared",
+    method: str = "auto",
     seed: int = 0,
     num_players: int | None = None,
     index: str = "sii",
@@ -36,7 +36,7 @@ def estimate(
             there.
         pairs: int [p, 2], two different players each.
         budget: the most evaluations of the game; not needed by ``exact``.
-        method: ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
+        method: ``auto``: decides from the game at hand, and says how (``choice``); ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
             leaves, worth its seconds where evaluations are dear; ``adaptive``: to find the largest pairs;
             ``exact``: all 2^n coalitions; ``paper``: the paper's procedure, for comparison.
         seed: same seed, game, pairs and budget, same answer.

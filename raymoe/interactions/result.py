@@ -57,6 +57,7 @@ class InteractionEstimate:
         empty_value: the game's value of the empty coalition. Not of ``paper``.
         top: ``adaptive`` only: the pairs found to be among the largest, bool [p].
         settled: ``adaptive`` only: whether the budget sufficed to tell them from the others.
+        choice: ``auto`` only: what it did with the budget, and why.
     """
 
     pairs: np.ndarray
@@ -89,6 +90,7 @@ class InteractionEstimate:
     empty_value: float | None = None
     top: np.ndarray | None = None
     settled: bool | None = None
+    choice: str | None = None
 
     @classmethod
     def of_sums(

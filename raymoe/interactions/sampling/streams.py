@@ -22,3 +22,7 @@ class Stream(IntEnum):
     CONTEXTS = 13  # surrogate: contexts for means under the fitted process, one draw per replicate
     FITTED = 14  # surrogate: which coalitions the process is fitted to, where there are too many
     ROUNDS = 20  # adaptive: the seed of each round
+    AUTO_GRIDS = 40  # auto: the coalition each flip grid is around
+    AUTO_SPREAD = 41  # auto: the sampled coalitions, one draw per replicate
+    AUTO_CONTEXTS = 42  # auto: contexts for means under the fitted model, one draw per replicate
+    AUTO_FIT = 43  # auto: which coalitions a model is fitted to
