@@ -80,8 +80,8 @@ class ProbeConfig(Section):
     estimator: str = Field("shared", json_schema_extra={"enum": list(ESTIMATORS)})
     """how interactions are estimated: see docs/interactions.md"""
     coalitions: int = Field(32, ge=4)
-    """per sample and expert; `paper` draws as many contexts for each pair, `surrogate` and `adaptive` spend
-    what `shared` would on so many"""
+    """per sample and expert; `paper` draws as many contexts for each pair, `auto`, `surrogate` and
+    `adaptive` spend what `shared` would on so many"""
     index: Literal["sii", "banzhaf"] = "sii"
     """the law of contexts: `sii` draws their size first, uniformly; with `banzhaf` every feature is in a
     context independently, with probability `inclusion`"""

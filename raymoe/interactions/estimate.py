@@ -21,7 +21,7 @@ def estimate(
     pairs: np.ndarray,
     *,
     budget: int | None = None,
-    method: str = "auto",
+    method: str = "shared",
     seed: int = 0,
     num_players: int | None = None,
     index: str = "sii",
@@ -36,9 +36,10 @@ def estimate(
             there.
         pairs: int [p, 2], two different players each.
         budget: the most evaluations of the game; not needed by ``exact``.
-        method: ``auto``: decides from the game at hand, and says how (``choice``); ``shared``: one coalition for every pair; ``surrogate``: the same on what a fitted surrogate
-            leaves, worth its seconds where evaluations are dear; ``adaptive``: to find the largest pairs;
-            ``exact``: all 2^n coalitions; ``paper``: the paper's procedure, for comparison.
+        method: ``shared``: one coalition for every pair; ``auto``: takes a second or two to fit a model to
+            what it sees, and says in ``choice`` what it did; ``surrogate``: a Gaussian process, worth its
+            time where evaluations are dear; ``adaptive``: to find the largest pairs; ``exact``: all 2^n
+            coalitions; ``paper``: the paper's procedure, for comparison.
         seed: same seed, game, pairs and budget, same answer.
         num_players: n, when the game has no attribute of that name.
         index: ``sii``, or ``banzhaf`` with players in a context independently with probability ``inclusion``.

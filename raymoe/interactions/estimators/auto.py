@@ -24,18 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, count
 from math import comb
 from typing import ClassVar, Protocol
 
 import numpy as np
 
-from raymoe.interactions.budget import checked_budget
+from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question
 from raymoe.interactions.estimators.boosted_trees import BoostedTrees
 from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
 from raymoe.interactions.estimators.option_types import Options
-from raymoe.interactions.estimators.shared import Shared
 from raymoe.interactions.estimators.surrogate import (
     MIN_SPREAD,
     REDRAWS,
@@ -51,7 +50,7 @@ from raymoe.interactions.estimators.surrogate import (
 from raymoe.interactions.games.game import evaluate
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import SizeLaw, drawn_coalitions, generator
-from raymoe.interactions.sampling.grid import FlipGrid, flip_grid
+from raymoe.interactions.sampling.grid import Corners, FlipGrid, flip_grid
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.sums import Terms, corner_terms, independent_sums, whole_terms
 
@@ -101,8 +100,8 @@ class Auto(Estimator):
             return replace(found, choice=f"all {1 << n} coalitions: they are within the budget")
         each = flip_grid(question.pairs, n).evaluations
         if planned(budget, n, each).spread < MIN_SPREAD:
-            found = Shared().estimate(question, budget, options)
-            return replace(found, choice=f"'shared': a budget of {budget} has no room for a fitted model")
+            least = next(b for b in count(budget) if planned(b, n, each).spread >= MIN_SPREAD)
+            raise too_small(budget, self.name, question.pairs, least)
         return _estimate(question, budget)
 
 
@@ -110,7 +109,9 @@ def planned(budget: int, n: int, each: int) -> Plan:
     """How a budget is spent where a flip grid takes ``each`` evaluations."""
     replicates = max(int(GRIDS * budget / each), GRIDS_WANTED if 2 * GRIDS_WANTED * each <= budget else 2)
     edge, cost = -1, 0
-    while edge + 1 <= (n - 2) // 2 and cost + 2 * comb(n, edge + 1) <= EDGES * budget:
+    while edge + 1 <= (n - 2) // 2:
+        if cost + 2 * comb(n, edge + 1) > EDGES * budget:
+            break
         edge += 1
         cost += 2 * comb(n, edge)
     return Plan(edge, replicates, (budget - replicates * each - cost) // replicates // 2 * 2)
@@ -143,6 +144,7 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
         ]
     )
     edge_weights = _edge_weights(edges, pairs, law)
+    ends = Ends.found(question, grid, plan, unique, values)
     column = pairs[:, 0], pairs[:, 1]
     by_spread, by_grid, by_term, effects = [], [], [], []
     chosen, left = None, 1.0
@@ -154,20 +156,25 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
         else:
             model = FITTERS[chosen](unique[seen], values[seen], (seed, Stream.AUTO_FIT, int(fold)))
         first, second = model.interactions(law, n)
-        known = second[column] + (values[edge_at] - model(edges)) @ edge_weights
-        predicted = model(unique)
+        rest = values - model(unique)
+        known = second[column] + rest[edge_at] @ edge_weights
+        rest_inside = rest.copy()
+        rest_inside[edge_at] = 0  # what is known is not sampled
         contexts_each = max(1, MODEL_VALUES // grid.evaluations // len(members))
         for r in members:
-            rest = values[spread_at[r]] - predicted[spread_at[r]]
             weights = spread_weights(samples[r], pairs, sizes, law)
-            by_spread.append(known + (weights * rest[:, None]).mean(0))
-            found = grid.corners(bases[r][None], values[grid_at[r]][None])
-            guessed = grid.corners(bases[r][None], predicted[grid_at[r]][None])
-            truth, guess = (np.stack([t[0] for t in corner_terms(*c.corners)]) for c in (found, guessed))
-            by_grid.append(second[column] + truth[0] - guess[0])
+            by_spread.append(known + rest_inside[spread_at[r]] @ weights / spread)
+            base = bases[r][None]
+            by_grid.append(known + grid.corners(base, rest_inside[grid_at[r]][None]).difference()[0])
+            found = grid.corners(base, values[grid_at[r]][None])
+            guessed = grid.corners(base, (values - rest)[grid_at[r]][None])
+            missed = ends.inner_terms(found) - ends.inner_terms(guessed)
             contexts = drawn_coalitions(law.sizes(n), contexts_each, (seed, Stream.AUTO_CONTEXTS, int(r)))
-            means = _model_terms(model, grid, contexts) if chosen != "none" else np.zeros_like(truth)
-            by_term.append(means + truth - guess)
+            if chosen != "none":
+                masks = (contexts[:, None] ^ grid.flips).reshape(-1, n)
+                corners = grid.corners(contexts, model(masks).reshape(len(contexts), -1))
+                missed += ends.inner_terms(corners)
+            by_term.append(ends.terms + missed)
             effects.append(first[grid.players] + found.first_ks[0] - guessed.first_ks[0])
     delta = _combined(np.stack(by_spread), np.stack(by_grid))
     terms = _adding_up(delta, Terms(*np.stack(by_term, 1)))
@@ -251,11 +258,45 @@ def _drawn(
     return kept
 
 
-def _model_terms(model: Model, grid: FlipGrid, contexts: np.ndarray) -> np.ndarray:
-    """Mean of each term under the model, [t, p]."""
-    masks = (contexts[:, None] ^ grid.flips).reshape(-1, contexts.shape[1])
-    corners = grid.corners(contexts, model(masks).reshape(len(contexts), -1))
-    return np.stack([term.mean(0) for term in corner_terms(*corners.corners)])
+@dataclass(frozen=True)
+class Ends:
+    """The first and the last context of each pair, which are certain where they were enumerated.
+
+    Attributes:
+        certain: whether they were.
+        last: players of the last context.
+        terms: what they add to the mean of each term, [t, p].
+    """
+
+    certain: bool
+    last: int
+    terms: np.ndarray
+
+    @classmethod
+    def found(
+        cls, question: Question, grid: FlipGrid, plan: Plan, unique: np.ndarray, values: np.ndarray
+    ) -> Ends:
+        """From the enumerated coalitions of no more than two players, and their complements."""
+        n = question.num_players
+        last, terms = n - 2, np.zeros((len(Terms._fields), len(question.pairs)))
+        if plan.edge < 2:
+            return cls(False, last, terms)
+        bases = np.stack([np.zeros(n, dtype=bool), np.ones(n, dtype=bool)])
+        masks = (bases[:, None] ^ grid.flips).reshape(-1, n)
+        known = {row.tobytes(): value for row, value in zip(unique, values.tolist(), strict=True)}
+        at = np.array([known[row.tobytes()] for row in masks]).reshape(2, -1)
+        probability = question.law.sizes(last)[[0, -1]]
+        corners = corner_terms(*grid.corners(bases, at).corners)
+        return cls(True, last, np.stack([probability @ term for term in corners]))
+
+    def inner_terms(self, corners: Corners[np.ndarray]) -> np.ndarray:
+        """Mean of each term over the contexts between, 0 where a context is certain, [t, p]."""
+        terms = np.stack(corner_terms(*corners.corners))
+        if self.certain:
+            size = corners.context_size_kp()
+            terms = terms * ((size > 0) & (size < self.last))
+        mean: np.ndarray = terms.mean(1)
+        return mean
 
 
 class Nothing:

@@ -92,13 +92,15 @@ class BoostedTrees:
         p, q = there.sum(1), gone.sum(1)
 
         def weighted(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            return value * _chance(law, a, b)
+            product: np.ndarray = value * _chance(law, a, b)
+            return product
 
         first = there.T @ weighted(p - 1, q) - gone.T @ weighted(p, q - 1)
         mixed = there.T @ (weighted(p - 1, q - 1)[:, None] * gone)
         second = there.T @ (weighted(p - 2, q)[:, None] * there)
         second += gone.T @ (weighted(p, q - 2)[:, None] * gone)
-        return first, second - mixed - mixed.T
+        both: np.ndarray = second - mixed - mixed.T
+        return first, both
 
     def _products(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Players that must be there and that must not, [L, n] each, and the leaves' values."""
@@ -128,7 +130,8 @@ def _chance(law: SizeLaw, there: np.ndarray, gone: np.ndarray) -> np.ndarray:
         chance = np.exp(betaln(a + 1, b + 1))
     else:
         chance = law.inclusion**a * (1 - law.inclusion) ** b
-    return np.where(known, chance, 0.0)
+    found: np.ndarray = np.where(known, chance, 0.0)
+    return found
 
 
 def _tree(x: Tensor, rest: Tensor, depth: int, ridge: float) -> tuple[list[Tensor], Tensor]:
