@@ -6,7 +6,7 @@
 Relative mean squared error, sum over cross-modal pairs of (estimate - exact)^2 / sum of exact^2, mean over
 seeds; of ours also how many of the 95 % intervals of SII hold the exact value; seconds. ``proxyshap`` (trees,
 adjusted), ``proxyshap-linear`` and ``svarm-iq`` are shapiq's. Methods are left out where they
-can't be imported, so that an environment with shapiq of Python 3.12 and without torch gives the peers' columns.
+can't be imported: an environment with shapiq on Python 3.12 and without torch gives the peers' columns.
 """
 
 from __future__ import annotations

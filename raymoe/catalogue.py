@@ -24,9 +24,9 @@ ESTIMATORS = {
     "shared": ListedEstimator("raymoe.interactions.estimators.shared:Shared"),
     "surrogate": ListedEstimator("raymoe.interactions.estimators.surrogate:Surrogate", min_coalitions=16),
     "adaptive": ListedEstimator("raymoe.interactions.estimators.adaptive:Adaptive", min_coalitions=32),
+    "auto": ListedEstimator("raymoe.interactions.estimators.auto:Auto", min_coalitions=16),
     "exact": ListedEstimator("raymoe.interactions.estimators.exact:Exact"),
     "paper": ListedEstimator("raymoe.interactions.estimators.paper:Paper"),
-    "auto": ListedEstimator("raymoe.interactions.estimators.auto:Auto", min_coalitions=16),
 }
 
 
