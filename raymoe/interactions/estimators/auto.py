@@ -73,7 +73,7 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Spending:
     """How a budget is spent.
 
     Attributes:
@@ -105,7 +105,7 @@ class Auto(Estimator):
         return _estimate(question, budget)
 
 
-def planned(budget: int, n: int, each: int) -> Plan:
+def planned(budget: int, n: int, each: int) -> Spending:
     """How a budget is spent where a flip grid takes ``each`` evaluations."""
     replicates = max(int(GRIDS * budget / each), GRIDS_WANTED if 2 * GRIDS_WANTED * each <= budget else 2)
     edge, cost = -1, 0
@@ -114,7 +114,7 @@ def planned(budget: int, n: int, each: int) -> Plan:
             break
         edge += 1
         cost += 2 * comb(n, edge)
-    return Plan(edge, replicates, (budget - replicates * each - cost) // replicates // 2 * 2)
+    return Spending(edge, replicates, (budget - replicates * each - cost) // replicates // 2 * 2)
 
 
 def _estimate(question: Question, budget: int) -> InteractionEstimate:
@@ -193,7 +193,7 @@ def _estimate(question: Question, budget: int) -> InteractionEstimate:
     return replace(found_estimate, choice=_said(plan, spread, chosen or "none", left, grid.evaluations))
 
 
-def _said(plan: Plan, spread: int, chosen: str, left: float, each: int) -> str:
+def _said(plan: Spending, spread: int, chosen: str, left: float, each: int) -> str:
     """What was chosen, and why, in a sentence."""
     near = f"coalitions within {plan.edge} players of the empty and the full one enumerated, "
     return (
@@ -233,7 +233,7 @@ def _edge_weights(edges: np.ndarray, pairs: np.ndarray, law: SizeLaw) -> np.ndar
 
 
 def _drawn(
-    edges: np.ndarray, grids: np.ndarray, sizes: np.ndarray, plan: Plan, budget: int, seed: int
+    edges: np.ndarray, grids: np.ndarray, sizes: np.ndarray, plan: Spending, budget: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Samples [K, spread, n]; the different coalitions of all parts, and which of them each is.
 
@@ -274,7 +274,7 @@ class Ends:
 
     @classmethod
     def found(
-        cls, question: Question, grid: FlipGrid, plan: Plan, unique: np.ndarray, values: np.ndarray
+        cls, question: Question, grid: FlipGrid, plan: Spending, unique: np.ndarray, values: np.ndarray
     ) -> Ends:
         """From the enumerated coalitions of no more than two players, and their complements."""
         n = question.num_players
