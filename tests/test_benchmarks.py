@@ -112,5 +112,7 @@ def test_the_other_benchmarks_run(script, options, wanted):
 def test_estimators_are_judged_on_games_from_a_folder(tmp_path):
     table = np.random.default_rng(0).normal(size=1 << 10)
     np.savez(tmp_path / "open-00.npz", name="noise, n=10", family="noise", table=table)
-    out = run("judged.py", tmp_path, "--budgets", "512", "--methods", "auto", "shared", "--most-players", "10")
+    out = run(
+        "judged.py", tmp_path, "--budgets", "512", "--methods", "auto", "shared", "--most-players", "10"
+    )
     assert re.search(r"noise, n=10 +512  auto: [\d.]+ \d+% [\d.]+s  shared: [\d.]+ \d+% ", out), out

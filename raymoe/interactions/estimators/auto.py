@@ -8,11 +8,12 @@ The index of a pair is a sum over all coalitions of value times a known weight. 
 * coalitions between are sampled, and each informs every pair with an importance weight;
 * of a model g fitted to the evaluations the index is known in closed form, so that only what it leaves is
   weighted: index(f) = index(g) + index(f - g). Each fold is corrected with a g that has not seen it, which
-  leaves the estimate unbiased. Which model (trees of what depth, or none) what it leaves of
-  coalitions that it has not seen decides.
+  leaves the fold's estimate unbiased. Which model it is (trees of what depth, or none) is decided by what it
+  leaves of the first fold's coalitions.
 
 The other scores need the four corners of a pair: part of the budget goes to flip grids, with g as a control
 variate. These grids tell of the index too; the two estimates are weighted by how much they vary.
+Choosing the model and that weight on the same evaluations is a bias, small beside the standard error.
 
 The effort of fitting is bounded by the number of coalitions, not by the clock: the same seed gives the same
 answer on any machine.
