@@ -29,6 +29,8 @@ from raymoe.task import Task
 
 ENDS = [f"{side}{what}" for side in "uv" for what in ("", "_modality", "_text", "_place")]
 REGIONS = ("region", "regions")
+Means = dict[str, dict[str, float]]
+CENTRED = "sii"  # the score that can be looked at without its sample's or its classes' mean
 BLOCK = 256  # samples read at once, about a row group
 
 
@@ -102,10 +104,13 @@ class Sample:
         chosen: ``strong`` (by its strongest pair), ``drawn`` (at random) or ``asked`` (by its id).
         importance: per expert and modality, one value in [0, 1] per piece or cell.
         pairs: per expert and score, the top pairs, strongest first; as many more as it takes to have the
-            same number without function words and punctuation.
+            same number without function words and punctuation. Of ``CENTRED`` also as many of the largest
+            and of the smallest, as one end has the strongest pairs once a mean is taken off.
         input_pairs: likewise, where words and regions were taken out of the input.
         verdicts: per expert, how much of what distinguishes the pairs is their own, in words.
         input_verdicts: likewise of ``input_pairs``.
+        means: per expert, what its SII can be centred on (see ``_means``).
+        input_means: likewise of ``input_pairs``.
         predicted: class indices.
         probabilities: per class; like ``weights`` empty for a split without predictions.
         weights: per expert, in the order of ``Inputs.experts``.
@@ -126,6 +131,8 @@ class Sample:
     strength: dict[str, float | None]
     input_pairs: dict[str, dict[str, list[Pair]]] = field(default_factory=dict)
     input_verdicts: dict[str, str] = field(default_factory=dict)
+    means: Means = field(default_factory=dict)
+    input_means: Means = field(default_factory=dict)
 
 
 def explore(inputs: Explained, config: ReportConfig) -> list[Sample]:
@@ -169,6 +176,11 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
     interactions, importance = of_samples(inputs.interactions), of_samples(inputs.importance)
     masked = {} if inputs.input_interactions is None else of_samples(inputs.input_interactions)
     predictions = of_samples(inputs.predictions)
+    labels_of = dict(
+        zip(inputs.samples["sample_id"].to_pylist(), inputs.samples["labels"].to_pylist(), strict=True)
+    )
+    means = _means(inputs.interactions, labels_of)
+    input_means = {} if inputs.input_interactions is None else _means(inputs.input_interactions, labels_of)
     sequences = {sample_id: (labels, found) for sample_id, labels, found in _sequences(inputs, ids)}
     found = []
     for sample_id, why in chosen:
@@ -193,6 +205,8 @@ def describe(inputs: Explained, chosen: list[tuple[str, str]], listed: int) -> l
                 targets=more | targets,
                 input_pairs=at_input,
                 input_verdicts=input_verdicts,
+                means=means.get(sample_id, {}),
+                input_means=input_means.get(sample_id, {}),
                 labels=labels,
                 predicted=predicted,
                 probabilities=probabilities,
@@ -327,8 +341,13 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
     strength = np.nan_to_num(np.abs(rows[value].to_numpy()), nan=-1.0)
     order = np.argsort(-strength, kind="stable")
     order = order[strength[order] > (-1.0 if score in SIGNED else 0.0)]
-    told = np.cumsum(~_is_minor(rows, sequences)[order])
-    order = order[: max(count, int(np.searchsorted(told, count)) + 1)]
+    minor = _is_minor(rows, sequences)
+    kept = _first(order, minor, count)
+    if score == CENTRED:
+        known = np.argsort(rows[value].to_numpy(), kind="stable")
+        known = known[strength[known] >= 0]  # NaN is none
+        kept = np.concatenate([kept, _first(known, minor, count), _first(known[::-1], minor, count)])
+    order = order[np.isin(order, kept)]
     return [
         Pair(
             u=_end(sequences, row, "u"),
@@ -341,6 +360,34 @@ def _top(rows: pa.Table, score: str, sequences: dict[str, Sequence], count: int)
         )
         for row in rows.take(order).to_pylist()
     ]
+
+
+def _first(order: np.ndarray, minor: np.ndarray, count: int) -> np.ndarray:
+    """The first of an order, until ``count`` of them have no function word and no punctuation."""
+    told = np.cumsum(~minor[order])
+    return order[: max(count, int(np.searchsorted(told, count)) + 1)]
+
+
+def _means(measured: pa.Table, labels: dict[str, list[int]]) -> dict[str, Means]:
+    """What SII can be centred on, by sample and expert: ``sample``, the mean of the sample's own pairs, and
+    ``class``, the mean of that over the measured samples of its class.
+
+    Of a sample of several classes that is the mean over them; of none there is no ``class``.
+    """
+    rows = measured.filter(pc.is_finite(measured[CENTRED]))
+    found = rows.group_by(["expert", "sample_id"], use_threads=False).aggregate([(CENTRED, "mean")])
+    of_class: dict[tuple[str, int], list[float]] = {}
+    for row in found.to_pylist():
+        for label in labels[row["sample_id"]]:
+            of_class.setdefault((row["expert"], label), []).append(row[f"{CENTRED}_mean"])
+    means: dict[str, Means] = {}
+    for row in found.to_pylist():
+        expert, sample_id = row["expert"], row["sample_id"]
+        centres = {"sample": row[f"{CENTRED}_mean"]}
+        if classes := labels[sample_id]:
+            centres["class"] = float(np.mean([np.mean(of_class[expert, label]) for label in classes]))
+        means.setdefault(sample_id, {})[expert] = centres
+    return means
 
 
 def _is_minor(rows: pa.Table, sequences: dict[str, Sequence]) -> np.ndarray:

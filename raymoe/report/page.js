@@ -10,7 +10,7 @@ const ROW = 66, COLUMN = 84; // an item of the list, pixels, in a list that runs
 const LONG_TEXT = 72; // of a longer text only the neighbourhood of what matters is shown at first
 const CONTEXT = 3;
 const TALLEST = 620; // of a picture, pixels
-const state = { rule: Object.keys(data.rules)[0] ?? "zero", withoutMinor: false, sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
+const state = { rule: Object.keys(data.rules)[0] ?? "zero", view: "value", withoutMinor: false, sample: 0, expert: null, score: null, whole: false, sort: { column: "strength", down: true } };
 const stage = $("stage");
 let spots = new Map(); // "modality/index" -> its element
 let wires = [];
@@ -59,8 +59,22 @@ const ruleShown = () => (state.rule === "zero" ? ["pairs", "inputPairs"] : ["inp
   .find((name) => current()[name][state.expert]) ?? "pairs";
 const allPairs = () => current()[ruleShown()][state.expert] ?? {};
 const spotsOf = ([modality, index, others]) => [index, ...(others ?? [])].map((i) => key([modality, i]));
-const pairsShown = () => (allPairs()[state.score] ?? [])
-  .filter((p) => !state.withoutMinor || !(isMinor(p.u) || isMinor(p.v))).slice(0, data.listed);
+// What SII can be centred on: its sample's mean, and that of the sample's classes.
+const means = () => current()[ruleShown() === "pairs" ? "means" : "inputMeans"][state.expert] ?? {};
+const viewShown = () => (state.score === data.centred && Number.isFinite(means()[state.view]) ? state.view : "value");
+const centred = new WeakMap(); // a pair -> by view, the same less that mean
+function seenBy(view, pair) {
+  if (view === "value") return pair;
+  if (!centred.has(pair)) centred.set(pair, {});
+  return (centred.get(pair)[view] ??= { ...pair, value: pair.value - means()[view] });
+}
+function pairsShown() {
+  const found = (allPairs()[state.score] ?? []).filter((p) => !state.withoutMinor || !(isMinor(p.u) || isMinor(p.v)));
+  const view = viewShown();
+  const seen = found.map((pair) => seenBy(view, pair));
+  if (view !== "value") seen.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+  return seen.slice(0, data.listed);
+}
 const isBetweenTextAndImage = (pair) =>
   [pair.u, pair.v].map(([m]) => sequenceOf(current(), m).kind).sort().join() === "image,text";
 
@@ -85,6 +99,11 @@ function buildChoices() {
     const input = make("input", { type: "radio", name: "score", value: name });
     input.addEventListener("change", () => { state.score = name; show(); });
     $("scores-choice").append(make("label", {}, input, label));
+  }
+  for (const [name, label] of Object.entries(data.views)) {
+    const input = make("input", { type: "radio", name: "view", value: name });
+    input.addEventListener("change", () => { state.view = name; show(); });
+    $("views-choice").append(make("label", {}, input, label));
   }
   $("heat").addEventListener("change", (e) => stage.classList.toggle("no-heat", !e.target.checked));
   $("minor").addEventListener("change", (e) => { state.withoutMinor = !e.target.checked; show(); });
@@ -214,6 +233,12 @@ function show() {
     if (!input) continue;
     input.disabled = !current()[name][state.expert];
     input.checked = ruleShown() === name;
+  }
+  $("views-choice").hidden = state.score !== data.centred || !Object.keys(means()).length;
+  for (const name of Object.keys(data.views)) {
+    const input = document.querySelector(`input[name=view][value=${name}]`);
+    input.disabled = name !== "value" && !Number.isFinite(means()[name]);
+    input.checked = viewShown() === name;
   }
   $("minor-switch").hidden = !current().sequences.some((s) => s.minor?.length);
   $("app").style.setProperty("--c", expert.color);
@@ -475,6 +500,7 @@ function showPairs() {
     `Target: ${current().targets[state.expert]}.`,
     atInput ? "Words and regions were taken out of the input, before the encoders." : Object.keys(data.rules).length ? "Tokens and patches became zero vectors, after the encoders." : "",
     counts.size === 1 ? `${[...counts][0]} coalitions a pair.` : "",
+    viewShown() === "value" ? "" : `${numberText(means()[state.view], decimals, true)}, ${{ sample: "the mean of all pairs of this sample", class: "the mean of the samples of its classes" }[state.view]}, is taken off; standard errors are those of the pairs alone.`,
     "Pale: within two standard errors of zero.",
     pairs.length > data.drawn ? `Lines: the first ${data.drawn}; of the others when you point at them.` : "",
     others ? `${others} of them are not between a word and a patch and have no line.` : "",

@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from raymoe.display.inputs import Inputs, has_test_labels, matrix
-from raymoe.display.samples import End, Pair, Sample, Sequence
+from raymoe.display.samples import CENTRED, End, Means, Pair, Sample, Sequence
 from raymoe.display.sheets import Amount, Sheet
 from raymoe.display.thumbnails import data_uri
 from raymoe.display.vocabulary import (
@@ -179,6 +179,8 @@ def own_tables(inputs: Inputs) -> dict[str, tuple[Sheet, pa.Table]]:
 
 RULES = {"input": "words and regions of the input", "zero": "tokens and patches, by zero vectors"}
 """How pairs were measured: what is taken away, and how."""
+VIEWS = {"value": "as it is", "sample": "less the sample's mean", "class": "less its classes' mean"}
+"""What the numbers of SII can be counted from."""
 
 
 def _embedded(sample: Sample, marks: Marks | None) -> Markup:
@@ -206,6 +208,8 @@ def _index(project: Project, inputs: Inputs, samples: list[Sample], *, ranked: b
         "scores": SCORE_TITLES,
         "signed": SIGNED,
         "negative": NEGATIVE,
+        "views": VIEWS,
+        "centred": CENTRED,
         "drawn": project.preset.report.pairs,
         "listed": project.preset.report.listed,
         "samples": [_entry(sample) for sample in samples],
@@ -235,6 +239,8 @@ def _sample(sample: Sample) -> dict[str, Any]:
         "verdicts": sample.verdicts,
         "inputPairs": _by_expert(sample.input_pairs),
         "inputVerdicts": sample.input_verdicts,
+        "means": _rounded(sample.means),
+        "inputMeans": _rounded(sample.input_means),
         "targets": {expert: TARGETS.get(target, target) for expert, target in sample.targets.items()},
         "labels": sample.labels,
         "predicted": sample.predicted,
@@ -266,6 +272,12 @@ def _by_expert(pairs: dict[str, dict[str, list[Pair]]]) -> dict[str, dict[str, l
     return {
         expert: {score: [_pair(p) for p in found] for score, found in scores.items()}
         for expert, scores in pairs.items()
+    }
+
+
+def _rounded(means: Means) -> dict[str, dict[str, float | None]]:
+    return {
+        expert: {name: _short(mean) for name, mean in centres.items()} for expert, centres in means.items()
     }
 
 

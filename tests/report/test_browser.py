@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support import workspace_fixture
 
@@ -680,6 +681,37 @@ def test_function_words_are_marked_and_their_pairs_can_be_hidden(open_page):
                 seen += len(pairs) > len(without) > 0
         page.keyboard.press(".")
     assert seen
+    assert opened.complaints == []
+
+
+def test_sii_can_be_looked_at_without_its_samples_and_its_classes_mean(open_page, finished):
+    """Order and numbers are those of the whole table, centred: the page has enough of both ends for that."""
+    opened = open_page()
+    page, table = opened.page, finished.inputs.interactions.to_pandas()
+    of_expert = table[table["expert"] == "synergy"]
+    means = of_expert.groupby("sample_id")["sii"].mean()
+    labels = {row["sample_id"]: row["labels"] for row in finished.inputs.samples.to_pylist()}
+    page.locator("input[name=score][value=synergy]").check(force=True)
+    assert not page.locator("#views-choice").is_visible()
+    page.locator("input[name=score][value=sii]").check(force=True)
+    reordered = 0
+    for sample in opened.samples:
+        sii = of_expert.loc[of_expert["sample_id"] == sample.sample_id, "sii"].to_numpy()
+        classes = labels[sample.sample_id]
+        of_classes = [means[[k for k in means.index if c in labels[k]]].mean() for c in classes]
+        for view, mean in (("sample", means[sample.sample_id]), ("class", np.mean(of_classes))):
+            page.locator(f"input[name=view][value={view}]").check(force=True)
+            wanted = sorted(sii - mean, key=abs, reverse=True)[: opened.listed]
+            np.testing.assert_allclose([value for value, _ in opened.values()], wanted, atol=2e-2)
+            shown = page.locator("#pairs tbody tr").first.get_attribute("data-value")
+            assert float(shown) == pytest.approx(wanted[0], rel=1e-4)
+            assert "is taken off" in page.locator("#pairs-note").inner_text()
+            plain = sorted(sii, key=abs, reverse=True)[: opened.listed]
+            reordered += not np.allclose(np.array(plain) - mean, wanted)
+        page.locator("input[name=view][value=value]").check(force=True)
+        opened.assert_values(sample.pairs["synergy"]["sii"][: opened.listed])
+        page.keyboard.press(".")
+    assert reordered
     assert opened.complaints == []
 
 
