@@ -15,6 +15,7 @@ FOLDERS = (
     "raymoe.experiments.faithfulness",
     "raymoe.experiments.alignment",
     "raymoe.experiments.specificity",
+    "raymoe.experiments.locality",
     "raymoe.experiments.pair_masking",
     "raymoe.experiments.robustness",
     "raymoe.experiments.planted",

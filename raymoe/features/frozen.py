@@ -61,3 +61,27 @@ class Frozen:
     def to(self, device: str | torch.device) -> None:
         """Move it, in place."""
         self.module.to(device)
+
+
+class Replayed(Frozen):
+    """A frozen module whose answers can be had again: all hidden states of one run, for layer after layer.
+
+    Args:
+        model: asked for its hidden states whenever it is called for the first time.
+    """
+
+    def __init__(self, model: Frozen) -> None:
+        self.module, self._model = model.module, model
+        self.answers: list[Any] = []
+        self._next = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The answer to the call of this number, whatever it is called with after ``rewind``."""
+        if self._next == len(self.answers):
+            self.answers.append(self._model(*args, **(kwargs | {"output_hidden_states": True})))
+        self._next += 1
+        return self.answers[self._next - 1]
+
+    def rewind(self) -> None:
+        """The next call is the first one again."""
+        self._next = 0

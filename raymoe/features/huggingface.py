@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -34,7 +34,7 @@ from raymoe.errors import InputError
 from raymoe.features.encoder import EncodedBatch
 from raymoe.features.files import is_siglip, locate
 from raymoe.features.folders import from_folder
-from raymoe.features.frozen import Frozen
+from raymoe.features.frozen import Frozen, Replayed
 from raymoe.features.geometry import Geometry
 from raymoe.features.image_processor import ImageProcessor, PreparedPicture
 from raymoe.features.tokenizing import UNLIMITED, Tokenized, Tokenizer
@@ -143,6 +143,23 @@ class TextEncoder:
             [of_item[start:] for of_item in prepared.pieces],
         )
 
+    def run_layers(self, prepared: Tokenized) -> dict[int, EncodedBatch]:
+        """What ``run`` gives with each ``layer``: 0, the embedding, and so on; the last one is -1."""
+        return _run_layers(self, prepared)
+
+    def without(self, prepared: Tokenized, taken: Sequence[Sequence[int]]) -> Tokenized:
+        """The same texts with some tokens blank (the tokenizer's mask, where it has one).
+
+        Args:
+            prepared: of as many texts.
+            taken: of each text, which of its stored positions.
+        """
+        ids_BT = prepared.inputs["input_ids"].clone()
+        for b, positions in enumerate(taken):
+            places = prepared.valid_BT[b].nonzero().ravel()  # padding may stand before them
+            ids_BT[b, places[[p + self._dropped for p in positions]]] = self._tokenizer.blank
+        return replace(prepared, inputs={**prepared.inputs, "input_ids": ids_BT})
+
     def encode(self, items: Iterable[str]) -> EncodedBatch:
         """Encode texts."""
         return self.run(self.prepare(items)).cpu()
@@ -202,6 +219,10 @@ class ImageEncoder:
         if len(found) == 1:
             return found[0][1]
         return _merged(found, len(prepared))
+
+    def run_layers(self, prepared: list[PreparedPicture]) -> dict[int, EncodedBatch]:
+        """See ``TextEncoder.run_layers``; without layers whose positions are no grid of patches."""
+        return _run_layers(self, prepared)
 
     def encode(self, items: Iterable[Image.Image]) -> EncodedBatch:
         """Encode upright RGB pictures."""
@@ -465,6 +486,27 @@ def _pooled(output: Any, features_BTD: torch.Tensor, config: EncoderConfig) -> t
             "Take pooling = mean or cls.",
         )
     return pooled.flatten(1).float()
+
+
+def _run_layers(encoder: TextEncoder | ImageEncoder, prepared: Any) -> dict[int, EncodedBatch]:
+    """The model runs once; each layer is then taken from what it said as if it were asked for."""
+    asked = copy.copy(encoder)
+    asked._model = replayed = Replayed(encoder._model)
+
+    def taken(layer: int) -> EncodedBatch:
+        asked.config = encoder.config.model_copy(update={"layer": layer, "pooling": "mean"})
+        replayed.rewind()
+        return asked.run(prepared)
+
+    last = taken(-1)
+    states = getattr(replayed.answers[0], "hidden_states", None) if replayed.answers else None
+    found = {}
+    for layer in range(len(states or ()) - 1):
+        try:
+            found[layer] = taken(layer)
+        except (InputError, ValueError):
+            continue
+    return {**found, -1: last}
 
 
 def _layer(output: Any, config: EncoderConfig) -> torch.Tensor:

@@ -83,6 +83,12 @@ class Tokenizer:
         mask = self._tokenizer("a", return_special_tokens_mask=True)["special_tokens_mask"]
         return bool(mask and mask[0])
 
+    @property
+    def blank(self) -> int:
+        """The id that says least about what stands there: the mask, else the unknown token, else padding."""
+        known = (self._tokenizer.mask_token_id, self._tokenizer.unk_token_id)
+        return next((i for i in known if i is not None), self._padding)
+
     def lower(self) -> None:
         """Lower every text first, as its model was trained; where it does so itself, this changes nothing."""
         if self._tokenizer.is_fast:

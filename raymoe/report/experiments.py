@@ -101,11 +101,14 @@ def stale(parents: dict[str, str], known: dict[str, str], own: set[str]) -> str 
     Args:
         parents: fingerprints of what the table was made from, by name; one can be several, with spaces.
         known: the fingerprints that this report is made from, by the names that tables give their parents.
-        own: those of them that are of this checkpoint alone; the table has to name one.
+        own: those of them that are of this checkpoint alone; the table has to name one, unless it is of no
+            model at all.
     """
     for name, value in parents.items():
         if name in known and known[name] not in value.split():
             return f"it was made from another {name} than this report ({value}, not {known[name]})"
+    if parents and parents.keys() <= {"samples", "features"}:  # of the encoders, say
+        return None
     if not own & {word for value in parents.values() for word in value.split()}:
         return "it was made from other checkpoints than this report's"
     return None

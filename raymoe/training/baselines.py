@@ -19,7 +19,7 @@ from raymoe.features.store import FeatureStore
 from raymoe.project import Project, StageResult
 from raymoe.project.artifacts import BASELINES, FEATURES
 from raymoe.runtime.progress import console, track
-from raymoe.task import multi_hot
+from raymoe.task import Task, multi_hot
 
 # Inverse strength of the penalty, and weight of a class that is there. On pooled features of this kind
 # validation scores peak inside; weaker penalties take long and overfit.
@@ -88,6 +88,29 @@ def linear_probes(project: Project, *, overwrite: bool = False) -> StageResult:
     table = pa.Table.from_pylist(rows, baselines.contract.schema)
     baselines.write(table, made, extra)
     return StageResult(baselines.path, made.fingerprint, ran=True)
+
+
+def validation_logits(
+    features: dict[str, np.ndarray],
+    labels: dict[str, list[list[int]]],
+    num_classes: int,
+    task: Task,
+    selection: str,
+) -> np.ndarray:
+    """What a linear probe says of a validation split, [N, C], with those settings that suit it best.
+
+    Args:
+        features: one vector per sample, of ``train`` and ``val``.
+        labels: class indices of the same samples.
+        num_classes: C.
+        task: what they mean.
+        selection: the metric that decides.
+    """
+    inputs = _standardise(features)
+    inputs["test"] = inputs["val"]  # nobody asks for it
+    targets_NC = multi_hot(labels["train"], num_classes)
+    found = [_one_vs_rest(inputs, targets_NC, *choice)[0]["val"] for choice in GRID]
+    return max(found, key=lambda logits_NC: task.scores(logits_NC, labels["val"])[selection])
 
 
 def _standardise(features: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

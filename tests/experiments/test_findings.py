@@ -158,6 +158,7 @@ def test_specificity_is_of_the_expert_whose_pairs_are_most_their_own():
         ("robustness", []),
         ("planted", []),
         ("specificity", []),
+        ("locality", []),
     ],
 )
 def test_tables_without_the_rows_say_nothing(experiment, rows):

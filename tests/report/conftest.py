@@ -18,6 +18,7 @@ MEASURED = (
         "specificity",
         "specificity-samples",
         "specificity-classes",
+        "locality",
         "pair-masking",
         "planted",
         "planted-experts",

@@ -10,6 +10,7 @@ import pyarrow as pa
 from raymoe.experiments.alignment import ALIGNMENT
 from raymoe.experiments.comparison import COMPARISON
 from raymoe.experiments.faithfulness import FAITHFULNESS, FAITHFULNESS_SUMMARY
+from raymoe.experiments.locality import LOCALITY
 from raymoe.experiments.pair_masking import PAIR_MASKING
 from raymoe.experiments.planted import PLANTED, PLANTED_EXPERTS, PLANTED_RANKS
 from raymoe.experiments.robustness import ROBUSTNESS
@@ -53,6 +54,7 @@ def write_experiments(project: Project, parents: dict[str, str], *, only: tuple[
         "specificity": (here, SPECIFICITY, _specificity(), measured),
         "specificity-samples": (here, SPECIFICITY_SAMPLES, _specificity_samples(), measured),
         "specificity-classes": (here, SPECIFICITY_CLASSES, _specificity_classes(), measured),
+        "locality": (here, LOCALITY, _locality(), {n: parents[n] for n in ("samples", "features")}),
         "pair-masking": (here, PAIR_MASKING, _pair_masking(), measured),
         "robustness": (here, ROBUSTNESS, _robustness(), of_runs),
         "planted": (here, PLANTED, _planted(random), of_runs),
@@ -241,6 +243,18 @@ def _specificity_classes() -> list[dict]:
         | {f"negative{end}": negative + off for end, off in ENDS.items()}
         for seed in (0, 1, None)
         for name, mean, negative in (("music", 0.02, 0.3), ("animal", -0.04, 0.95))
+    ]
+
+
+def _locality() -> list[dict]:
+    layers = {"text": ((0, 1.0, 0.6), (1, 0.9, 0.695), (-1, 0.6, 0.7)), "image": ((-1, 0.1, 0.6),)}
+    return [
+        {"modality": name, "layer": layer, "even": 0.05, "metric": "micro_f1", "samples": 32, "masks": 120}
+        | {f"locality{end}": local + off for end, off in ENDS.items()}
+        | {f"score{end}": score + off for end, off in ENDS.items()}
+        | {"stored": layer == -1, "suggested": layer == 1 or name == "image"}
+        for name, found in layers.items()
+        for layer, local, score in found
     ]
 
 
