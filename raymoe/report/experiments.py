@@ -16,7 +16,7 @@ from raymoe.errors import ParentError
 from raymoe.experiments.experiment import Experiment
 from raymoe.experiments.registry import experiments
 from raymoe.project import Project
-from raymoe.project.artifacts import SWEEP
+from raymoe.project.artifacts import FEATURES, SAMPLES, SWEEP
 from raymoe.project.outputs import parents_in
 from raymoe.project.tables import metadata_of
 
@@ -83,7 +83,9 @@ def _found(project: Project, inputs: Inputs, experiment: Experiment) -> Found:
             continue
         metadata = metadata_of(read.schema)
         tables[table.name], fingerprints[table.name] = read, metadata["fingerprint"]
-        reason = stale(parents_in(metadata), *_known(project, inputs))
+        known, own = _known(project, inputs)
+        of_model = not set(table.parents) <= {SAMPLES, FEATURES}
+        reason = stale(parents_in(metadata), known, own if of_model else None)
         if reason:
             gaps.append(f"{output.path} is not shown: {reason}.")
         elif not len(read):
@@ -95,21 +97,19 @@ def _found(project: Project, inputs: Inputs, experiment: Experiment) -> Found:
     return Found(experiment, project, tables=tables, fingerprints=fingerprints)
 
 
-def stale(parents: dict[str, str], known: dict[str, str], own: set[str]) -> str | None:
+def stale(parents: dict[str, str], known: dict[str, str], own: set[str] | None) -> str | None:
     """Why a table does not belong to this report; None where it does.
 
     Args:
         parents: fingerprints of what the table was made from, by name; one can be several, with spaces.
         known: the fingerprints that this report is made from, by the names that tables give their parents.
-        own: those of them that are of this checkpoint alone; the table has to name one, unless it is of no
-            model at all.
+        own: those of them that are of this checkpoint alone; the table has to name one. None for a table
+            that is of no model, such as one of the encoders.
     """
     for name, value in parents.items():
         if name in known and known[name] not in value.split():
             return f"it was made from another {name} than this report ({value}, not {known[name]})"
-    if parents and parents.keys() <= {"samples", "features"}:  # of the encoders, say
-        return None
-    if not own & {word for value in parents.values() for word in value.split()}:
+    if own is not None and not own & {word for value in parents.values() for word in value.split()}:
         return "it was made from other checkpoints than this report's"
     return None
 

@@ -255,6 +255,8 @@ def test_stale_compares_what_it_knows_by_name():
     assert why({"features": "f"})  # of which checkpoint?
     assert why({"fl-i2moe": "b a c"}) is None
     assert why({})
+    assert stale({"features": "f"}, known, None) is None
+    assert stale({"features": "g"}, known, None)
 
 
 @pytest.mark.parametrize(
