@@ -243,8 +243,10 @@ class _Fusion:
         self, model: FusionModel, experts: Sequence[str], names: list[str], target_C: Tensor
     ) -> None:
         self._model, self._names, self._target_C = model, names, target_C
+        several = len(model.expert_names) > 1  # the dense Transformer is its only expert
         self._asked = [
-            -1 if expert == MIXTURE else expert_index(model, expert) for expert in experts
+            -1 if expert == MIXTURE and several else expert_index(model, expert if several else 0)
+            for expert in experts
         ]  # -1: the mixture
         # A few experts alone are cheaper than all of them in one batch.
         self._single = None if -1 in self._asked else [model.experts.select(e) for e in self._asked]

@@ -205,6 +205,20 @@ def test_the_table_of_zero_vectors_stays_beside_it(made, inline):
     assert tables(made) == before
 
 
+def test_the_dense_transformer_too(made, inline):
+    dense = replace(made, preset=made.preset.with_fields({"model.kind": "dense", "probe.experts": ["dense"]}))
+    train(dense, device="cpu")
+    attribute(dense, device="cpu")
+    probe(dense)
+    (mine,) = (
+        rows for _, rows in rows_of(dense, "dense").groupby("sample_id") if rows.iloc[0]["sample_id"] == "s2"
+    )
+    game = Spelled(dense, "s2", "mixture", [(0, 7, 15, 37), (15, 7, 30, 37)])
+    pairs = np.array([(u, 2 + v) for u in range(2) for v in range(2)])
+    wanted = estimate(game, pairs, method="exact", num_players=4)
+    np.testing.assert_allclose(mine["sii"], wanted.sii, atol=2e-6)
+
+
 @pytest.mark.parametrize("fill", ["mean", "blur"])
 def test_what_takes_a_regions_place_matters(made, inline, fill):
     probe(made)
