@@ -378,7 +378,8 @@ def test_what_is_typed_for_a_stage_arrives(here, tmp_path, monkeypatch):
     """Options for how it runs arrive as such; the others are settings, as ``--set`` writes them."""
     seen = []
 
-    def run(project, last, *, options, overwrite):
+    def run(project, last, *, options, overwrite, after):
+        assert after is None  # the demo alone does something besides
         seen.append((project, last, options, overwrite))
         return Run(project)
 

@@ -15,6 +15,10 @@ def test_the_numbers_stay():
         "CONTEXTS": 13,
         "FITTED": 14,
         "ROUNDS": 20,
+        "AUTO_GRIDS": 40,
+        "AUTO_SPREAD": 41,
+        "AUTO_CONTEXTS": 42,
+        "AUTO_FIT": 43,
     }
 
 
