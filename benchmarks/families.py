@@ -1,8 +1,9 @@
 """Games of many kinds with known interactions: what an estimator is judged on, and what it may be tuned on.
 
     python benchmarks/families.py FOLDER [--set open|closed]
+    python benchmarks/families.py FOLDER --set demo --workspace DIR
 
-Two sets. The *open* one may be looked at while an estimator is made; the *closed* one has other seeds, sizes
+Two sets, and the trained experts of a workspace with the demo in it. The *open* one may be looked at while an estimator is made; the *closed* one has other seeds, sizes
 and makers and is run once, at the end. Up to 20 players every value is in a table; beyond, the interactions
 are a closed form: a sum of unanimity games, or a small tabulated game among idle players (an idle player
 changes no Shapley interaction of the others). Everything is trained here, in seconds.
@@ -15,12 +16,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import comb
 from pathlib import Path
 
 import numpy as np
 
 AT_ONCE = 1 << 14
+SETS = ("open", "closed", "demo")
 Values = Callable[[np.ndarray], np.ndarray]
 
 
@@ -50,9 +53,10 @@ class Known:
         return self.play(np.atleast_2d(coalitions))
 
 
-def cross(n: int) -> np.ndarray:
-    """All pairs of a player of the first half and one of the second."""
-    return np.array([(u, v) for u in range(n // 2) for v in range(n // 2, n)])
+def cross(n: int, words: int | None = None) -> np.ndarray:
+    """All pairs of a player of the first modality, half of all if nothing is said, and one of the second."""
+    first = n // 2 if words is None else words
+    return np.array([(u, v) for u in range(first) for v in range(first, n)])
 
 
 def enumerated(n: int) -> Iterator[np.ndarray]:
@@ -78,12 +82,12 @@ def table_sii(table: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def tabulated(name: str, family: str, table: np.ndarray) -> Known:
+def tabulated(name: str, family: str, table: np.ndarray, words: int | None = None) -> Known:
     """A game by its values."""
     table = table.astype(np.float32).astype(float)
     n = int(np.log2(len(table)))
     bits = 1 << np.arange(n)
-    pairs = cross(n)
+    pairs = cross(n, words)
     return Known(name, family, n, pairs, table_sii(table, pairs), lambda rows: table[rows @ bits], table)
 
 
@@ -231,55 +235,87 @@ def expert(
     return play
 
 
-def made(which: str) -> Iterator[Known]:
-    """The tabulated games of a set, one after the other."""
+def recipes(which: str) -> Iterator[tuple[str, str, int, Callable[[], Values]]]:
+    """The tabulated games of a set: name, family, players, and what makes the game. New ones come last."""
     shift = 0 if which == "open" else 1000
     is_open = which == "open"
-
-    def table(name: str, family: str, n: int, game: Values) -> Known:
-        return tabulated(f"{name}, n={n}", family, table_of(game, n))
-
     n = 18 if is_open else 17  # odd, and other widths, where it is closed
     width = 24 if is_open else 32
-    yield table("dropout", "expert", n, expert(n, 1 + shift, 0.45, width=width))
-    yield table("no dropout", "expert", n, expert(n, 2 + shift, 0.0, width=width))
-    yield table("dropout, spike", "expert", n, expert(n, 3 + shift, 0.45, 5.0, width))
-    yield table("no dropout, spike", "expert", n, expert(n, 4 + shift, 0.0, 5.0, width))
-    yield table("dual encoder", "dual", 20 if is_open else 19, dual(20 if is_open else 19, 5 + shift))
-    for gain in (2.0, 8.0) if is_open else (3.0, 12.0):
-        yield table(f"sigmoid, gain {gain:g}", "saturated", 20, saturated(20, 6 + shift, gain))
-    yield table("few strong", "strong", 20, strong(20, 7 + shift, 4 if is_open else 5))
-    yield table("few strong", "strong", 10, strong(10, 8 + shift, 3))
+    cosine = 20 if is_open else 19
+    yield "dropout", "expert", n, lambda: expert(n, 1 + shift, 0.45, width=width)
+    yield "no dropout", "expert", n, lambda: expert(n, 2 + shift, 0.0, width=width)
+    yield "dropout, spike", "expert", n, lambda: expert(n, 3 + shift, 0.45, 5.0, width)
+    yield "no dropout, spike", "expert", n, lambda: expert(n, 4 + shift, 0.0, 5.0, width)
+    yield "dual encoder", "dual", cosine, lambda: dual(cosine, 5 + shift)
+    gains = (2.0, 8.0) if is_open else (3.0, 12.0)
+    for gain in gains:
+        yield f"sigmoid, gain {gain:g}", "saturated", 20, partial(saturated, 20, 6 + shift, gain)
+    yield "few strong", "strong", 20, lambda: strong(20, 7 + shift, 4 if is_open else 5)
+    yield "few strong", "strong", 10, lambda: strong(10, 8 + shift, 3)
+    yield "dropout", "expert", 10, lambda: expert(10, 12 + shift, 0.45, width=width)
+    yield "no dropout", "expert", 10, lambda: expert(10, 13 + shift, 0.0, width=width)
+    yield "dual encoder", "dual", 10, lambda: dual(10, 14 + shift)
+    for gain in gains:
+        yield f"sigmoid, gain {gain:g}", "saturated", 10, partial(saturated, 10, 15 + shift, gain)
 
 
 def write(folder: Path, which: str) -> None:
-    """Make the tables of a set and keep them."""
+    """Make the tables of a set and keep them; those that are there stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, game in enumerate(made(which)):
-        table = game.table.astype(np.float32)
-        np.savez(folder / f"{which}-{number:02d}.npz", name=game.name, family=game.family, table=table)
-        print(f"{which} {number:02d}  {game.name:28} {len(game.pairs):6} pairs", flush=True)
+    for number, (name, family, n, make) in enumerate(recipes(which)):
+        path, name = folder / f"{which}-{number:02d}.npz", f"{name}, n={n}"
+        if not (path.exists() and str(np.load(path)["name"]) == name):
+            keep(path, name, family, table_of(make(), n))
+        print(f"{which} {number:02d}  {name}", flush=True)
+
+
+def keep(path: Path, name: str, family: str, table: np.ndarray, words: int | None = None) -> None:
+    """One table. ``words`` are the players of the first modality, half of all if nothing is said.
+
+    Raises:
+        SystemExit: a value is not finite.
+    """
+    if not np.isfinite(table).all():
+        raise SystemExit(f"{name} has values that are not finite")
+    n = int(np.log2(len(table)))
+    words = n // 2 if words is None else words
+    np.savez(path, name=name, family=family, table=table.astype(np.float32), words=words)
+
+
+def write_trained(folder: Path, workspace: str) -> None:
+    """The experts of the demo's checkpoint, the set ``demo``: the most important features of six samples."""
+    from trained import tabulated as experts
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, game in enumerate(experts(workspace)):
+        name = f"demo {game.name}, n={game.num_players}"
+        keep(folder / f"demo-{number:02d}.npz", name, "demo's experts", game.values, game.words)
+        print(f"demo {number:02d}  {name}", flush=True)
 
 
 def read(folder: Path, which: str) -> list[Known]:
-    """The games of a set: tables from the folder, closed forms made again (they take no time)."""
+    """The games of a set: tables from the folder, closed forms made again (they take no time).
+
+    Raises:
+        SystemExit: the folder holds no games of the set.
+    """
     games = []
     for path in sorted(folder.glob(f"{which}-*.npz")):
         held = np.load(path)
-        name, family = str(held["name"]), str(held["family"])
-        games.append(tabulated(name, family, held["table"]))
+        words = int(held["words"]) if "words" in held else None
+        games.append(tabulated(str(held["name"]), str(held["family"]), held["table"], words))
     if not games:
         raise SystemExit(
             f"{folder} holds no {which} games; python benchmarks/families.py {folder} --set {which}"
         )
-    return games + list(closed_forms(which))
+    return games + list(closed_forms(which)) if which in ("open", "closed") else games
 
 
 def closed_forms(which: str) -> Iterator[Known]:
     """The games of a set that have a closed form."""
     is_open = which == "open"
     shift = 0 if is_open else 1000
-    for size in (20, 40, 60, 200):
+    for size in (10, 20, 40, 60, 200):
         for largest in (4, size):
             parts = terms(size, largest, 100 if is_open else 150, 9 + shift)
             family = "unanimity, short" if largest == 4 else "unanimity, long"
@@ -296,9 +332,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--set", dest="which", choices=("open", "closed"), default="open")
+    parser.add_argument("--set", dest="which", choices=SETS, default="open")
+    parser.add_argument("--workspace", default="runs", help="of the set demo")
     arguments = parser.parse_args()
-    write(arguments.folder, arguments.which)
+    if arguments.which == "demo":
+        write_trained(arguments.folder, arguments.workspace)
+    else:
+        write(arguments.folder, arguments.which)
 
 
 if __name__ == "__main__":
