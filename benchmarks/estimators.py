@@ -1,358 +1,249 @@
-"""Accuracy per evaluation, ours against shapiq's: trained experts with exact values, and closed-form games.
+"""Accuracy per evaluation on families of games, ours beside shapiq's newest; every cell is measured here.
 
-    python benchmarks/estimators.py [--workspace DIR] [--only trained,closed,time] [--seeds 1] [--plot DIR]
+    python benchmarks/families.py FOLDER --set open
+    python benchmarks/estimators.py FOLDER [--set open] [--methods auto peers] [--out FILE] [--plot DIR]
 
-Relative mean squared error: sum over cross-modal pairs of (estimate - exact)^2 / sum of exact^2; centred:
-variance of the error / variance of the exact values, what a ranking sees. One thread. The workspace holds (or
-gets) the demo's checkpoint; shapiq's contenders are those that the installed version has (ProxySHAP needs
-1.8, so Python 3.12, and xgboost). ``--games DIR`` reads tabulated games from another workspace's folder, so
-that this part runs where only raymoe's interactions can be imported.
+Relative mean squared error of the SII, sum over cross-modal pairs of (estimate - exact)^2 / sum of exact^2,
+mean over seeds; centred: variance of the error / variance of the exact values, what a ranking sees. "Best
+peer" is whichever of shapiq's did best in that cell, known only afterwards: nobody could have picked it, so
+ratios are unkind to ours. "held": how many of the 95 % intervals of ``auto`` hold the exact value.
+
+Runs are kept in ``--out`` as they come and are not run again, so that a measurement can be interrupted, and
+methods can be measured apart; the table is of all that the files hold. shapiq runs in an environment that is
+made once (``peers.py``); where that can't be, the table is of ours only. ``--workspace DIR`` adds the experts
+trained there to the folder, as ``--set demo``. Seconds are processor time of one thread. How long an
+estimator takes to an error of .05 on the live experts: ``reach.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import os
 import re
-import sys
-import time
-import warnings
-from collections.abc import Callable, Iterator
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import torch
-from closed_form import UnanimitySum
-from machine import machine_line
+from families import read, write_trained
+from measured import FAILED, SLOW, Record, measure, records
+from ours import OURS, runners
+from peers import FOLDER, NoPeersError, add_choices, chosen, environment, run_in
 
-from raymoe.errors import RaymoeError
-from raymoe.interactions import estimate
+from raymoe import __version__
 
-# numba, which shapiq imports, looks for a package coverage and would find the script beside this one
-sys.modules.setdefault("coverage", None)
-
-BUDGETS = (1024, 4096, 16384)
-OURS = ("paper", "shared", "surrogate")
-SLOW = 90.0  # seconds; a contender that took longer is left out from then on at this budget and larger ones
-LONG = 10.0  # seconds; budgets are doubled until a run takes longer
-Contender = Callable[[object, int, int], np.ndarray]
+WORST = 10  # cells that are listed
 
 
 def main() -> None:
-    """Print one block per section; write what was found as JSON and curves."""
+    """Measure what is missing, and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workspace", default="runs")
-    parser.add_argument("--games", default=None, help="a folder of tabulated games")
-    parser.add_argument("--only", default="trained,closed,time", help="comma-separated sections")
-    parser.add_argument("--contenders", nargs="*", default=[], help="only these, by name")
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--budgets", default=",".join(map(str, BUDGETS)))
-    parser.add_argument("--limit", type=int, default=None, help="only so many games")
-    parser.add_argument("--plot", default=None, help="a folder for results.json and the curves")
+    add_choices(parser)
+    parser.add_argument("--out", type=Path, default=None, help="JSON lines (default: FOLDER/SET.jsonl)")
+    parser.add_argument("--with", dest="beside", type=Path, nargs="*", default=[], help="more such, to read")
+    parser.add_argument("--peers", type=Path, default=FOLDER, help="the folder of the peers' environment")
+    parser.add_argument("--workspace", default=None, help="of a trained demo, for --set demo")
+    parser.add_argument("--plot", type=Path, default=None, help="a folder for the curves")
+    parser.add_argument("--table-only", action="store_true", help="measure nothing")
     arguments = parser.parse_args()
-    chosen = arguments.only.split(",")
-    unknown = set(chosen) - {"trained", "closed", "time"}
-    if unknown:
-        parser.error(f"unknown section {', '.join(unknown)}; there are trained, closed, time")
-    torch.set_num_threads(1)
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightgbm").setLevel(logging.ERROR)
-    budgets = tuple(int(b) for b in arguments.budgets.split(","))
-    print(machine_line())
-    print(f"shapiq {shapiq_version()}")
-    sections = {
-        "trained": lambda: measure_trained(arguments, budgets),
-        "closed": lambda: measure_closed(arguments, tuple(b for b in budgets if b >= 4096)),
-        "time": lambda: measure_time(arguments),
-    }
-    for name, measure in sections.items():
-        if name in chosen:
-            found = measure()
-            if arguments.plot:
-                keep({name: found}, Path(arguments.plot))
+    out = arguments.out or arguments.folder / f"{arguments.which}.jsonl"
+    if arguments.workspace:
+        arguments.which = "demo"
+        write_trained(arguments.folder, arguments.workspace)
+    games = chosen(read(arguments.folder, arguments.which), arguments.games)
+    if not arguments.table_only:
+        wanted = arguments.methods or [*OURS, "peers"]
+        own = runners()
+        mine = {name: own[name] for name in wanted if name in own}
+        said = {"by": f"raymoe {__version__}"}
+        measure(games, mine, arguments.budgets, arguments.seeds, out, limit=arguments.limit, said=said)
+        theirs = [name for name in wanted if name not in own]
+        if theirs:
+            measure_peers(arguments, theirs, out)
+    names = {game.name for game in games}
+    held = [r for path in (out, *arguments.beside) for r in records(path)]
+    held = [r for r in held if r["game"] in names and r["budget"] in arguments.budgets]
+    report(held)
+    if arguments.plot:
+        draw(held, arguments.plot)
 
 
-def shapiq_version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
+def measure_peers(arguments: argparse.Namespace, names: list[str], out: Path) -> None:
+    """Run shapiq's in their environment, or say why not."""
+    given = [str(arguments.folder), "--set", arguments.which, "--out", str(out), "--games", arguments.games]
+    given += ["--budgets", ",".join(map(str, arguments.budgets)), "--seeds", str(arguments.seeds)]
+    given += ["--limit", str(arguments.limit)]
+    if "peers" not in names:
+        given += ["--methods", *names]
     try:
-        return version("shapiq")
-    except PackageNotFoundError:
-        return "not installed"
+        run_in(environment(arguments.peers), given)
+    except NoPeersError as error:
+        print(f"ours only: {error}")
+    except subprocess.CalledProcessError as error:
+        print(f"the peers' run ended with {error.returncode}; the table is of what there is")
 
 
-def contenders(n: int) -> Iterator[tuple[str, Contender]]:
-    """Ours, and every approximator of the Shapley Interaction Index that the installed shapiq has."""
-    for method in OURS:
+@dataclass
+class Cell:
+    """What is known of one game at one budget: means over seeds, by method."""
 
-        def ours(game, budget: int, seed: int, method: str = method) -> np.ndarray:
-            return estimate(game, game.pairs, budget=budget, method=method, seed=seed).sii
+    game: str
+    family: str
+    budget: int
+    found: dict[str, list[Record]]
 
-        yield method, ours
-    try:
-        from shapiq.approximator import SII_APPROXIMATORS
-    except ImportError:
-        return
-    for approximator in SII_APPROXIMATORS:
-        name = approximator.__name__
-        variants: dict[str, dict] = {name: {}}
-        if name in ("SVARMIQ", "KernelSHAPIQ", "InconsistentKernelSHAPIQ", "SHAPIQ"):
-            variants = {name: {}, f"{name}, paired": {"pairing_trick": True}}
-        if name == "ProxySHAP":
-            variants = {
-                f"ProxySHAP, {model}{', adjusted' * adjusted}": {"proxy_model": model, "adjustment": adjusted}
-                for model in ("xgboost", "linear")
-                for adjusted in (False, True)
-            }
-            variants["ProxySHAP, xgboost, adjusted, 5 folds"] = {"adjustment": True, "k_folds": 5}
-        for label, options in variants.items():
+    def mean(self, method: str, what: str) -> float:
+        """NaN where the method has none."""
+        values = [r[what] for r in self.found.get(method, []) if r.get(what) is not None]
+        return float(np.mean(values)) if values else float("nan")
 
-            def theirs(game, budget: int, seed: int, make=approximator, options=options) -> np.ndarray:
-                solver = make(n=n, max_order=2, index="SII", random_state=seed, **options)
-                found = solver.approximate(budget, lambda z: np.atleast_1d(game(z)))
-                return np.array([found[(int(u), int(v))] for u, v in game.pairs])
+    def best(self, methods: Iterable[str], what: str) -> tuple[str, float]:
+        """The method with the smallest mean, of those that have as many seeds as any; or ""."""
+        there = {m: self.found[m] for m in methods if self.found.get(m)}
+        most = max((len(runs) for runs in there.values()), default=0)
+        means = {m: self.mean(m, what) for m, runs in there.items() if len(runs) == most}
+        name = min(means, key=means.__getitem__, default="")
+        return name, means.get(name, float("nan"))
 
-            yield label, theirs
+    @property
+    def peers(self) -> list[str]:
+        """Methods that are not ours."""
+        return [m for m in self.found if m not in OURS]
 
+    @property
+    def to_peer(self) -> float:
+        """Error of ``auto`` by the best peer's."""
+        return ratio(self.mean("auto", "relative"), self.best(self.peers, "relative")[1])
 
-def compare(
-    games: list, truths: list[np.ndarray], budgets: tuple[int, ...], seeds: int, wanted: list[str]
-) -> list[dict]:
-    """One record per contender, budget, game and seed."""
-    records, slow, broken = [], set(), {}
-    for number, (game, truth) in enumerate(zip(games, truths, strict=True)):
-        for name, run in contenders(game.num_players):
-            if wanted and name not in wanted:
-                continue
-            for budget in budgets:
-                for seed in range(seeds):
-                    if (name, budget) in slow or name in broken:
-                        continue
-                    start = time.perf_counter()
-                    try:
-                        error = run(game, budget, seed) - truth
-                    except RaymoeError:  # the budget is too small for the pairs, and says so
-                        continue
-                    except Exception as problem:
-                        broken[name] = f"{type(problem).__name__}: {problem}"
-                        continue
-                    took = time.perf_counter() - start
-                    if took > SLOW:
-                        slow |= {(name, b) for b in budgets if b >= budget}
-                    records.append(
-                        {
-                            "contender": name,
-                            "budget": budget,
-                            "game": game.name,
-                            "number": number,
-                            "seed": seed,
-                            "relative": float((error**2).sum() / (truth**2).sum()),
-                            "centred": float(error.var() / truth.var()),
-                            "seconds": took,
-                        }
-                    )
-    for name, why in broken.items():
-        print(f"{name}: left out, {why[:100]}")
-    return records
+    @property
+    def to_own(self) -> float:
+        """Error of ``auto`` by that of the best of our other methods."""
+        return ratio(self.mean("auto", "relative"), self.best(OURS[1:], "relative")[1])
 
 
-def table(records: list[dict], budgets: tuple[int, ...]) -> None:
-    """Geometric means over games (errors span decades), and the arithmetic ones in brackets."""
+def ratio(ours: float, theirs: float) -> float:
+    """NaN where either is not known; two errors of 0 are equal."""
+    if ours == theirs:
+        return 1.0
+    return ours / theirs if theirs else float("inf") if ours == ours else float("nan")
+
+
+def cells(held: list[Record]) -> list[Cell]:
+    """One per game and budget, in the order of the records' games."""
+    found: dict[tuple[str, int], Cell] = {}
+    games = list(dict.fromkeys(r["game"] for r in held))
+    for r in sorted(held, key=lambda r: (games.index(r["game"]), r["budget"])):
+        cell = found.setdefault((r["game"], r["budget"]), Cell(r["game"], r["family"], r["budget"], {}))
+        if "relative" in r:
+            cell.found.setdefault(r["method"], []).append(r)
+    return list(found.values())
+
+
+def report(held: list[Record]) -> None:
+    """The table, and what it comes to."""
+    rows = cells(held)
     print(
-        f"{'relative MSE: geometric (arithmetic) mean':44}"
-        + "".join(f"{b:>22,}" for b in budgets)
-        + "   centred"
+        f"{'':26}{'':>7}" + "".join(f"{name:>10}" for name in OURS) + f"{'best peer':>10}{'auto/peer':>10}"
+        f"{'centred':>10}{'peer':>10}{'s':>7}{'peer':>7}{'held':>6}  best peer (centred)"
     )
-    names = dict.fromkeys(r["contender"] for r in records)
-    most = len({r["number"] for r in records}) * len({r["seed"] for r in records})
-
-    def cell(name: str, budget: int, key: str) -> str:
-        values = [r[key] for r in records if r["contender"] == name and r["budget"] == budget]
-        if not values:
-            return "-"
-        few = f" of {len(values)}" if len(values) < most else ""  # left out of some games, being slow
-        return f"{np.exp(np.mean(np.log(values))):.5f} ({np.mean(values):.4f}){few}"
-
-    for name in names:
-        cells = "".join(f"{cell(name, b, 'relative'):>22}" for b in budgets)
-        centred = "  ".join(cell(name, b, "centred").split(" ")[0] for b in budgets)
-        seconds = [r["seconds"] for r in records if r["contender"] == name and r["budget"] == budgets[-1]]
-        print(f"{name:44}{cells}   {centred}   {np.median(seconds) if seconds else np.nan:.1f} s")
-
-
-def measure_trained(arguments, budgets: tuple[int, ...]) -> list[dict]:
-    """Both experts on six samples, universes of 18 to 20 features, exact values by enumeration."""
-    games = load_games(arguments)[: arguments.limit]
-    truths = [estimate(game, game.pairs, method="exact").sii for game in games]
-    print(f"\n== trained: {len(games)} games of {sorted({g.num_players for g in games})} players")
-    records = compare(games, truths, budgets, arguments.seeds, arguments.contenders)
-    table(records, budgets)
-    return records
+    for cell in rows:
+        print(_line(cell))
+    for name, what in (("best peer", "to_peer"), ("best of our other methods", "to_own")):
+        bounds = (1.0,) if what == "to_peer" else (1.1,)
+        known = [(getattr(c, what), c) for c in rows if not np.isnan(getattr(c, what))]
+        if not known:
+            continue
+        for bound in bounds:
+            good = sum(value <= bound for value, _ in known)
+            print(f"\nauto is at most {bound} times the {name} in {good} of {len(known)} cells")
+        worst = sorted((pair for pair in known if pair[0] > bounds[-1]), key=lambda pair: -pair[0])
+        for value, cell in worst[:WORST]:
+            there = cell.best(cell.peers if what == "to_peer" else OURS[1:], "relative")[0]
+            print(f"  {value:8.2f}  {cell.game} at {cell.budget}, {there}")
+    for line in _left_out(held):
+        print(line)
 
 
-def load_games(arguments) -> list:
-    if arguments.games:
-        from tabulated import read_games
-
-        return read_games(Path(arguments.games))
-    from trained import tabulated
-
-    return tabulated(arguments.workspace)
-
-
-def measure_closed(arguments, budgets: tuple[int, ...]) -> list[dict]:
-    """Sums of unanimity games with 40 and 60 players."""
-    records = []
-    for n in (40, 60):
-        for largest in (4, n):
-            games = [UnanimitySum(n, largest, seed) for seed in range(3)][: arguments.limit]
-            print(f"\n== {games[0].name}: {len(games)} games, {len(games[0].pairs)} pairs")
-            found = compare(
-                games, [game.sii for game in games], budgets, arguments.seeds, arguments.contenders
-            )
-            table(found, budgets)
-            records += found
-    return records
+def _line(cell: Cell) -> str:
+    peer, error = cell.best(cell.peers, "relative")
+    ranking, centred = cell.best(cell.peers, "centred")
+    numbers = [*(cell.mean(name, "relative") for name in OURS), error]
+    text = f"{cell.game:26}{cell.budget:>7}" + "".join(f"{_short(x):>10}" for x in numbers)
+    text += f"{_short(cell.to_peer):>10}{_short(cell.mean('auto', 'centred')):>10}{_short(centred):>10}"
+    text += f"{_short(cell.mean('auto', 'seconds')):>7}{_short(cell.mean(peer, 'seconds')):>7}"
+    held = cell.mean("auto", "held")
+    text += f"{'–' if np.isnan(held) else f'{held:.0%}':>6}"
+    return f"{text}  {peer}" + (f" ({ranking})" if ranking != peer else "")
 
 
-def measure_time(arguments, threshold: float = 0.05) -> list[dict]:
-    """Seconds until the relative error falls below a threshold on the live evaluator; budgets double."""
-    from trained import EXPERTS, Samples, chosen_samples, universe
-
-    tables = {game.name: game for game in load_games(arguments)}
-    data, records = Samples(arguments.workspace), []
-    for number, sample_id in list(enumerate(chosen_samples(data)))[: arguments.limit]:
-        for expert in EXPERTS:
-            held = tables[f"{number}-{expert}"]
-            truth = estimate(held, held.pairs, method="exact").sii
-            players, _ = universe(data, sample_id, expert, held.num_players)
-            for name, collapse, run in timed_contenders(held.num_players):
-                if arguments.contenders and name not in arguments.contenders:
-                    continue
-                live = data.game(sample_id, expert, players, collapse=collapse)
-                live.pairs = held.pairs
-                live(np.zeros((8, held.num_players), dtype=bool))  # the first call warms up
-                for budget in 2 ** np.arange(9, 21):
-                    start = time.perf_counter()
-                    try:
-                        error = run(live, int(budget), 0) - truth
-                    except RaymoeError:  # the budget is too small for the pairs
-                        continue
-                    took = time.perf_counter() - start
-                    relative = float((error**2).sum() / (truth**2).sum())
-                    found = {"contender": name, "budget": int(budget), "game": held.name}
-                    records.append({**found, "relative": relative, "seconds": took})
-                    if relative < threshold or took > LONG:
-                        break
-            print(f"  {held.name} done", flush=True)
-    names, games = (list(dict.fromkeys(r[key] for r in records)) for key in ("contender", "game"))
-    reached = {name: seconds_to(records, name, threshold) for name in names}
-    print(f"\n== seconds until the relative MSE is below {threshold}, {len(games)} games")
-    print(f"{'':36}{'median':>10}{'worst':>10}{'reached in':>12}   shared takes 1/x of it: median (range)")
-    for name in names:
-        seconds = np.array([reached[name].get(game, np.inf) for game in games])
-        ratio = np.array([s / reached["shared"][g] for g, s in zip(games, seconds, strict=True)])
-        print(
-            f"{name:36}{np.median(seconds):10.3f}{seconds.max():10.3f}"
-            f"{np.isfinite(seconds).sum():>7} of {len(games)}"
-            f"   {np.median(ratio):.1f} ({ratio.min():.1f}-{ratio.max():.1f})"
-        )
-    return records
+def _short(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2g}"
 
 
-def seconds_to(records: list[dict], name: str, threshold: float) -> dict[str, float]:
-    """Seconds of a contender's first run below the threshold, by game; games without one are left out."""
-    first: dict[str, float] = {}
-    for r in records:
-        if r["contender"] == name and r["relative"] < threshold:
-            first.setdefault(r["game"], r["seconds"])
-    return first
+def _left_out(held: list[Record]) -> list[str]:
+    """A line per method and reason: what the table does not have, and why."""
+    slow: dict[str, list[Record]] = {}
+    broken: dict[tuple[str, str], int] = {}
+    for r in held:
+        if r.get(SLOW):
+            slow.setdefault(r["method"], []).append(r)
+        elif FAILED in r:
+            broken[r["method"], r[FAILED]] = broken.get((r["method"], r[FAILED]), 0) + 1
+    lines = [
+        f"{name}: left out where it takes over {runs[0]['seconds']:g} s, from "
+        + "; ".join(f"n={r['n']} at {r['budget']}" for r in runs[:4])
+        for name, runs in slow.items()
+    ]
+    return ["", *lines, *(f"{name}: {why[:90]} ({n} runs)" for (name, why), n in broken.items())]
 
 
-def timed_contenders(n: int) -> Iterator[tuple[str, bool, Contender]]:
-    """Ours, the paper's procedure as written (dense passes) and on our evaluator, shapiq's on ours."""
-    named = dict(contenders(n))
-    yield "shared", True, named["shared"]
-    yield "surrogate", True, named["surrogate"]
-    yield "paper, dense passes", False, named["paper"]
-    yield "paper", True, named["paper"]
-    for name in (
-        "ProxySHAP, xgboost, adjusted",
-        "SVARMIQ, paired",
-        "InconsistentKernelSHAPIQ, paired",
-    ):
-        if name in named:
-            yield name, True, named[name]
-
-
-def keep(results: dict[str, list[dict]], folder: Path) -> None:
-    """What was found, and the curves."""
+def draw(held: list[Record], folder: Path) -> None:
+    """A figure per family with a panel per game: error against evaluations, ours, and the best five peers."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "results.json"
-    before = json.loads(path.read_text()) if path.exists() else {}
-    for section, records in results.items():  # what was measured again replaces what was there
-        again = {(r["contender"], r["budget"], r["game"]) for r in records}
-        kept = [r for r in before.get(section, []) if (r["contender"], r["budget"], r["game"]) not in again]
-        results[section] = kept + records
-    path.write_text(json.dumps({**before, **results}))
-    for section, records in results.items():
-        for group in sorted({r["game"] if section == "closed" else "" for r in records}):
-            own = [r for r in records if not group or r["game"] == group]
-            figure, axes = plt.subplots(figsize=(7, 4.2))
-            (draw_times if section == "time" else draw_errors)(axes, own)
+    rows = cells(held)
+    for family in dict.fromkeys(cell.family for cell in rows):
+        games = list(dict.fromkeys(cell.game for cell in rows if cell.family == family))
+        figure, panels = plt.subplots(1, len(games), figsize=(4.2 * len(games), 3.8), squeeze=False)
+        for axes, game in zip(panels[0], games, strict=True):
+            own = [cell for cell in rows if cell.game == game]
+            for name in [*OURS, *best_peers(own)]:
+                points = [(c.budget, c.mean(name, "relative")) for c in own if name in c.found]
+                mine = name in OURS
+                if points:
+                    style = {"lw": 2 if mine else 1, "ls": "-" if mine else "--"}
+                    axes.plot(*zip(*points, strict=True), marker="o", ms=3, label=name, **style)
+            axes.set(xscale="log", yscale="log", title=game, xlabel="evaluations of the model")
             axes.grid(alpha=0.3)
             axes.legend(fontsize=6, frameon=False)
-            figure.tight_layout()
-            figure.savefig(folder / f"{section}{re.sub('[^a-z0-9]+', '-', group.lower())}.svg")
-            plt.close(figure)
+        panels[0][0].set_ylabel("relative mean squared error of SII")
+        figure.tight_layout()
+        figure.savefig(folder / f"{re.sub('[^a-z0-9]+', '-', family.lower())}.svg")
+        plt.close(figure)
 
 
-def draw_errors(axes, records: list[dict]) -> None:
-    """Geometric mean of the error over games against the number of evaluations."""
-    for name in dict.fromkeys(r["contender"] for r in records):
-        own = [r for r in records if r["contender"] == name]
-        errors = {
-            b: float(np.exp(np.mean([np.log(r["relative"]) for r in own if r["budget"] == b])))
-            for b in sorted({r["budget"] for r in own})
-        }
-        if min(errors.values()) < 5:
-            axes.plot(errors.keys(), errors.values(), marker="o", ms=3, label=name, **line_style(name))
-    axes.set(xscale="log", yscale="log", ylabel="relative mean squared error of SII")
-    axes.set_xlabel("evaluations of the model")
+def _log_ratio(one: float, other: float) -> float:
+    return float(np.log(max(one, 1e-300) / max(other, 1e-300)))
 
 
-def draw_times(axes, records: list[dict], threshold: float = 0.05) -> None:
-    """Share of the games that are known to the threshold after so many seconds."""
-    games = {r["game"] for r in records}
-    longest = max(r["seconds"] for r in records)
-    for name in dict.fromkeys(r["contender"] for r in records):
-        seconds = sorted(seconds_to(records, name, threshold).values())
-        share = np.arange(1, len(seconds) + 1) / len(games)
-        axes.step(
-            [*seconds, longest],
-            [*share, len(seconds) / len(games)],
-            where="post",
-            label=name,
-            **line_style(name),
-        )
-    axes.set(xscale="log", ylim=(0, 1.02), ylabel=f"games with a relative MSE below {threshold}")
-    axes.set_xlabel("seconds, one CPU thread")
-
-
-def line_style(name: str) -> dict:
-    mine = name.split(",")[0] in OURS
-    return {"lw": 2 if mine else 1, "ls": "-" if mine else "--"}
+def best_peers(own: list[Cell], count: int = 5) -> list[str]:
+    """Those with the smallest geometric mean of the error by the best peer's."""
+    total: dict[str, list[float]] = {}
+    for cell in own:
+        least = cell.best(cell.peers, "relative")[1]
+        for name in cell.peers:
+            total.setdefault(name, []).append(_log_ratio(cell.mean(name, "relative"), least))
+    often = max(map(len, total.values()), default=0)
+    return sorted((n for n in total if len(total[n]) == often), key=lambda n: np.mean(total[n]))[:count]
 
 
 if __name__ == "__main__":

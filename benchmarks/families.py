@@ -3,8 +3,8 @@
     python benchmarks/families.py FOLDER [--set open|closed]
     python benchmarks/families.py FOLDER --set demo --workspace DIR
 
-Two sets, and the trained experts of a workspace with the demo in it. The *open* one may be looked at while an estimator is made; the *closed* one has other seeds, sizes
-and makers and is run once, at the end. Up to 20 players every value is in a table; beyond, the interactions
+Two sets. The *open* one may be looked at while an estimator is made; the *closed* one has other seeds, sizes
+and makers and is run once, at the end. A third, *demo*, is of a workspace's trained experts. Up to 20 players every value is in a table; beyond, the interactions
 are a closed form: a sum of unanimity games, or a small tabulated game among idle players (an idle player
 changes no Shapley interaction of the others). Everything is trained here, in seconds.
 

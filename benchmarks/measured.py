@@ -42,7 +42,8 @@ def measure(
         budgets: evaluations.
         seeds: 0 to so many less one.
         out: JSON lines.
-        limit: seconds; a method that took longer is left out from then on where players and budget are as many.
+        limit: seconds; a method that took longer is left out from then on where there are as many
+            players and evaluations.
         said: what to keep with every run.
     """
     before = records(out)
@@ -59,7 +60,7 @@ def measure(
             if found.get(SLOW):
                 slow.add((method, game.num_players, budget))
                 print(
-                    f"{method}: over {limit:g} s on {game.name} at {budget}, left out from here on",
+                    f"{method}: over {limit:g} s on {game.name} at {budget}, left out from here",
                     flush=True,
                 )
             file.write(json.dumps(found) + "\n")

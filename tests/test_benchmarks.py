@@ -1,6 +1,9 @@
 """The benchmarks behind the documented figures run, on games small enough for a test."""
 
+import importlib
 import re
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -31,25 +34,10 @@ def run(script, *arguments):
     return ended.out
 
 
-@pytest.mark.slow
-def test_estimators_compares_ours_with_shapiqs(games, tmp_path):
-    pytest.importorskip("shapiq")
-    options = ("--only", "trained", "--budgets", "120,200", "--plot", tmp_path / "p", "--contenders")
-    chosen = ("paper", "shared", "surrogate", "SVARMIQ, paired", "KernelSHAPIQ", "PermutationSamplingSII")
-    out = run("estimators.py", "--games", games, *options, *chosen)
-    rows = {line.split("  ")[0].strip(): line for line in out.splitlines()}
-    for name in chosen:
-        assert name in rows, out
-    error = {name: float(rows[name].split("(")[-1].split(")")[0]) for name in ("paper", "surrogate")}
-    assert error["surrogate"] < error["paper"]
-    assert (tmp_path / "p" / "results.json").stat().st_size > 500
-    assert (tmp_path / "p" / "trained.svg").read_text().startswith("<?xml")
-
-
 def test_coverage_prints_a_row_per_method_and_effort(games):
     out = run("coverage.py", "--games", games, "--seeds", 4)
     rows = [line for line in out.splitlines() if "coalitions" in line]
-    assert len(rows) == 6
+    assert len(rows) == 9
     for row in rows:
         shares = [float(cell.split()[-1]) for cell in row.split("%")[:-1]]
         assert len(shares) == len(SCORES)
@@ -109,10 +97,123 @@ def test_the_other_benchmarks_run(script, options, wanted):
     assert all(words in out for words in wanted), out
 
 
-def test_estimators_are_judged_on_games_from_a_folder(tmp_path):
-    table = np.random.default_rng(0).normal(size=1 << 10)
-    np.savez(tmp_path / "open-00.npz", name="noise, n=10", family="noise", table=table)
+@pytest.fixture
+def sums(tmp_path):
+    """A game of ten players whose only interaction is 3 between players 1 and 7."""
+    inside = np.arange(1 << 10)[:, None] >> np.arange(10) & 1
+    table = inside @ np.arange(10.0) + 3 * inside[:, 1] * inside[:, 7]
+    np.savez(tmp_path / "demo-00.npz", name="sum, n=10", family="sum", table=table, words=5)
+    return tmp_path
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The modules of the benchmarks by their names."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setitem(sys.modules, "coverage", None)
+    return importlib.import_module
+
+
+def test_a_games_exact_interactions_are_those_of_its_formula(sums, benchmarks):
+    families = benchmarks("families")
+    (game,) = families.read(sums, "demo")
+    assert len(game.pairs) == 25
+    assert dict(zip(map(tuple, game.pairs.tolist()), game.sii, strict=True))[1, 7] == pytest.approx(3)
+    assert np.abs(game.sii).sum() == pytest.approx(3)
+    parts = families.terms(8, 4, 20, 0)
+    closed = families.unanimity("", "", 8, *parts)
+    table = families.tabulated("", "", families.table_of(closed, 8))
+    assert np.allclose(closed.sii, table.sii, atol=1e-5)
+
+
+def test_errors_are_the_formulas(benchmarks):
+    found = benchmarks("measured").errors(np.array([1.0, 3.0]), np.array([1.0, 2.0]))
+    assert found["relative"] == pytest.approx(1 / 5)
+    assert found["centred"] == pytest.approx(1)
+    assert benchmarks("measured").errors(np.array([2.0, 3.0]), np.array([1.0, 2.0]))["centred"] == 0
+
+
+def test_what_was_measured_is_read_and_not_run_again(sums, benchmarks, capsys):
+    measured, out = benchmarks("measured"), sums / "found.jsonl"
+    games = benchmarks("families").read(sums, "demo")
+
+    def known(game, budget, seed):
+        game(np.ones((3, 10)))
+        return game.sii + 0.3, {}
+
+    def broken(game, budget, seed):
+        raise ValueError("no")
+
+    def slow(game, budget, seed):
+        time.sleep(60)
+
+    tried = {"known": known, "broken": broken, "slow": slow}
+    measured.measure(games, tried, [64, 512, 4096], 2, out, limit=1.0)
+    first = measured.records(out)
+    assert all(r["budget"] < 1024 for r in first), "2^10 values are known by asking for all"
+    mine = [r for r in first if r["method"] == "known"]
+    assert len(mine) == 4
+    assert all(r["asked"] == 3 and r["relative"] == pytest.approx(25 * 0.09 / 9) for r in mine)
+    assert {r["failed"] for r in first if r["method"] == "broken"} == {"ValueError: no"}
+    assert [r["budget"] for r in first if r["method"] == "slow"] == [64], "left out from then on"
+    assert "slow: over 1 s" in capsys.readouterr().out
+    with out.open("a") as file:
+        file.write('{"game": "cut sho')
+    measured.measure(games, {"known": broken, "slow": broken}, [64, 512], 3, out)
+    again = measured.records(out)
+    assert again[: len(first)] == first
+    assert [(r["seed"], "failed" in r) for r in again[len(first) :]] == [(2, True)] * 2
+
+
+def test_the_table_sets_auto_beside_the_best_peer(benchmarks, capsys):
+    estimators = benchmarks("estimators")
+
+    def line(method, seed, relative, **more):
+        known = {"game": "g, n=10", "family": "f", "n": 10, "pairs": 25, "budget": 512, "seconds": 2.0}
+        return {**known, "method": method, "seed": seed, "relative": relative, "centred": relative, **more}
+
+    held = [line("auto", s, e, held=0.9) for s, e in ((0, 0.1), (1, 0.3))]
+    held += [line("shared", s, 0.1) for s in (0, 1)]
+    held += [line("one", 0, 0.3), line("one", 1, 0.5), line("two", 0, 0.5), line("two", 1, 0.5)]
+    held += [line("lucky", 0, 0.001), {**line("three", 0, 0), "failed": "TypeError: no"}]
+    del held[-1]["relative"]
+    (cell,) = estimators.cells(held)
+    assert cell.best(cell.peers, "relative") == ("one", pytest.approx(0.4)), "of both seeds"
+    assert cell.to_peer == pytest.approx(0.5)
+    assert cell.to_own == pytest.approx(2)
+    estimators.report(held)
+    out = capsys.readouterr().out
+    assert re.search(r"g, n=10 +512 +0.2 +0.1 +– +– +0.4 +0.5 +0.2 +0.4 +2 +2 +90%  one", out), out
+    assert "at most 1.0 times the best peer in 1 of 1 cells" in out
+    assert "at most 1.1 times the best of our other methods in 0 of 1 cells" in out
+    assert "2.00  g, n=10 at 512, shared" in out
+    assert "three: TypeError: no (1 runs)" in out
+
+
+def test_a_peers_environment_that_cannot_be_is_said(sums, monkeypatch, benchmarks):
+    peers = benchmarks("peers")
+    monkeypatch.setattr(peers, "LEAST", (9, 0))
+    monkeypatch.setenv("PATH", str(sums))
+    monkeypatch.setenv("PYENV_ROOT", str(sums))
+    with pytest.raises(peers.NoPeersError, match=r"no python3\.12 on the path"):
+        peers.environment(sums / "env")
+    monkeypatch.setattr(peers, "LEAST", (3, 0))
+    monkeypatch.setattr(peers, "PINNED", ("no such package",))
+    with pytest.raises(peers.NoPeersError, match="can't be made: ERROR"):
+        peers.environment(sums / "env")
+    assert not (sums / "env" / "pinned.txt").exists()
+
+
+def test_estimators_prints_ours_where_peers_are_missing(sums):
+    (sums / "file").write_text("in the way")
+    options = ["--set", "demo", "--budgets", "512", "--seeds", "1", "--plot", sums / "plots"]
     out = run(
-        "judged.py", tmp_path, "--budgets", "512", "--methods", "auto", "shared", "--most-players", "10"
+        "estimators.py", sums, *options, "--methods", "shared", "peers", "--peers", sums / "file" / "env"
     )
-    assert re.search(r"noise, n=10 +512  auto: [\d.]+ \d+% [\d.]+s  shared: [\d.]+ \d+% ", out), out
+    assert "ours only: " in out
+    assert re.search(r"sum, n=10 +512 +– +[\de.-]+ +– +– +– ", out), out
+    assert (sums / "plots" / "sum.svg").read_text().startswith("<?xml")
+    assert len((sums / "demo.jsonl").read_text().splitlines()) == 1
+    again = run("estimators.py", sums, *options, "--methods", "shared", "--games", "sum")
+    assert len((sums / "demo.jsonl").read_text().splitlines()) == 1
+    assert again.splitlines() == out.splitlines()[1:], "the same table, of what was kept"
