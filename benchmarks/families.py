@@ -4,9 +4,10 @@
     python benchmarks/families.py FOLDER --set demo --workspace DIR
 
 Two sets. The *open* one may be looked at while an estimator is made; the *closed* one has other seeds, sizes
-and makers and is run once, at the end. A third, *demo*, is of a workspace's trained experts. Up to 20 players every value is in a table; beyond, the interactions
-are a closed form: a sum of unanimity games, or a small tabulated game among idle players (an idle player
-changes no Shapley interaction of the others). Everything is trained here, in seconds.
+and makers and is run once, at the end. A third, *demo*, is of a workspace's trained experts. Up to 20 players
+every value is in a table; beyond, the interactions are a closed form: a sum of unanimity games, or a small
+tabulated game among idle players (an idle player changes no Shapley interaction of the others). Everything
+but the demo's experts is trained here, in seconds.
 
 ``write`` puts a set into a folder; ``read`` needs NumPy alone, so that another environment can compare.
 """
