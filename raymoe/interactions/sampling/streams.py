@@ -26,3 +26,5 @@ class Stream(IntEnum):
     AUTO_SPREAD = 41  # auto: the sampled coalitions, one draw per replicate
     AUTO_CONTEXTS = 42  # auto: contexts for means under the fitted model, one draw per replicate
     AUTO_FIT = 43  # auto: which coalitions a model is fitted to
+    AUTO_PILOT = 44  # auto: the coalitions that show where the others should go
+    AUTO_NETWORK = 45  # auto: coalitions whose index under a network is averaged, one draw per replicate

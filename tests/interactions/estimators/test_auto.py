@@ -1,4 +1,4 @@
-"""Boosted trees against enumeration; the estimator that decides from the game at hand."""
+"""The estimator that decides from the game at hand, against enumeration and closed forms."""
 
 from functools import partial
 
@@ -8,9 +8,6 @@ from support.games import brute_force, cross_pairs, smooth_game
 
 from raymoe.errors import InputError
 from raymoe.interactions import estimate as any_estimate
-from raymoe.interactions.estimators.auto import edge_coalitions, interior_sizes
-from raymoe.interactions.estimators.boosted_trees import MOST, BoostedTrees
-from raymoe.interactions.estimators.exact import all_values, derivative_means, pair_scores
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sums import SCORES
 
@@ -33,59 +30,14 @@ def game_of(seed):
     return game
 
 
-def fitted(coalitions, values, depth=4):
-    return BoostedTrees.fitted(
-        coalitions, values, trees=60, depth=depth, rate=0.2, rng=np.random.default_rng(0)
-    )
-
-
-@pytest.fixture(scope="module")
-def trees():
-    """Trees on 150 of the 2^8 coalitions of a smooth game."""
-    index = np.random.default_rng(0).choice(256, 150, replace=False)
-    coalitions = (index[:, None] >> np.arange(8) & 1).astype(bool)
-    return fitted(coalitions, smooth_game(8, 3)(coalitions))
-
-
-@pytest.mark.parametrize("law", LAWS)
-def test_the_interactions_of_trees_are_those_of_their_values(trees, law):
-    first, second = trees.interactions(law, 8)
-    values = all_values(trees, 8)
-    pairs = np.array([(u, v) for u in range(8) for v in range(8) if u != v])
-    np.testing.assert_allclose(
-        second[pairs[:, 0], pairs[:, 1]], pair_scores(values, 8, pairs, law)[0], atol=1e-9
-    )
-    np.testing.assert_allclose(first, derivative_means(values, 8, np.arange(8)[:, None], law), atol=1e-9)
-
-
-def test_trees_predict_what_they_have_not_seen(trees):
-    truth = all_values(smooth_game(8, 3), 8)
-    assert (all_values(trees, 8) - truth).var() < 0.3 * truth.var()
-
-
-def test_trees_fitted_to_a_part_at_a_time_learn_from_all():
-    rng = np.random.default_rng(1)
-    coalitions = rng.random((2 * MOST, N)) < 0.5
-    values = game_of(0)(coalitions)
-    model = fitted(coalitions, values)
-    assert (model(coalitions) - values).var() < 0.2 * values.var()
-
-
-def test_edges_and_interior_are_all_sizes():
-    for n in (4, 7, 12):
-        for edge in range(-1, (n - 2) // 2 + 1):
-            coalitions = edge_coalitions(n, edge)
-            assert len(np.unique(coalitions, axis=0)) == len(coalitions)
-            enumerated = np.isin(np.arange(n + 1), coalitions.sum(1))
-            np.testing.assert_array_equal(interior_sizes(n, SizeLaw(), edge) == 0, enumerated)
-
-
 @pytest.mark.parametrize(("budget", "law"), [(700, LAWS[0]), (1000, LAWS[1])])
 def test_the_mean_over_seeds_is_the_index_and_intervals_cover_it(budget, law):
     game = game_of(1)
     asked = {"index": law.index, "inclusion": law.inclusion}
     truth = estimate(game, PAIRS, method="exact", **asked)
-    runs = [estimate(game, PAIRS, budget=budget, seed=seed, **asked) for seed in range(10)]
+    runs = [
+        estimate(game, PAIRS, budget=budget, seed=seed, correction="unbiased", **asked) for seed in range(10)
+    ]
     assert all(run.num_evaluations <= budget for run in runs)
     for score in ("sii", "synergy", "redundancy", "antagonism", "pair_specific"):
         exact = getattr(truth, score)
@@ -120,9 +72,9 @@ def test_what_is_within_the_budget_is_enumerated():
 
 def test_it_says_what_it_did():
     found = estimate(game_of(0), PAIRS, budget=1500)
-    assert "players of the empty and the full one enumerated" in found.choice
+    assert found.choice.startswith("all coalitions of 0 to ")
     assert "flip grids of 49" in found.choice
-    assert "choice='coalitions within" in repr(found)
+    assert "choice='all coalitions of 0 to" in repr(found)
     assert estimate(game_of(0), PAIRS, budget=1500, method="shared").choice is None
 
 
@@ -131,6 +83,86 @@ def test_a_game_without_anything_to_fit_is_left_to_sampling():
     table = rng.normal(size=1 << N)
     noise = lambda rows: table[rows @ (1 << np.arange(N))]  # noqa: E731
     assert "the mean left 1 " in estimate(noise, PAIRS, budget=1500, num_players=N).choice
+
+
+def test_a_spike_at_the_full_input_is_enumerated():
+    spike = lambda rows: 20.0 * (rows.sum(1) >= N - 2) + rows @ np.linspace(-1, 1, N)  # noqa: E731
+    found = estimate(spike, PAIRS, budget=900, num_players=N)
+    assert f"{N - 2} to {N} players" in found.choice or f"{N - 3} to {N} players" in found.choice
+    truth = estimate(spike, PAIRS, method="exact", num_players=N)
+    assert ((found.sii - truth.sii) ** 2).sum() < 1e-3 * (truth.sii**2).sum()
+
+
+def few_terms(n, count, seed):
+    """A sum of unanimity games and the index of its cross pairs: c / (size - 1) of a term that holds both."""
+    rng = np.random.default_rng(seed)
+    members = np.zeros((count, n), dtype=bool)
+    for row in members:
+        row[rng.choice(n, rng.integers(1, 5), replace=False)] = True
+    weight, size = rng.uniform(-1, 1, count), members.sum(1)
+    pairs = cross_pairs(n, n // 2)
+    both = members[:, pairs[:, 0]] & members[:, pairs[:, 1]]
+    sii = (weight / np.maximum(size - 1, 1)) @ both
+
+    def game(rows):
+        return (rows.astype(float) @ members.T > size - 0.5) @ weight
+
+    return game, pairs, sii
+
+
+def test_a_game_of_few_products_among_many_players_is_found():
+    game, pairs, sii = few_terms(30, 25, 0)
+    found = estimate(game, pairs, budget=3000, num_players=30)
+    assert "products of players there" in found.choice
+    assert ((found.sii - sii) ** 2).sum() < 0.02 * (sii**2).sum()
+    low, high = found.interval()
+    assert np.mean((low <= sii) & (sii <= high)) > 0.9
+
+
+def test_players_that_do_nothing_are_left_out():
+    small, where = game_of(4), np.arange(0, 3 * N, 3)
+    pairs = cross_pairs(3 * N, 18)
+    game = lambda rows: small(rows[:, where])  # noqa: E731
+    found = estimate(game, pairs, budget=4000, num_players=3 * N)
+    inner = np.array([(i, j) for i in range(N) for j in range(N) if i < j])
+    square = np.zeros((3 * N, 3 * N))
+    square[where[inner[:, 0]], where[inner[:, 1]]] = estimate(small, inner, method="exact").sii
+    truth = square[pairs[:, 0], pairs[:, 1]]
+    assert ((found.sii - truth) ** 2).sum() < 0.05 * (truth**2).sum()
+
+
+def test_shrinking_errs_less_where_the_budget_is_small_and_its_intervals_hold():
+    game = game_of(5)
+    truth = estimate(game, PAIRS, method="exact").sii
+    errors, covered = {}, []
+    for correction in ("shrunk", "unbiased"):
+        runs = [estimate(game, PAIRS, budget=400, seed=seed, correction=correction) for seed in range(6)]
+        errors[correction] = np.mean([((run.sii - truth) ** 2).sum() for run in runs])
+        if correction == "shrunk":
+            bounds = [run.interval() for run in runs]
+            covered = [np.mean((low <= truth) & (truth <= high)) for low, high in bounds]
+    assert errors["shrunk"] < errors["unbiased"]
+    assert np.mean(covered) > 0.88
+
+
+def test_without_room_for_grids_nothing_but_the_index_is_told():
+    game, pairs, _ = few_terms(30, 25, 1)
+    found = estimate(game, pairs, budget=400, num_players=30)
+    assert "no flip grids, which the budget is too small for" in found.choice
+    assert np.isfinite(found.sii).all()
+    assert np.isfinite(found.sii_stderr).all()
+    assert np.isnan(found.redundancy).all()
+
+
+def test_an_effort_can_be_asked_for():
+    with pytest.raises(InputError, match="unknown effort 'all'"):
+        estimate(game_of(0), PAIRS, budget=1500, effort="all")
+    light, measured = (
+        estimate(game_of(0), PAIRS, budget=900, effort=effort) for effort in ("light", "measured")
+    )
+    np.testing.assert_array_equal(light.sii, measured.sii)  # the game answers at once
+    patient = estimate(game_of(0), PAIRS, budget=900, effort="patient")
+    assert not np.array_equal(light.sii, patient.sii)
 
 
 def test_a_constant_game_has_no_interactions():

@@ -19,6 +19,8 @@ def test_the_numbers_stay():
         "AUTO_SPREAD": 41,
         "AUTO_CONTEXTS": 42,
         "AUTO_FIT": 43,
+        "AUTO_PILOT": 44,
+        "AUTO_NETWORK": 45,
     }
 
 

@@ -1,0 +1,1 @@
+"""Models fitted to what a game answered, whose interactions are known."""
