@@ -21,7 +21,7 @@ def estimate(
     pairs: np.ndarray,
     *,
     budget: int | None = None,
-    method: str = "shared",
+    method: str = "auto",
     seed: int = 0,
     num_players: int | None = None,
     index: str = "sii",
@@ -36,16 +36,17 @@ def estimate(
             there.
         pairs: int [p, 2], two different players each.
         budget: the most evaluations of the game; not needed by ``exact``.
-        method: ``shared``: one coalition for every pair; ``auto``: takes a second or two to fit a model to
-            what it sees, and says in ``choice`` what it did; ``surrogate``: a Gaussian process, worth its
-            time where evaluations are dear; ``adaptive``: to find the largest pairs; ``exact``: all 2^n
-            coalitions; ``paper``: the paper's procedure, for comparison.
+        method: ``auto``: looks at the game, fits a model to what it sees (about two seconds; longer where
+            evaluating takes longer) and says in ``choice`` what it did; ``shared``: one coalition for every
+            pair, without a fit; ``surrogate``: a Gaussian process; ``adaptive``: to find the largest pairs;
+            ``exact``: all 2^n coalitions; ``paper``: the paper's procedure, for comparison.
         seed: same seed, game, pairs and budget, same answer.
         num_players: n, when the game has no attribute of that name.
         index: ``sii``, or ``banzhaf`` with players in a context independently with probability ``inclusion``.
         inclusion: p of ``banzhaf``.
         within_modality: allow pairs within one modality of a game that knows its players' modalities.
-        options: of the method: ``adaptive`` takes ``share``, ``score`` and ``confidence``.
+        options: of the method: ``adaptive`` takes ``share``, ``score`` and ``confidence``, ``auto`` takes
+            ``effort`` and ``correction``.
 
     Returns:
         Scores aligned to ``pairs``; their errors hold for the method's own sampling.

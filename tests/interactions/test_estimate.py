@@ -265,7 +265,7 @@ def test_bad_input_is_named_before_anything_is_evaluated():
         assert f"at least {least}" in caught.value.remedy
     with pytest.raises(InputError, match="budget 63 is too small: 'exact'"):
         estimate(never, pairs, budget=63, method="exact")
-    with pytest.raises(InputError, match="'shared' needs a budget"):
+    with pytest.raises(InputError, match="'auto' needs a budget"):
         estimate(never, pairs)
     with pytest.raises(InputError, match=r"pair 1 is \[2, 2\]"):
         estimate(never, np.array([[0, 1], [2, 2]]), budget=1000)

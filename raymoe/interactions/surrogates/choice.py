@@ -13,7 +13,7 @@ import numpy as np
 from raymoe.interactions.surrogates.network import CONTROL, MOST_ENUMERATED, Among, Model, Network
 from raymoe.interactions.surrogates.polynomial import Polynomial
 from raymoe.interactions.surrogates.products import Products
-from raymoe.interactions.surrogates.trees import Trees
+from raymoe.interactions.surrogates.trees import Trees, has_trees
 
 NEAR = 0.9  # a model is preferred to a simpler one where it leaves so much of it or less
 ROWS = 3072  # coalitions that models are compared with
@@ -51,13 +51,14 @@ def _trees(coalitions: np.ndarray, values: np.ndarray, seed: int) -> Model:
     return Trees(coalitions, values, seed=seed)
 
 
+TREES = "trees"
 QUICK: dict[str, Fit] = {
     "the mean": _mean,
     "a polynomial of order 2": _polynomial,
     "products of players there": _products("there"),
     "products of players gone": _products("gone"),
     "products of players there and gone": _products("mixed"),
-    "trees": _trees,
+    TREES: _trees,
 }
 NETWORK = "a network"
 FEW = "a network of the players that matter"
@@ -104,6 +105,8 @@ def chosen_model(
     best, least = None, np.inf
     quick, quick_left = QUICK["the mean"], np.inf
     for name, fit in QUICK.items():
+        if name == TREES and not has_trees():
+            continue
         is_all = len(seen[1]) <= ROWS
         model = fit(seen[0][:ROWS], seen[1][:ROWS], seed)
         left = float(weight @ (values - model(rows)) ** 2)

@@ -9,8 +9,9 @@ Shapes: m coalitions, n players, L leaves.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.surrogates.products import products_index
@@ -41,6 +42,7 @@ class Trees:
         seed: int = 0,
     ) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor  # takes as long to import as torch
+        from threadpoolctl import threadpool_limits
 
         self._model = HistGradientBoostingRegressor(
             learning_rate=RATE,
@@ -59,6 +61,8 @@ class Trees:
 
     def __call__(self, coalitions: np.ndarray) -> np.ndarray:
         """The sum of the trees, [m]."""
+        from threadpoolctl import threadpool_limits
+
         with threadpool_limits(1, user_api="openmp"):
             found: np.ndarray = self._model.predict(coalitions.astype(np.float32))
         return found
@@ -78,6 +82,11 @@ class Trees:
             gones.append(gone)
             values.append(value)
         return np.concatenate(theres), np.concatenate(gones), np.concatenate(values)
+
+
+def has_trees() -> bool:
+    """Whether scikit-learn is there: interactions alone do without it."""
+    return find_spec("sklearn") is not None
 
 
 def _leaves(nodes: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -85,12 +85,10 @@ def test_a_game_without_anything_to_fit_is_left_to_sampling():
     assert "the mean left 1 " in estimate(noise, PAIRS, budget=1500, num_players=N).choice
 
 
-def test_a_spike_at_the_full_input_is_enumerated():
-    spike = lambda rows: 20.0 * (rows.sum(1) >= N - 2) + rows @ np.linspace(-1, 1, N)  # noqa: E731
+def test_a_spike_at_the_full_input_is_known_exactly():
+    spike = lambda rows: 20.0 * rows.all(1) + rows @ np.linspace(-1, 1, N)  # noqa: E731
     found = estimate(spike, PAIRS, budget=900, num_players=N)
-    assert f"{N - 2} to {N} players" in found.choice or f"{N - 3} to {N} players" in found.choice
-    truth = estimate(spike, PAIRS, method="exact", num_players=N)
-    assert ((found.sii - truth.sii) ** 2).sum() < 1e-3 * (truth.sii**2).sum()
+    np.testing.assert_allclose(found.sii, 20 / (N - 1), rtol=0.02)
 
 
 def few_terms(n, count, seed):
@@ -136,7 +134,7 @@ def test_shrinking_errs_less_where_the_budget_is_small_and_its_intervals_hold():
     truth = estimate(game, PAIRS, method="exact").sii
     errors, covered = {}, []
     for correction in ("shrunk", "unbiased"):
-        runs = [estimate(game, PAIRS, budget=400, seed=seed, correction=correction) for seed in range(6)]
+        runs = [estimate(game, PAIRS, budget=400, seed=seed, correction=correction) for seed in range(4)]
         errors[correction] = np.mean([((run.sii - truth) ** 2).sum() for run in runs])
         if correction == "shrunk":
             bounds = [run.interval() for run in runs]

@@ -1,16 +1,20 @@
 """How coalitions are spent: edges, pilot, allocation."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.games import brute_force, cross_pairs, smooth_game, unanimity_game
 
-from raymoe.interactions import estimate
+from raymoe.interactions import estimate as any_estimate
 from raymoe.interactions.estimators import Question
 from raymoe.interactions.estimators.shared import SharedSampling, pilot_evaluations, pilot_layout
 from raymoe.interactions.sampling.coalitions import SizeLaw
 from raymoe.interactions.sampling.grid import FlipGrid, grid_evaluations
+
+estimate = partial(any_estimate, method="shared")
 
 
 @given(
