@@ -188,7 +188,8 @@ def test_without_one_of_three_modalities_the_pairs_of_the_others_are_ranked(tmp_
 
         pairs = np.array([[left.index(p) for p in candidates.pairs[i]] for i in of_others])
         budget = 1 + preset.probe.coalitions * evaluations_per_coalition(pairs, "shared")
-        wanted = estimate(without, pairs, budget=budget, method="shared", seed=preset.probe.seed, num_players=6)
+        seed = preset.probe.seed
+        wanted = estimate(without, pairs, budget=budget, method="shared", seed=seed, num_players=6)
         found = ranked.scores(missing)
         np.testing.assert_allclose(found["sii"][of_others], wanted.sii, atol=1e-6)
         np.testing.assert_allclose(found["redundancy_gap"][of_others], wanted.redundancy_gap, atol=1e-6)

@@ -68,7 +68,8 @@ def test_table_is_what_the_estimator_gives_sample_by_sample(tiny, ray_session):
             torch.eye(3)[0],
         )
         each = 1 + len(candidates.players) + len(candidates.pairs)
-        found = estimate(game, candidates.pairs, budget=8 * each + 1, method="shared", seed=seed_of(0, "s6", expert))
+        seed = seed_of(0, "s6", expert)
+        found = estimate(game, candidates.pairs, budget=8 * each + 1, method="shared", seed=seed)
         for column in COLUMNS:
             np.testing.assert_allclose(mine[column], getattr(found, column), rtol=1e-6, atol=1e-6)
         together = mine["synergy"] - mine["redundancy"] - mine["antagonism"]
