@@ -25,6 +25,10 @@ class InputError(RaymoeError):
     """Raw data, an option or a configuration that can't be used."""
 
 
+class NoisyGameWarning(UserWarning):
+    """A game changes its answer from call to call."""
+
+
 class ParentError(RaymoeError):
     """A stage's input is missing, damaged, or was made from something else."""
 

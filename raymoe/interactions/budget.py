@@ -20,10 +20,11 @@ def checked_budget(budget: int | None, method: str) -> int:
     return int(min(budget, 1 << 62))
 
 
-def too_small(budget: int, method: str, asked: np.ndarray, least: int) -> InputError:
-    """The error of a budget that does not reach for one estimate with an error of its own."""
+def too_small(budget: int, method: str, asked: np.ndarray, least: int, buys: str = "") -> InputError:
+    """The error of a budget that does not reach for one estimate with an error of its own, and what it does buy."""
     word = {2: "pairs", 3: "triples"}[asked.shape[1]]
     return InputError(
-        f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations",
-        f"Give a budget of at least {least}, or fewer {word}.",
+        f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations"
+        + (f"; the budget buys {buys}" if buys else ""),
+        f"Give a budget of at least {least}" + ("." if method == "exact" else f", or fewer {word}."),
     )

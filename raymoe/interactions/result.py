@@ -45,7 +45,8 @@ class InteractionEstimate:
         redundancy_gap: the paper's ``base_mean / (1 + span_mean)``. It is as large for a feature that does
             nothing as for a duplicate: rank by ``redundancy``.
         smaller_gain_mean: mean of what the lesser of the two brings alone, where both help.
-        sii_stderr, ...: of the sampling; 0 where every coalition was evaluated.
+        sii_stderr, ...: of the sampling; 0 where every coalition was evaluated, NaN in its
+            place where the game was found to change its answers.
         num_evaluations: of the game.
         num_players: n.
         sums: running sums; those of the same pairs merge.
@@ -199,7 +200,7 @@ class InteractionEstimate:
             min_order=0,
             n_players=self.num_players,
             interaction_lookup={key: i for i, key in enumerate(entries)},
-            estimated=bool(np.any(self.sii_stderr > 0)),
+            estimated=bool(np.any(self.sii_stderr != 0)),
             estimation_budget=self.num_evaluations,
             baseline_value=float(self.empty_value),
         )

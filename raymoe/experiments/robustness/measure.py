@@ -345,7 +345,7 @@ class _Ranked:
             name=f"sample {test.store.sample_ids[self.index]}, expert {self.expert}",
         )
         budget = 1 + test.probe.coalitions * evaluations_per_coalition(pairs, "shared")
-        values = estimate(game, pairs, budget=budget, method="shared", seed=seed)
+        values = estimate(game, pairs, budget=budget, method="shared", seed=seed, nondeterministic="trust")
         for score, column in found.items():
             column[kept_P] = getattr(values, score)
         return found

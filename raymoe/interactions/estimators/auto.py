@@ -40,11 +40,11 @@ from raymoe.interactions.estimators.base import Estimator, Question
 from raymoe.interactions.estimators.collected import Collected, collected, planned
 from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
 from raymoe.interactions.estimators.option_types import Choice, Option, Options
-from raymoe.interactions.estimators.shared import Shared
+from raymoe.interactions.estimators.shared import MIN_FOR_PILOT, Shared, pilot_layout
 from raymoe.interactions.estimators.surrogate import _adding_up, _combined
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import drawn_coalitions, generator
-from raymoe.interactions.sampling.grid import Corners, FlipGrid, flip_grid
+from raymoe.interactions.sampling.grid import Corners, FlipGrid, flip_grid, grid_evaluations
 from raymoe.interactions.sampling.streams import Stream
 from raymoe.interactions.shrinkage import FEWEST, shrunk
 from raymoe.interactions.sums import Terms, corner_terms, independent_sums, whole_terms
@@ -82,16 +82,36 @@ class Auto(Estimator):
             found = Exact().estimate(question, None, options)
             return replace(found, choice=f"all {1 << n} coalitions: they are within the budget")
         if len(question.pairs) < FEWEST:
-            found = Shared().estimate(question, budget, {})
-            return replace(found, choice="flip grids alone: of so few pairs they tell more than a model")
+            return self._of_few(question, budget)
         each = flip_grid(question.pairs, n).evaluations
         if not planned(budget, each).possible:
             least = next(b for b in count(budget) if planned(b, each).possible)
-            raise too_small(budget, self.name, question.pairs, least)
+            raise too_small(budget, self.name, question.pairs, self._enumerated(least, n))
         data = collected(question, budget)
         measured = PATIENT if data.seconds >= PATIENT_FROM else LIGHT
         effort = {"light": LIGHT, "patient": PATIENT}.get(str(options["effort"]), measured)
         return _Correction(question, data, effort).estimate(options["correction"] == "shrunk")
+
+    def _of_few(self, question: Question, budget: int) -> InteractionEstimate:
+        """Of fewer pairs than a model is worth."""
+        pairs, n = question.pairs, question.num_players
+        shared, each = Shared(), grid_evaluations(pairs)
+        least = shared.extra_evaluations + shared.min_coalitions * each
+        if budget < least:
+            buys = f"{max(budget - 1, 0) // each} flip grids of {each}, and standard errors take 4"
+            raise too_small(budget, self.name, pairs, self._enumerated(least, n), buys)
+        plan = pilot_layout(shared.coalitions(budget, pairs), pairs, n, question.law)
+        ends = "the first and the last context of each exact, the others sampled"
+        if not plan.pilot:
+            enough = shared.extra_evaluations + MIN_FOR_PILOT * each
+            when = f" (exact from a budget of {enough})" if question.law.index == "sii" and n >= 5 else ""
+            ends = f"the first and the last context of each sampled like the others{when}"
+        said = f"flip grids alone: of so few pairs they tell more than a model; {ends}"
+        return replace(shared.estimate(question, budget, {}), choice=said)
+
+    def _enumerated(self, least: int, n: int) -> int:
+        """The least budget, where enumerating all coalitions may take less."""
+        return min(least, 1 << n) if n <= MAX_PLAYERS else least
 
 
 @dataclass
@@ -253,7 +273,13 @@ class _Correction:
         data = self.data
         grids = f"{self.grid_count} flip grids of {self.grid.evaluations}"
         if not self.grid_count:
-            grids = "no flip grids, which the budget is too small for: nothing but the index is estimated"
+            each = self.grid.evaluations
+            enough = next(b for b in count(2 * each) if planned(b, each).grids)
+            enough = min(enough, 1 << self.n) if self.n <= MAX_PLAYERS else enough
+            grids = (
+                "no flip grids, which the budget is too small for: nothing but the index is estimated "
+                f"(the other scores from a budget of {enough})"
+            )
         sampled = int((data.replicate >= 0).sum())
         taken = f", and {share:.0%} of its correction is taken" if share < 0.995 else ""
         return (

@@ -175,7 +175,9 @@ class CoalitionEstimator(Estimator):
         budget, each = checked_budget(budget, self.name), self.evaluations_per_coalition(pairs)
         bought = (budget - self.extra_evaluations) // each
         if bought < self.min_coalitions:
-            raise too_small(budget, self.name, pairs, self.extra_evaluations + each * self.min_coalitions)
+            least = self.extra_evaluations + each * self.min_coalitions
+            buys = f"{max(bought, 0)} coalitions of {each}, and standard errors take {self.min_coalitions}"
+            raise too_small(budget, self.name, pairs, least, buys)
         return bought
 
     def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:

@@ -58,6 +58,7 @@ class Surrogate(Estimator):
         each = FlipGrid(question.pairs, n).evaluations
         if _split(budget, each)[2] < MIN_SPREAD:
             least = next(b for b in count(budget) if _split(b, each)[2] >= MIN_SPREAD)
+            least = min(least, 1 << n) if n <= MAX_PLAYERS else least
             raise too_small(budget, self.name, question.pairs, least)
         return _estimate(question, budget)
 
