@@ -21,7 +21,7 @@ def checked_budget(budget: int | None, method: str) -> int:
 
 
 def too_small(budget: int, method: str, asked: np.ndarray, least: int, buys: str = "") -> InputError:
-    """The error of a budget that does not reach for one estimate with an error of its own, and what it does buy."""
+    """The error of a budget too small to know its own error; ``buys`` says what it gets."""
     word = {2: "pairs", 3: "triples"}[asked.shape[1]]
     return InputError(
         f"budget {budget} is too small: {method!r} on {len(asked)} {word} takes at least {least} evaluations"
