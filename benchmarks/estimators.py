@@ -229,6 +229,45 @@ def draw(held: list[Record], folder: Path) -> None:
         figure.tight_layout()
         figure.savefig(folder / f"{re.sub('[^a-z0-9]+', '-', family.lower())}.svg")
         plt.close(figure)
+    draw_overview(rows, folder / "families.svg")
+
+
+def draw_overview(rows: list[Cell], to: Path) -> None:
+    """A panel per family, of its game with most budgets measured: ours, and whichever peer was best."""
+    import matplotlib.pyplot as plt
+
+    shown = {}
+    for family in dict.fromkeys(cell.family for cell in rows):
+        games = dict.fromkeys(cell.game for cell in rows if cell.family == family)
+        shown[family] = [cell for cell in rows if cell.game == next(iter(games))]
+        for game in games:
+            own = [cell for cell in rows if cell.game == game]
+            if len(own) > len(shown[family]):
+                shown[family] = own
+    columns = min(4, len(shown))
+    lines = -(-len(shown) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(3.1 * columns, 2.9 * lines), squeeze=False)
+    for axes in panels.flat[len(shown) :]:
+        axes.set_axis_off()
+    for axes, own in zip(panels.flat, shown.values(), strict=False):
+        for name, colour in (("auto", "tab:blue"), ("shared", "tab:orange")):
+            points = [(c.budget, c.mean(name, "relative")) for c in own if name in c.found]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", ms=3, color=colour, label=name)
+        points = [(c.budget, c.best(c.peers, "relative")[1]) for c in own if c.peers]
+        if points:
+            label = "best of shapiq, budget by budget"
+            axes.plot(*zip(*points, strict=True), marker="o", ms=3, color="0.4", ls="--", label=label)
+        axes.set(xscale="log", yscale="log", title=own[0].game)
+        axes.grid(alpha=0.3)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("relative MSE of SII")
+    for axes in panels[-1]:
+        axes.set_xlabel("evaluations of the model")
+    panels[0][0].legend(fontsize=6, frameon=False)
+    figure.tight_layout()
+    figure.savefig(to)
+    plt.close(figure)
 
 
 def _log_ratio(one: float, other: float) -> float:
