@@ -236,14 +236,12 @@ def draw_overview(rows: list[Cell], to: Path) -> None:
     """A panel per family, of its game with most budgets measured: ours, and whichever peer was best."""
     import matplotlib.pyplot as plt
 
-    shown = {}
-    for family in dict.fromkeys(cell.family for cell in rows):
-        games = dict.fromkeys(cell.game for cell in rows if cell.family == family)
-        shown[family] = [cell for cell in rows if cell.game == next(iter(games))]
-        for game in games:
-            own = [cell for cell in rows if cell.game == game]
-            if len(own) > len(shown[family]):
-                shown[family] = own
+    by_game: dict[str, list[Cell]] = {}
+    for cell in rows:
+        by_game.setdefault(cell.game, []).append(cell)
+    shown: dict[str, list[Cell]] = {}
+    for own in by_game.values():
+        shown[own[0].family] = max(shown.get(own[0].family, []), own, key=len)
     columns = min(4, len(shown))
     lines = -(-len(shown) // columns)
     figure, panels = plt.subplots(lines, columns, figsize=(3.1 * columns, 2.9 * lines), squeeze=False)

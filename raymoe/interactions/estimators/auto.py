@@ -38,9 +38,9 @@ import numpy as np
 from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question
 from raymoe.interactions.estimators.collected import Collected, collected, planned
-from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
+from raymoe.interactions.estimators.exact import Exact, is_enumerable, or_enumerated
 from raymoe.interactions.estimators.option_types import Choice, Option, Options
-from raymoe.interactions.estimators.shared import MIN_FOR_PILOT, Shared, pilot_layout
+from raymoe.interactions.estimators.shared import MIN_FOR_PILOT, Shared, knows_edges, pilot_layout
 from raymoe.interactions.estimators.surrogate import _adding_up, _combined
 from raymoe.interactions.result import InteractionEstimate
 from raymoe.interactions.sampling.coalitions import drawn_coalitions, generator
@@ -78,7 +78,7 @@ class Auto(Estimator):
     def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
         """See the module."""
         budget, n = checked_budget(budget, self.name), question.num_players
-        if n <= MAX_PLAYERS and budget >= 1 << n:
+        if is_enumerable(budget, n):
             found = Exact().estimate(question, None, options)
             return replace(found, choice=f"all {1 << n} coalitions: they are within the budget")
         if len(question.pairs) < FEWEST:
@@ -86,7 +86,7 @@ class Auto(Estimator):
         each = flip_grid(question.pairs, n).evaluations
         if not planned(budget, each).possible:
             least = next(b for b in count(budget) if planned(b, each).possible)
-            raise too_small(budget, self.name, question.pairs, self._enumerated(least, n))
+            raise too_small(budget, self.name, question.pairs, or_enumerated(least, n))
         data = collected(question, budget)
         measured = PATIENT if data.seconds >= PATIENT_FROM else LIGHT
         effort = {"light": LIGHT, "patient": PATIENT}.get(str(options["effort"]), measured)
@@ -96,22 +96,19 @@ class Auto(Estimator):
         """Of fewer pairs than a model is worth."""
         pairs, n = question.pairs, question.num_players
         shared, each = Shared(), grid_evaluations(pairs)
-        least = shared.extra_evaluations + shared.min_coalitions * each
+        least = shared.least_budget(pairs)
         if budget < least:
-            buys = f"{max(budget - 1, 0) // each} flip grids of {each}, and standard errors take 4"
-            raise too_small(budget, self.name, pairs, self._enumerated(least, n), buys)
+            bought = max(budget - shared.extra_evaluations, 0) // each
+            buys = f"{bought} flip grids of {each}, and standard errors take {shared.min_coalitions}"
+            raise too_small(budget, self.name, pairs, or_enumerated(least, n), buys)
         plan = pilot_layout(shared.coalitions(budget, pairs), pairs, n, question.law)
         ends = "the first and the last context of each exact, the others sampled"
         if not plan.pilot:
             enough = shared.extra_evaluations + MIN_FOR_PILOT * each
-            when = f" (exact from a budget of {enough})" if question.law.index == "sii" and n >= 5 else ""
+            when = f" (exact from a budget of {enough})" if knows_edges(n, question.law) else ""
             ends = f"the first and the last context of each sampled like the others{when}"
         said = f"flip grids alone: of so few pairs they tell more than a model; {ends}"
         return replace(shared.estimate(question, budget, {}), choice=said)
-
-    def _enumerated(self, least: int, n: int) -> int:
-        """The least budget, where enumerating all coalitions may take less."""
-        return min(least, 1 << n) if n <= MAX_PLAYERS else least
 
 
 @dataclass
@@ -274,8 +271,7 @@ class _Correction:
         grids = f"{self.grid_count} flip grids of {self.grid.evaluations}"
         if not self.grid_count:
             each = self.grid.evaluations
-            enough = next(b for b in count(2 * each) if planned(b, each).grids)
-            enough = min(enough, 1 << self.n) if self.n <= MAX_PLAYERS else enough
+            enough = or_enumerated(next(b for b in count(2 * each) if planned(b, each).grids), self.n)
             grids = (
                 "no flip grids, which the budget is too small for: nothing but the index is estimated "
                 f"(the other scores from a budget of {enough})"

@@ -166,6 +166,10 @@ class CoalitionEstimator(Estimator):
         """What so many coalitions cost; every one is a block."""
         return Work(coalitions, self.evaluations_per_coalition(pairs), 0)
 
+    def least_budget(self, pairs: np.ndarray) -> int:
+        """Evaluations that ``min_coalitions`` take."""
+        return self.extra_evaluations + self.min_coalitions * self.evaluations_per_coalition(pairs)
+
     def coalitions(self, budget: int | None, pairs: np.ndarray) -> int:
         """How many coalitions a budget buys.
 
@@ -175,9 +179,8 @@ class CoalitionEstimator(Estimator):
         budget, each = checked_budget(budget, self.name), self.evaluations_per_coalition(pairs)
         bought = (budget - self.extra_evaluations) // each
         if bought < self.min_coalitions:
-            least = self.extra_evaluations + each * self.min_coalitions
             buys = f"{max(bought, 0)} coalitions of {each}, and standard errors take {self.min_coalitions}"
-            raise too_small(budget, self.name, pairs, least, buys)
+            raise too_small(budget, self.name, pairs, self.least_budget(pairs), buys)
         return bought
 
     def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:

@@ -69,6 +69,16 @@ def check_players(n: int) -> None:
         )
 
 
+def is_enumerable(budget: int, n: int) -> bool:
+    """Whether a budget reaches for all coalitions of n players."""
+    return n <= MAX_PLAYERS and budget >= 1 << n
+
+
+def or_enumerated(least: int, n: int) -> int:
+    """The least budget of a method that enumerates where it can: all coalitions may be fewer."""
+    return min(least, 1 << n) if n <= MAX_PLAYERS else least
+
+
 def all_values(game: Game, n: int) -> np.ndarray:
     """The game's value for every coalition, [2^n]."""
     values = np.empty(1 << n)

@@ -130,10 +130,15 @@ def layout(coalitions: int, pilot: bool = False) -> Layout:
 
 def pilot_layout(coalitions: int, pairs: np.ndarray, n: int, law: SizeLaw) -> Layout:
     """The best use of what ``coalitions`` of them cost for a table of pairs."""
-    if law.index != "sii" or n < 5 or coalitions < MIN_FOR_PILOT:
+    if not knows_edges(n, law) or coalitions < MIN_FOR_PILOT:
         return layout(coalitions)
     each = grid_evaluations(pairs)
     return layout((coalitions * each - pilot_evaluations(pairs)) // each, pilot=True)
+
+
+def knows_edges(n: int, law: SizeLaw) -> bool:
+    """Whether edges and a pilot pay, given enough coalitions."""
+    return law.index == "sii" and n >= 5
 
 
 def pilot_evaluations(pairs: np.ndarray) -> int:

@@ -27,7 +27,7 @@ from scipy.special import gammaln
 
 from raymoe.interactions.budget import checked_budget, too_small
 from raymoe.interactions.estimators.base import Estimator, Question
-from raymoe.interactions.estimators.exact import MAX_PLAYERS, Exact
+from raymoe.interactions.estimators.exact import Exact, is_enumerable, or_enumerated
 from raymoe.interactions.estimators.gaussian_process import GaussianProcess, ProductKernel
 from raymoe.interactions.estimators.option_types import Options
 from raymoe.interactions.games.game import evaluate
@@ -53,13 +53,12 @@ class Surrogate(Estimator):
     def estimate(self, question: Question, budget: int | None, options: Options) -> InteractionEstimate:
         """See the module; where 2^n evaluations are within the budget and n is at most 20, they are made."""
         budget, n = checked_budget(budget, self.name), question.num_players
-        if n <= MAX_PLAYERS and budget >= 1 << n:
+        if is_enumerable(budget, n):
             return Exact().estimate(question, None, options)
         each = FlipGrid(question.pairs, n).evaluations
         if _split(budget, each)[2] < MIN_SPREAD:
             least = next(b for b in count(budget) if _split(b, each)[2] >= MIN_SPREAD)
-            least = min(least, 1 << n) if n <= MAX_PLAYERS else least
-            raise too_small(budget, self.name, question.pairs, least)
+            raise too_small(budget, self.name, question.pairs, or_enumerated(least, n))
         return _estimate(question, budget)
 
 
